@@ -1,0 +1,100 @@
+"""What the engine asks of the network, and what it gets back.
+
+The engine never sees a chip or a link: it names an *operation class* (one collective of all the equivalent groups that
+start it together) and is told when it is done. ``Folding`` makes operation classes; ``FluidNetwork`` runs them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class FlowClass:
+    """``count`` flows that symmetry makes identical: each carries ``size`` payload bytes and gets the same rate.
+
+    ``links`` are link-class ids; ``load[i]`` is what one unit of this class's per-flow payload rate puts on ONE link of class
+    ``links[i]`` in wire bytes: sum over the class's flows of (fraction / tier efficiency) / number of links in the link class.
+    """
+
+    links: npt.NDArray[np.int64]
+    load: npt.NDArray[np.float64]
+    size: float
+    count: int
+    source_class: int  # rank class that sends
+    flows_per_source: float  # flows of this class that leave one rank of source_class
+    target_class: int
+    flows_per_target: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperationClass:
+    """One collective of one orbit of groups. Phases follow each other; the flows of one phase start together.
+
+    ``latency`` [s] passes before the first byte moves. ``participants`` are the rank classes that must arrive.
+    ``bytes_sent`` payload bytes over all ranks of all its groups. ``rung``: exact, makespan-only or approximate.
+    """
+
+    key: int
+    name: str
+    kind: str
+    phases: tuple[tuple[FlowClass, ...], ...]
+    latency: float
+    participants: tuple[int, ...]
+    bytes_sent: float
+    algorithm: str
+    rung: str = "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class RankClass:
+    """Ranks that symmetry makes identical; ``representative`` stands for all ``size`` of them."""
+
+    key: int
+    representative: int
+    size: int
+    pp_rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClass:
+    """``size`` identical directed links of raw ``capacity`` [B/s] each; ``example`` names one of them."""
+
+    key: int
+    tier: str
+    capacity: float
+    size: int
+    example: str
+
+
+class Folding(Protocol):
+    """Ranks, links and flows folded by the declared symmetries that fabric and plan share."""
+
+    rank_classes: tuple[RankClass, ...]
+
+    @property
+    def link_classes(self) -> tuple[LinkClass, ...]: ...
+
+    def collective(self, rank_class: int, kind: str, collective: str, group: str, payload: float) -> OperationClass:
+        """The class of the collective that ``rank_class`` takes part in (the same object for every participant)."""
+        ...
+
+    def send(self, rank_class: int, target_pp_rank: int, payload: float) -> OperationClass:
+        """Point to point from every rank of the class to its counterpart in another stage. Participants: the sender."""
+        ...
+
+
+class Network(Protocol):
+    """A fluid server: launched operations share all links at max-min fair rates."""
+
+    def launch(self, operation: OperationClass) -> Any:
+        """Start now; returns the SimPy event that fires when the last byte of the last phase has arrived."""
+        ...
+
+    def memory_rate(self, rank_class: int) -> float:
+        """Payload bytes per second now entering plus leaving one rank of the class."""
+        ...

@@ -1,0 +1,185 @@
+"""What a rank is told to do: the vocabulary between workloads and the engine.
+
+A *program* is a list of blocks in schedule order; a block is a straight line of instructions. Nothing here knows
+chips, links or time: an :class:`Operator` states FLOPs and bytes, a :class:`Communication` states a collective, a
+group and a payload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Why an operator runs; recompute is forward work done again in the backward pass."""
+
+    FORWARD = "forward"
+    BACKWARD_INPUT = "backward_input"
+    BACKWARD_WEIGHT = "backward_weight"
+    RECOMPUTE = "recompute"
+    OPTIMIZER = "optimizer"
+
+
+class Kernel(StrEnum):
+    """Which operator-time form applies (see simulator/engine/chip.py)."""
+
+    GEMM = "gemm"
+    GROUPED_GEMM = "grouped_gemm"
+    ATTENTION = "attention"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator on one rank, for one micro-batch.
+
+    ``flops`` counts 2 per multiply-add over all groups [FLOP]; ``bytes_moved`` is what it reads from and writes to HBM
+    when nothing stays in cache [B]. ``m, n, k`` is the shape of one GEMM of ``groups`` equal ones; attention uses
+    ``m`` = queries per sequence, ``n`` = keys attended on average, ``k`` = head dimension, ``groups`` = heads x sequences.
+    """
+
+    name: str
+    component: str
+    kernel: Kernel
+    phase: Phase
+    flops: float
+    bytes_moved: float
+    precision: str = "bf16"
+    m: float = 0.0
+    n: float = 0.0
+    k: float = 0.0
+    groups: float = 1.0
+    causal: bool = False
+    launches: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Communication:
+    """One collective as the rank sees it.
+
+    ``payload`` is the per-rank buffer of the nccl-tests convention [B]: all-gather: the full gathered result;
+    reduce-scatter and all-reduce: the full input; all-to-all: all that one rank holds for the group, its own share
+    included (so a peer gets payload / group size); send: what is sent.
+    ``kind`` is who pays for it in the breakdown: tp, cp, ep, dp or pp. ``group`` names the axis of groups.py.
+    """
+
+    name: str
+    kind: str
+    collective: str  # all-to-all | all-gather | reduce-scatter | all-reduce | send
+    group: str  # tp | cp | ep | etp | dp | expert_dp | dense_dp ... (see groups.Groups)
+    payload: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Run these operators back to back on the compute lane."""
+
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin a collective on the communication lane of its kind and go on; ``token`` names it within the block."""
+
+    communication: Communication
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Go on only when the collective started under ``token`` is done (in this block, or earlier on this rank)."""
+
+    token: str
+
+
+Instruction = Compute | Start | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A straight line of instructions; blocks are shared between micro-batches, never mutated."""
+
+    name: str
+    instructions: tuple[Instruction, ...]
+
+
+class WorkKind(StrEnum):
+    """F: forward. B: whole backward. I: backward for inputs only. W: backward for weights (the rest of I)."""
+
+    F = "F"
+    B = "B"
+    I = "I"  # noqa: E741  (the field's own letter)
+    W = "W"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One cell of a pipeline schedule: this kind of work, on this model stage, for this micro-batch.
+
+    ``stage`` counts model stages 0 .. pp*vpp-1 in the order the data visits them. ``direction`` is 0, or 1 for the
+    micro-batches that DualPipe feeds from the other end. Works joined in one tuple run at the same time on a rank's lanes.
+    """
+
+    kind: WorkKind
+    stage: int
+    micro_batch: int
+    direction: int = 0
+
+
+Slot = tuple[Work, ...]  # one work, or a forward and a backward overlapped
+
+
+@dataclass(frozen=True, slots=True)
+class StageMemory:
+    """What one pipeline rank holds at its peak [B], by part."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    buffers: float
+    micro_batches_in_flight: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.buffers
+
+
+@dataclass(frozen=True, slots=True)
+class RankProgram:
+    """All that one pipeline rank does in a step.
+
+    ``blocks`` maps (stage, direction, kind, variant) to its block; the variant is "first" for a rank's first micro-batch
+    on that stage (parameters may still be arriving), "last" for the last one (gradients leave), else "".
+    A missing variant falls back to "".
+    ``prologue`` runs before the first slot, ``epilogue`` after the last (gradient reduction, optimizer, parameters).
+    """
+
+    pp_rank: int
+    slots: tuple[Slot, ...]
+    blocks: dict[tuple[int, int, str, str], Block]
+    prologue: Block
+    epilogue: Block
+    memory: StageMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The step of every pipeline rank, and what passes between stages.
+
+    ``rank_of[direction][stage]`` is the pipeline rank that runs a stage. ``boundary_bytes`` is what one rank sends to the
+    next stage for one micro-batch, forward; the gradient that comes back has the same size [B].
+    ``model_flops`` and ``hardware_flops`` are the whole job's FLOPs of one step [FLOP], without and with recompute.
+    """
+
+    ranks: tuple[RankProgram, ...]
+    rank_of: tuple[tuple[int, ...], ...]
+    boundary_bytes: float
+    overlap_pp: bool
+    tokens: float
+    model_flops: float
+    hardware_flops: float
+    parameters: float
+    micro_batches: int
+    warnings: tuple[str, ...] = field(default=())
