@@ -60,15 +60,20 @@ class Communication:
 
     ``payload`` is the per-rank buffer of the nccl-tests convention [B]: all-gather: the full gathered result;
     reduce-scatter and all-reduce: the full input; all-to-all: all that one rank holds for the group, its own share
-    included (so a peer gets payload / group size); send: what is sent.
+    included (so a peer gets payload / group size); send: what is sent; dispatch and combine: tokens x top_k x hidden x bytes
+    per element, one copy per chosen expert. A library that sends one copy per scale-up domain and forwards inside it
+    (``deduplicate``) moves less over the scale-out: ``top_k`` experts a token, in at most ``max_domains`` domains (0: no limit).
     ``kind`` is who pays for it in the breakdown: tp, cp, ep, dp or pp. ``group`` names the axis of groups.py.
     """
 
     name: str
     kind: str
-    collective: str  # all-to-all | all-gather | reduce-scatter | all-reduce | send
-    group: str  # tp | cp | ep | etp | dp | expert_dp | dense_dp ... (see groups.Groups)
+    collective: str  # all-to-all | dispatch | combine | all-gather | reduce-scatter | all-reduce | send
+    group: str  # an axis or a span of axes: tp | cp | dp | ep | etp | expert_dp | dp_cp ... (see groups.Groups)
     payload: float
+    top_k: int = 0
+    max_domains: int = 0
+    deduplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

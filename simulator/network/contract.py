@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from workloads.instructions import Communication
+
 
 @dataclass(frozen=True, slots=True)
 class FlowClass:
@@ -79,7 +81,7 @@ class Folding(Protocol):
     @property
     def link_classes(self) -> tuple[LinkClass, ...]: ...
 
-    def collective(self, rank_class: int, kind: str, collective: str, group: str, payload: float) -> OperationClass:
+    def collective(self, rank_class: int, communication: Communication) -> OperationClass:
         """The class of the collective that ``rank_class`` takes part in (the same object for every participant)."""
         ...
 
