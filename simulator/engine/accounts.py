@@ -1,0 +1,92 @@
+"""Where a rank's time goes: busy compute by its parts, idle compute by what it waited for last.
+
+An idle stretch of the compute lane ends because some wait ended. Before the last participant of that operation had
+arrived the rank waited for others (straggler_wait, or pipeline_bubble for a neighbour stage); after it, for the transfer
+itself (exposed_tp, exposed_ep, ...). Walking back from the end of the stretch over the recorded waits covers all of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from simulator.engine.recorder import LANES, Recorder
+from simulator.spec.errors import IdentityBroken
+
+PARTS = (
+    "arithmetic",
+    "memory_stall",
+    "interference",
+    "exposed_ep",
+    "exposed_tp",
+    "exposed_cp",
+    "exposed_dp",
+    "exposed_pp",
+    "pipeline_bubble",
+    "optimizer",
+    "straggler_wait",
+    "overhead",
+)
+IDLE = LANES.index("idle")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A chain of this rank waited from ``start`` to ``end`` [ps] for an operation of ``kind``.
+
+    Between ``joined`` (this rank was ready for it) and ``arrived`` (everybody was) it waited for ``others``.
+    """
+
+    start: int
+    end: int
+    joined: int
+    arrived: int
+    kind: str
+    others: str  # straggler_wait or pipeline_bubble
+
+
+@dataclass(slots=True)
+class Accounts:
+    """The books of one rank class; everything in picoseconds."""
+
+    rank_class: int
+    recorder: Recorder
+    parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    waits: list[Waiting] = field(default_factory=list)
+    idle_since: int = 0
+    flops: float = 0.0
+    memory_bytes: float = 0.0
+
+    def close_idle(self, now: int) -> None:
+        """The compute lane starts to work (or the step ends): explain the time since it last worked."""
+        if now > self.idle_since:
+            self._explain(self.idle_since, now)
+        self.waits.clear()
+
+    def _explain(self, start: int, end: int) -> None:
+        cursor = end
+        for wait in sorted(self.waits, key=lambda wait: wait.end, reverse=True):
+            if cursor <= start:
+                break
+            if wait.start >= cursor or wait.end < cursor:
+                continue
+            begin = max(start, wait.start)
+            self._attribute(wait, begin, cursor)
+            cursor = begin
+        if cursor > start:
+            raise IdentityBroken(
+                f"rank class {self.rank_class} was idle from {start} to {cursor} ps and waited for nothing"
+            )
+
+    def _attribute(self, wait: Waiting, start: int, end: int) -> None:
+        """Split [start, end] of a wait at the moments when this rank, and everybody, was ready."""
+        ready = min(max(wait.joined, start), end)
+        complete = min(max(wait.arrived, ready), end)
+        exposed = f"exposed_{wait.kind}"
+        for part, begin, finish in (
+            (exposed, start, ready),
+            (wait.others, ready, complete),
+            (exposed, complete, end),
+        ):
+            if finish > begin:
+                self.parts[part] += finish - begin
+                self.recorder.add(self.rank_class, IDLE, part, begin, finish)

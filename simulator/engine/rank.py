@@ -1,0 +1,227 @@
+"""A rank as a process: it walks its pipeline schedule, computes, starts and awaits communication.
+
+A slot of the schedule is one chain of instructions, or two (a forward and a backward) side by side; chains share the
+rank's lanes, so how much hides behind what is an outcome, never an assumption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from simpy.events import Event
+
+from simulator.engine.accounts import Accounts, Waiting
+from simulator.engine.clock import Clock
+from simulator.engine.lanes import CommunicationLane, ComputeLane, Rendezvous, Ticket
+from simulator.engine.recorder import LANES, Recorder
+from simulator.engine.segments import Segment
+from simulator.network.contract import Folding, Network, OperationClass
+from workloads.instructions import Block, Compute, Program, RankProgram, Start, Wait, Work, WorkKind
+
+Steps = Generator[Event, None, None]
+KINDS = ("tp", "cp", "ep", "dp", "pp")
+SLOT = LANES.index("slot")
+MailKey = tuple[int, str, int, int, int]  # rank class, "F" or "B", stage, direction, micro-batch
+
+
+@dataclass(frozen=True, slots=True)
+class Contention:
+    """What communication takes from compute: cores by kind (fractions), HBM bytes per payload byte, over bandwidth [B/s]."""
+
+    cores: dict[str, float]
+    memory_factor: float
+    memory_bandwidth: float
+
+
+class Mailbox:
+    """Activations and gradients on their way between stages."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._events: dict[MailKey, Event] = {}
+        self.sent: dict[MailKey, int] = {}
+
+    def event(self, key: MailKey) -> Event:
+        """Fires when the message has arrived."""
+        event = self._events.get(key)
+        if event is None:
+            event = self._events[key] = self._clock.event()
+        return event
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all ranks share."""
+
+    clock: Clock
+    network: Network
+    folding: Folding
+    program: Program
+    rendezvous: Rendezvous
+    mailbox: Mailbox
+    recorder: Recorder
+    contention: Contention
+    segment: Callable[[Compute], Segment]
+
+
+class Rank:
+    """One class of identical ranks, played by its representative."""
+
+    def __init__(self, world: World, rank_class: int, program: RankProgram) -> None:
+        self.world = world
+        self.rank_class = rank_class
+        self.program = program
+        self.accounts = Accounts(rank_class, world.recorder)
+        self.compute = ComputeLane(world.clock, self.accounts, world.recorder)
+        self.lanes = {
+            kind: CommunicationLane(
+                world.clock, world.rendezvous, self.accounts, world.recorder, kind, self._activity
+            )
+            for kind in KINDS
+        }
+        self._active = dict.fromkeys(KINDS, 0)
+        self._tickets: dict[str, Ticket] = {}
+        self._operations: dict[int, OperationClass] = {}
+        self._ends = _ends(program)
+        self.finished = 0
+
+    def run(self) -> Steps:
+        """The step of this rank, from its first instruction to its last."""
+        yield from self._execute(self.program.prologue, optimizer=False)
+        for slot in self.program.slots:
+            if len(slot) == 1:
+                yield from self._work(slot[0])
+            else:
+                chains = [self.world.clock.process(self._work(work)) for work in slot]
+                yield self.world.clock.all_of(chains)
+        yield from self._execute(self.program.epilogue, optimizer=True)
+        self.finished = self.world.clock.now
+
+    def update_contention(self) -> None:
+        """Communication began, ended or changed its rate: tell the compute lane."""
+        contention = self.world.contention
+        cores = sum(contention.cores[kind] for kind, count in self._active.items() if count)
+        memory = 0.0
+        if any(self._active.values()):
+            rate = self.world.network.memory_rate(self.rank_class)
+            memory = rate * contention.memory_factor / contention.memory_bandwidth
+        self.compute.contend(cores, memory)
+
+    def _activity(self, kind: str, change: int) -> None:
+        self._active[kind] += change
+        self.update_contention()
+
+    def _work(self, work: Work) -> Steps:
+        yield from self._receive(work)
+        start = self.world.clock.now
+        yield from self._execute(self._block(work), optimizer=False)
+        name = f"{work.kind}{work.micro_batch} stage {work.stage}" + (" reverse" if work.direction else "")
+        self.world.recorder.add(self.rank_class, SLOT, name, start, self.world.clock.now)
+        yield from self._send(work)
+
+    def _block(self, work: Work) -> Block:
+        """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
+        blocks = self.program.blocks
+        base = (work.stage, work.direction, str(work.kind))
+        first, last = self._ends[base]
+        if work == first and (*base, "first") in blocks:
+            return blocks[*base, "first"]
+        if work == last and (*base, "last") in blocks:
+            return blocks[*base, "last"]
+        return blocks[*base, ""]
+
+    def _execute(self, block: Block, optimizer: bool) -> Steps:
+        local: dict[str, Ticket] = {}
+        for instruction in block.instructions:
+            if isinstance(instruction, Compute):
+                yield self.compute.submit(self.world.segment(instruction), optimizer)
+            elif isinstance(instruction, Start):
+                operation = self._operation(instruction)
+                communication = instruction.communication
+                local[instruction.token] = self.lanes[communication.kind].submit(operation, communication.name)
+            else:
+                yield from self._wait(self._ticket(instruction, local))
+        self._tickets.update(local)
+
+    def _ticket(self, instruction: Wait, local: dict[str, Ticket]) -> Ticket:
+        ticket = local.pop(instruction.token, None)
+        return ticket if ticket is not None else self._tickets.pop(instruction.token)
+
+    def _operation(self, start: Start) -> OperationClass:
+        operation = self._operations.get(id(start))
+        if operation is None:
+            operation = self.world.folding.collective(self.rank_class, start.communication)
+            self._operations[id(start)] = operation
+        return operation
+
+    def _wait(self, ticket: Ticket, others: str = "straggler_wait") -> Steps:
+        if ticket.done.processed:
+            return
+        start = self.world.clock.now
+        yield ticket.done
+        self._note(start, ticket.joined, ticket.arrived, ticket.kind, others)
+
+    def _note(self, start: int, joined: int, arrived: int, kind: str, others: str) -> None:
+        now = self.world.clock.now
+        if now > start:
+            self.accounts.waits.append(Waiting(start, now, joined, arrived, kind, others))
+
+    def _neighbour(self, work: Work, ahead: bool) -> int | None:
+        """The stage that sends to this work (or that it sends to); None at the ends and for weight gradients."""
+        if work.kind is WorkKind.W:
+            return None
+        forward = work.kind is WorkKind.F
+        stage = work.stage + (1 if forward == ahead else -1)
+        return stage if 0 <= stage < len(self.world.program.rank_of[work.direction]) else None
+
+    def _receive(self, work: Work) -> Steps:
+        if self._neighbour(work, ahead=False) is None:
+            return
+        side = "F" if work.kind is WorkKind.F else "B"
+        key = (self.rank_class, side, work.stage, work.direction, work.micro_batch)
+        event = self.world.mailbox.event(key)
+        if event.processed:
+            return
+        start = self.world.clock.now
+        yield event
+        self._note(start, start, self.world.mailbox.sent[key], "pp", "pipeline_bubble")
+
+    def _send(self, work: Work) -> Steps:
+        target = self._neighbour(work, ahead=True)
+        if target is None:
+            return
+        side = "F" if work.kind is WorkKind.F else "B"
+        pp_rank = self.world.program.rank_of[work.direction][target]
+        mailbox = self.world.mailbox
+        now = self.world.clock.now
+        if pp_rank == self.program.pp_rank:
+            key = (self.rank_class, side, target, work.direction, work.micro_batch)
+            mailbox.sent[key] = now
+            mailbox.event(key).succeed()
+            return
+        operation = self.world.folding.send(self.rank_class, pp_rank, self.world.program.boundary_bytes)
+        targets = {flow.target_class for phase in operation.phases for flow in phase}
+        keys = [(goal, side, target, work.direction, work.micro_batch) for goal in targets]
+        ticket = self.lanes["pp"].submit(operation, f"{side}{work.micro_batch} to stage {target}")
+        for key in keys:
+            mailbox.sent[key] = now
+
+        def deliver(_event: Event) -> None:
+            for key in keys:
+                mailbox.event(key).succeed()
+
+        assert ticket.done.callbacks is not None
+        ticket.done.callbacks.append(deliver)
+        if not self.world.program.overlap_pp:
+            yield from self._wait(ticket, "pipeline_bubble")
+
+
+def _ends(program: RankProgram) -> dict[tuple[int, int, str], tuple[Work, Work]]:
+    """The first and the last work of each (stage, direction, kind) in a rank's schedule."""
+    ends: dict[tuple[int, int, str], tuple[Work, Work]] = {}
+    for slot in program.slots:
+        for work in slot:
+            key = (work.stage, work.direction, str(work.kind))
+            ends[key] = (ends[key][0] if key in ends else work, work)
+    return ends

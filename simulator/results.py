@@ -1,0 +1,226 @@
+"""What a simulation answers: the result contract (JSON keys), and the recorded columns behind its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from simulator.engine.recorder import Recording
+from simulator.spec.errors import FileProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+SCHEMA = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Breakdown(_Part):
+    """Where one step's time goes on the average rank [s]; the parts sum to the step."""
+
+    arithmetic: float
+    memory_stall: float
+    interference: float
+    exposed_ep: float
+    exposed_tp: float
+    exposed_cp: float
+    exposed_dp: float
+    exposed_pp: float
+    pipeline_bubble: float
+    optimizer: float
+    straggler_wait: float
+    overhead: float
+
+    def total(self) -> float:
+        """Sum of the parts [s]."""
+        return float(sum(self.model_dump().values()))
+
+
+class StageMemoryResult(_Part):
+    """Peak memory of one pipeline rank, by part [GiB per chip]."""
+
+    pp_rank: int
+    total_gib: float
+    weights_gib: float
+    gradients_gib: float
+    optimizer_gib: float
+    activations_gib: float
+    buffers_gib: float
+    micro_batches_in_flight: float
+
+
+class MemoryResult(_Part):
+    """Does it fit, and what fills it. ``parts`` are those of the fullest pipeline rank [GiB per chip]."""
+
+    peak_gib_per_chip: float
+    capacity_gib_per_chip: float
+    usable_gib_per_chip: float
+    fits: bool
+    recompute: str
+    parts: dict[str, float]
+    stages: tuple[StageMemoryResult, ...]
+
+
+class TierUse(_Part):
+    """How the links of one tier were used over the step, over all its links."""
+
+    mean_utilisation: float
+    peak_utilisation: float
+    saturated_s: float  # seconds during which its busiest link class ran above 95%
+    capacity_bytes_per_s: float
+    links: int
+    payload_bytes: dict[str, float]  # by who sent them: ep, tp, dp, pp, cp; a byte counts on every link it crosses
+
+
+class NetworkResult(_Part):
+    """The links: use per tier, what saturates first, how each operation was answered."""
+
+    tiers: dict[str, TierUse]
+    first_to_saturate: str | None
+    first_saturation_s: float | None
+    busiest_link: str | None
+    sent_bytes: dict[str, float]  # payload injected by all ranks, by kind
+    rung: str
+    rungs: dict[str, str]
+
+
+class Bounds(_Part):
+    """No schedule can beat these [s]: the busiest rank's FLOPs, its HBM bytes, the busiest link's bytes, over their rates."""
+
+    compute_s: float
+    memory_s: float
+    network_s: float
+
+    @property
+    def best(self) -> float:
+        return max(self.compute_s, self.memory_s, self.network_s)
+
+
+class Simulation(_Part):
+    """What the answer cost."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mib: float
+    events: int
+    rank_classes: int
+    link_classes: int
+    flow_classes: int
+    ranks: int
+
+
+class Result(_Part):
+    """The answer to one scenario. Attributes are the JSON keys; figures and traces come from the recorded columns."""
+
+    schema_: int = SCHEMA
+    name: str
+    step_time_s: float
+    tokens_per_s: float
+    tokens_per_s_per_chip: float
+    model_tflops_per_chip: float
+    mfu: float
+    mfu_peak_tflops: float
+    hfu: float
+    breakdown_s: Breakdown
+    memory: MemoryResult
+    network: NetworkResult
+    bounds: Bounds
+    warnings: tuple[str, ...]
+    scenario: dict[str, Any]
+    version: str
+    fingerprint: str
+    simulation: Simulation
+    _recording: Recording | None = PrivateAttr(default=None)
+
+    @property
+    def recording(self) -> Recording:
+        """The recorded spans and counters; a result loaded from a file has none."""
+        if self._recording is None:
+            raise FileProblem(
+                "a result loaded from a file holds no timeline",
+                do="run the scenario again to draw its timeline or write its trace.",
+            )
+        return self._recording
+
+    @property
+    def has_recording(self) -> bool:
+        return self._recording is not None
+
+    def with_recording(self, recording: Recording) -> Result:
+        """Attach the columns of the run (kept out of the JSON)."""
+        self._recording = recording
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document as plain data; key ``schema`` first."""
+        data = self.model_dump(mode="json")
+        return {"schema": data.pop("schema_"), **data}
+
+    def to_json(self) -> str:
+        import json
+
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON document."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Result:
+        """Read a saved result. Raises FileProblem for anything that is not one."""
+        import json
+
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            if not isinstance(data, Mapping):
+                raise ValueError("not a JSON object")
+            return cls(**{"schema_" if key == "schema" else key: value for key, value in data.items()})
+        except (OSError, ValueError) as problem:
+            raise FileProblem(
+                "this file is not a result of ours", where=str(path), got=str(problem).splitlines()[0],
+                do="pass a file written by `supernode run --json`.",
+            ) from None
+
+    def summary(self) -> str:
+        """A few lines a planner understands."""
+        from simulator.report.table import summary
+
+        return summary(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a breakdown part: seconds and share (needs the ``frames`` extra)."""
+        import pandas as pd
+
+        seconds = self.breakdown_s.model_dump()
+        return pd.DataFrame(
+            {
+                "part": list(seconds),
+                "seconds": list(seconds.values()),
+                "share": [value / self.step_time_s for value in seconds.values()],
+            }
+        )
+
+    def report(self, path: str | Path) -> None:
+        """Write the self-contained HTML report."""
+        from simulator.report.page import write_report
+
+        write_report(self, Path(path))
+
+    def trace(self, path: str | Path) -> None:
+        """Write a Perfetto trace (gzip JSON)."""
+        from simulator.report.perfetto import write_trace
+
+        write_trace(self, Path(path))
+
+    def figure(self, name: str) -> go.Figure:
+        """One figure of the report by name: "breakdown" or "pipeline"."""
+        from simulator.report.figures import figure
+
+        return figure(self, name)
