@@ -1,0 +1,145 @@
+"""The vocabulary of accounting: what one rank holds of a layer, and the runs of operators it executes.
+
+A layer is cut into *sections* wherever a collective may stand: tensor-parallel gathers and reductions, context-parallel
+exchange, expert dispatch and combine. Inside a section nothing communicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from workloads.instructions import Operator, Phase
+
+#: Sections in the order the forward pass visits them; a layer has only those its shape needs. The shared expert and the
+#: routed path (router .. unpermute) both start from ffn_pre and meet in ffn_post; a dense layer has dense_ffn instead.
+SECTION_ORDER = (
+    "attention_pre",
+    "attention_in",
+    "attention_core",
+    "attention_out",
+    "ffn_pre",
+    "dense_ffn",
+    "router",
+    "shared_expert",
+    "permute",
+    "experts",
+    "unpermute",
+    "ffn_post",
+)
+
+#: Names a selective recompute may list. A saved tensor carries a path of them ("moe/moe_act"): recomputing any name on
+#: the path drops it. layernorm: the normalised inputs; core_attn: what the attention kernel keeps for itself;
+#: mla_up_proj: queries, keys and values that latent up-projections make; mlp, moe: a whole FFN but its input;
+#: mlp_act, moe_act: the activation's output; hyper_connection: the residual streams between sublayers.
+RECOMPUTE_MODULES = (
+    "core_attn",
+    "layernorm",
+    "mla_up_proj",
+    "mlp",
+    "mlp_act",
+    "moe",
+    "moe_act",
+    "shared_experts",
+    "hyper_connection",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What one rank holds of a layer for one micro-batch.
+
+    ``tokens``: tokens of the micro-batch on the attention side, shared by a tp group (sequence / cp x micro_batch).
+    ``sequence_length``: the whole sequence, before context parallelism cuts it [tokens].
+    ``precision``: of the linear layers: bf16, fp16, fp8, mxfp8, mxfp4 or nvfp4.
+    ``expert_tokens``: token copies this rank's experts process, over its ``local_experts`` (balanced:
+    tokens x top_k x etp / tp; whoever knows the router's load says it).
+    ``dispatch_precision``: of tokens on the wire; "" means bf16. A quantised dispatch moves the cast before the wire.
+    """
+
+    tokens: float
+    sequence_length: float
+    cp: int = 1
+    tp: int = 1
+    sequence_parallel: bool = True
+    ep: int = 1
+    etp: int = 1
+    precision: str = "bf16"
+    expert_tokens: float = 0.0
+    local_experts: float = 0.0
+    dispatch_precision: str = ""
+
+    @property
+    def local_tokens(self) -> float:
+        """Tokens this rank works on outside tensor-parallel regions: its sequence-parallel share, or all of them."""
+        return self.tokens / self.tp if self.sequence_parallel else self.tokens
+
+    @property
+    def sequences(self) -> float:
+        """Sequences in the micro-batch."""
+        return self.tokens * self.cp / self.sequence_length
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTensor:
+    """An activation kept for the backward pass, on one rank for one micro-batch [B]."""
+
+    name: str
+    bytes: float
+    module: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A run of operators without communication inside.
+
+    ``modules[i]`` is the recompute path of ``forward[i]``. ``gather_bytes``: the full input a tensor-parallel group
+    gathers before this section under sequence parallelism (without it: the size of the backward all-reduce).
+    ``reduce_bytes``: the full output it reduces afterwards (reduce-scatter under sequence parallelism, else all-reduce).
+    ``context_bytes``: keys and values of all the group's tokens that context parallelism brings together before this
+    section. All three are the whole buffer of the micro-batch, 0 where the section has no such exchange, and the
+    backward pass mirrors them [B].
+    """
+
+    name: str
+    forward: tuple[Operator, ...] = ()
+    backward_input: tuple[Operator, ...] = ()
+    backward_weight: tuple[Operator, ...] = ()
+    saved: tuple[SavedTensor, ...] = ()
+    modules: tuple[str, ...] = ()
+    gather_bytes: float = 0.0
+    reduce_bytes: float = 0.0
+    context_bytes: float = 0.0
+
+    def saved_bytes(self, recomputed: Collection[str] = ()) -> float:
+        """What stays in memory when these modules are recomputed [B]."""
+        return sum(tensor.bytes for tensor in self.saved if not _listed(tensor.module, recomputed))
+
+    def recompute(self, recomputed: Collection[str]) -> tuple[Operator, ...]:
+        """Forward operators run again in the backward pass when these modules are recomputed."""
+        return tuple(
+            replace(operator, phase=Phase.RECOMPUTE)
+            for operator, module in zip(self.forward, self.modules, strict=True)
+            if _listed(module, recomputed)
+        )
+
+
+def _listed(path: str, recomputed: Collection[str]) -> bool:
+    return any(name in recomputed for name in path.split("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerParameters:
+    """Parameters of one layer by how a plan may cut them.
+
+    ``sharded`` divides by tp, ``replicated`` is whole on every tp rank (norms, routers, latent down-projections, shared
+    keys), ``experts`` are the routed experts and divide by ep x etp.
+    """
+
+    sharded: int
+    replicated: int
+    experts: int
+
+    @property
+    def total(self) -> int:
+        return self.sharded + self.replicated + self.experts
