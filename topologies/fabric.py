@@ -32,13 +32,17 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True)
 class TierInfo:
-    """What all links of one tier share. ``latency`` one way, end to end over this tier [s]; ``efficiency`` payload over raw."""
+    """What all links of one tier share. ``latency`` one way, end to end over this tier [s]; ``efficiency`` payload over raw.
+
+    ``scale_out`` says that this tier joins scale-up domains (RoCE, InfiniBand): libraries change algorithm there.
+    """
 
     name: str
     latency: float
     efficiency: float
     medium: str
     units: int  # devices that this tier and the ones below join
+    scale_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
