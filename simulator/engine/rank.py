@@ -63,6 +63,7 @@ class World:
     recorder: Recorder
     contention: Contention
     segment: Callable[[Compute], Segment]
+    on_slot: Callable[[], None]
 
 
 class Rank:
@@ -95,6 +96,7 @@ class Rank:
             else:
                 chains = [self.world.clock.process(self._work(work)) for work in slot]
                 yield self.world.clock.all_of(chains)
+            self.world.on_slot()
         yield from self._execute(self.program.epilogue, optimizer=True)
         self.finished = self.world.clock.now
 

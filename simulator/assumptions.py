@@ -1,0 +1,108 @@
+"""What a chip really reaches under a software stack: efficiencies and overheads, each with a range and a source.
+
+Data only: the forms that use these numbers are in simulator/engine/chip.py. A file of simulator/presets/assumptions
+names a software stack; ``chips`` holds what differs by chip, ``any_chip`` what is taken for a chip nobody measured.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from simulator.spec.base import Spec
+from simulator.spec.errors import NotModelled
+from simulator.spec.files import read_spec
+from simulator.spec.sources import Figure, Source
+from simulator.spec.units import Bytes, Seconds
+
+PRESETS = Path(__file__).parent / "presets" / "assumptions"
+
+
+class AttentionCurve(Spec):
+    """Achieved rate of a fused attention kernel: ceiling x S / (S + half_sequence), S the keys of a query.
+
+    ``ceiling`` is a fraction of the dense BF16 peak at head dimension 128. ``half_sequence`` [tokens] is for a full mask or
+    a selected set of keys, ``half_sequence_causal`` for a causal mask, S being the whole sequence.
+    """
+
+    ceiling: Figure[float]
+    half_sequence: Figure[float]
+    half_sequence_causal: Figure[float]
+
+
+class ChipEfficiency(Spec):
+    """How much of its data sheet a chip gives to kernels, and what communication takes from it."""
+
+    gemm: dict[str, Figure[float]]  # sustained share of the matrix peak by precision (bf16, fp8, fp4)
+    gemm_depth: Figure[float]  # elements of K that prologue and epilogue cost: efficiency K / (K + gemm_depth)
+    grouped_gemm: Figure[float]  # share of the dense GEMM rate that a grouped one keeps
+    grouped_tile: Figure[float]  # rows of the tile to which every group is padded
+    memory: Figure[float]  # achieved share of the HBM bandwidth
+    attention_forward: AttentionCurve
+    attention_backward: AttentionCurve
+    attention_small_head: Figure[float]  # rate at head dimension 64 over the rate at 128
+    kernel_start: Figure[Seconds]  # fixed start and drain of one kernel
+    communication_cores: dict[str, Figure[float]]  # share of the cores taken while a collective of a kind runs
+    communication_memory: Figure[float]  # HBM bytes per payload byte entering or leaving
+
+
+class LibraryCosts(Spec):
+    """What a collective library adds to the wire: a fixed launch per operation and a cost per algorithm step."""
+
+    launch: Figure[Seconds]
+    step: Figure[Seconds]
+
+
+class MemoryOverhead(Spec):
+    """Memory that the model does not see: contexts and libraries, and what the allocator cannot use."""
+
+    reserved: Figure[Bytes]
+    fragmentation: Figure[float]  # share of the capacity
+
+
+class Assumptions(Spec):
+    """A software stack on the chips it was seen on."""
+
+    name: str
+    title: str
+    sources: dict[str, Source]
+    defaults: dict[str, Any] = {}  # plan keys that this stack fills in when a scenario leaves them out
+    any_chip: ChipEfficiency
+    chips: dict[str, dict[str, Any]] = {}  # by chip name: fields of ChipEfficiency that differ
+    library: LibraryCosts
+    memory_overhead: MemoryOverhead
+
+    def of_chip(self, chip: str) -> tuple[ChipEfficiency, bool]:
+        """The efficiencies of a chip, and whether anything of them is specific to it."""
+        own = self.chips.get(chip)
+        if own is None:
+            return self.any_chip, False
+        base = self.any_chip.model_dump()
+        return ChipEfficiency.model_validate(_merge(base, own)), True
+
+    @classmethod
+    def load(cls, name: str | Path) -> Assumptions:
+        """By preset name or path."""
+        loaded = read_spec(str(name), cls, PRESETS)
+        for chip in loaded.chips:
+            loaded.of_chip(chip)
+        return loaded
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """``own`` over ``base``; a mapping that is a figure (has a value) replaces, any other merges."""
+    merged = dict(base)
+    for key, value in own.items():
+        inner = merged.get(key)
+        if isinstance(inner, dict) and isinstance(value, dict) and "value" not in value:
+            merged[key] = _merge(inner, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def figure_of(table: dict[str, Figure[float]], key: str, what: str) -> float:
+    """One figure of a table, or the sentence that says it is missing."""
+    if key not in table:
+        raise NotModelled(f"no {what} for {key}; known: {', '.join(sorted(table))}.")
+    return table[key].value

@@ -1,0 +1,137 @@
+"""One training step: every rank class as a process on one clock, all their traffic in one fluid network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simulator.engine.accounts import Accounts, Waiting
+from simulator.engine.chip import Device, SegmentBook
+from simulator.engine.clock import Clock
+from simulator.engine.lanes import Rendezvous
+from simulator.engine.rank import KINDS, Contention, Mailbox, Rank, World
+from simulator.engine.recorder import Recorder
+from simulator.network.contract import Folding
+from simulator.network.fluid import FluidNetwork
+from simulator.spec.errors import IdentityBroken
+from workloads.instructions import Compute, Program
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What one simulated step left behind. ``end`` [ps]; ``accounts`` one per rank class, in their order."""
+
+    end: int
+    accounts: tuple[Accounts, ...]
+    network: FluidNetwork
+    recorder: Recorder
+    events: int
+
+
+def run_step(program: Program, folding: Folding, device: Device, progress: Progress | None = None) -> StepOutcome:
+    """Simulate the step and close the books.
+
+    Raises IdentityBroken if the simulation ends with a rank still waiting (a deadlock in the program), or the books don't sum.
+    """
+    clock = Clock()
+    recorder = Recorder()
+    network = FluidNetwork(clock, folding)
+    world = World(
+        clock=clock,
+        network=network,
+        folding=folding,
+        program=program,
+        rendezvous=Rendezvous(clock, network),
+        mailbox=Mailbox(clock),
+        recorder=recorder,
+        contention=_contention(device),
+        segment=SegmentBook(device),
+        on_slot=_progress(program, folding, progress),
+    )
+    ranks = {
+        rank_class.key: Rank(world, rank_class.key, program.ranks[rank_class.pp_rank])
+        for rank_class in folding.rank_classes
+    }
+
+    def on_rates(rank_classes: tuple[int, ...]) -> None:
+        for key in rank_classes:
+            ranks[key].update_contention()
+
+    network.on_rates = on_rates
+    processes = [clock.process(rank.run()) for rank in ranks.values()]
+    clock.run()
+    if not all(process.processed for process in processes) or world.rendezvous.unmet:
+        stuck = [key for key, process in zip(ranks, processes, strict=True) if not process.processed]
+        raise IdentityBroken(f"the step ended in a deadlock: rank classes {stuck} still wait")
+    end = max(rank.finished for rank in ranks.values())
+    for rank in ranks.values():
+        _close(rank, end)
+    return StepOutcome(end, tuple(rank.accounts for rank in ranks.values()), network, recorder, clock.events)
+
+
+def _close(rank: Rank, end: int) -> None:
+    """The step is over when its last rank is: the others wait for that one."""
+    accounts = rank.accounts
+    if rank.finished < end:
+        accounts.waits.append(Waiting(rank.finished, end, rank.finished, end, "pp", "pipeline_bubble"))
+    accounts.close_idle(end)
+    total = sum(accounts.parts.values())
+    if abs(total - end) > 1e-9 * end + 1e3:
+        raise IdentityBroken(f"the books of rank class {rank.rank_class} sum to {total} ps, the step lasts {end} ps")
+
+
+def _contention(device: Device) -> Contention:
+    efficiency = device.efficiency
+    none = 0.0
+    return Contention(
+        cores={
+            kind: efficiency.communication_cores[kind].value if kind in efficiency.communication_cores else none
+            for kind in KINDS
+        },
+        memory_factor=efficiency.communication_memory.value,
+        memory_bandwidth=device.memory_bandwidth,
+    )
+
+
+def _progress(program: Program, folding: Folding, progress: Progress | None) -> Callable[[], None]:
+    """Count finished slots; report about a hundred times."""
+    if progress is None:
+        return lambda: None
+    total = sum(len(program.ranks[rank_class.pp_rank].slots) for rank_class in folding.rank_classes)
+    every = max(1, total // 100)
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if done % every == 0:
+            progress(done / total, "simulating the step")
+
+    return tick
+
+
+def program_flops(program: Program, pp_rank: int) -> tuple[dict[str, float], float]:
+    """What one rank of a pipeline rank executes in a step: FLOPs by precision, and HBM bytes.
+
+    Summed from the program itself, so that it can be held against the model's own count.
+    """
+    rank = program.ranks[pp_rank]
+    blocks = [rank.prologue, rank.epilogue]
+    seen: dict[tuple[int, int, str], int] = {}
+    for slot in rank.slots:
+        for work in slot:
+            base = (work.stage, work.direction, str(work.kind))
+            seen[base] = seen.get(base, 0) + 1
+    flops: dict[str, float] = {}
+    moved = 0.0
+    for block, count in [(block, 1) for block in blocks] + [
+        (rank.blocks[*base, ""], count) for base, count in seen.items()
+    ]:
+        for instruction in block.instructions:
+            if isinstance(instruction, Compute):
+                for operator in instruction.operators:
+                    flops[operator.precision] = flops.get(operator.precision, 0.0) + operator.flops * count
+                    moved += operator.bytes_moved * count
+    return flops, moved

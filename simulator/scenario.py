@@ -1,0 +1,97 @@
+"""One question: which machine, which model, how it is trained, how it is laid out, under which assumptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field
+
+from simulator.spec.base import Spec
+from simulator.spec.files import read_spec
+from workloads.plan import Plan, Training
+
+EXAMPLES = Path(__file__).parent / "presets" / "scenarios"
+
+
+class LinkFault(Spec):
+    """A degraded link, one direction; ``capacity`` is the fraction that is left, 0 is dead."""
+
+    link: str
+    capacity: float = Field(ge=0, le=1)
+
+
+class ChipFault(Spec):
+    """A slow chip; ``speed`` is the fraction of its compute and memory rates that is left."""
+
+    chip: int = Field(ge=0)
+    speed: float = Field(ge=0, le=1)
+
+
+class Cluster(Spec):
+    """Which machine, and how much of it."""
+
+    system: str
+    chips: int | None = Field(default=None, ge=1)
+    chips_per_domain: int | None = Field(default=None, ge=1)
+    slices: int | None = Field(default=None, ge=1)
+    set: dict[str, str | int | float] = {}
+    faults: tuple[LinkFault | ChipFault, ...] = ()
+
+
+class AssumptionChoice(Spec):
+    """A named set of assumptions with some of its figures replaced."""
+
+    preset: str
+    set: dict[str, str | int | float] = {}
+
+
+class HashRouting(Spec):
+    """Flows pinned to ``paths`` hashed paths each."""
+
+    paths: int = Field(ge=1)
+    seed: int = 0
+
+
+class HashChoice(Spec):
+    """``{hash: {paths: 4, seed: 1}}``."""
+
+    hash: HashRouting
+
+
+class NetworkChoice(Spec):
+    """How flows find their links, and which collective algorithms are forced."""
+
+    routing: str | HashChoice = "spray"
+    algorithms: dict[str, str] = {}
+
+
+class Scenario(Spec):
+    """A scenario file. Keys left out take the defaults of the software stack in ``assumptions``."""
+
+    name: str = "unnamed scenario"
+    cluster: Cluster
+    model: str | dict[str, Any]
+    training: Training
+    plan: Plan = Plan()
+    assumptions: str | AssumptionChoice = "default"
+    network: NetworkChoice = NetworkChoice()
+    seed: int = 0
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: list[str] | None = None) -> Self:
+        """Read a scenario file; ``overrides`` are ``path=value`` texts as of ``--set``.
+
+        Raises InputError with file, line and column for anything the file says wrongly.
+        """
+        return read_spec(str(path), cls, EXAMPLES, overrides=overrides or [])
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; nested ones by a double underscore: ``plan__ep=128``."""
+        data = self.model_dump(exclude_unset=True)
+        for key, value in changes.items():
+            target, parts = data, key.split("__")
+            for part in parts[:-1]:
+                target = target.setdefault(part, {})
+            target[parts[-1]] = value
+        return type(self).model_validate(data)
