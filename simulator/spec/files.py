@@ -1,0 +1,214 @@
+"""From a file, or the name of a preset, to a checked spec.
+
+``extends: other`` at the top of a file starts from another one (a file beside it, or a preset): mappings are merged key
+by key, everything else is replaced. A sourced figure (a mapping with ``value``) is replaced whole: a new value never
+keeps the old one's source.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from simulator.spec.errors import FileProblem, InputError, MissingPreset
+from simulator.spec.near import nearest, suggest
+from simulator.spec.problems import dotted, translate
+from simulator.spec.strict_yaml import Document, Mark, Place, Step, read_scalar, read_yaml
+
+SpecClass = TypeVar("SpecClass", bound=BaseModel)
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_STEP = re.compile(r'"([^"]+)"|\[([0-9]+)\]|([^.\[\]"]+)')
+
+
+def read_spec(
+    name: str | Path, spec: type[SpecClass], folder: Path | None = None, *, overrides: Mapping[str, Any] | None = None
+) -> SpecClass:
+    """Read a file, or a preset of ``folder`` by its name, into a ``spec``.
+
+    ``overrides`` sets fields by their path before the check (``{"chip.memory_bandwidth": "3.2 TB/s"}``).
+    Raises :class:`InputError` (one line with file:line:column, the field and the remedy) for anything wrong in it.
+    """
+    return build(read_document(name, folder), spec, overrides=overrides)
+
+
+def read_document(name: str | Path, folder: Path | None = None) -> Document:
+    """The plain data of a file or preset with everything it extends, and where each value stands."""
+    return _read_chain(find(name, folder), folder, ())
+
+
+def build(document: Document, spec: type[SpecClass], *, overrides: Mapping[str, Any] | None = None) -> SpecClass:
+    """Check a document against its ``spec``."""
+    for path, value in (overrides or {}).items():
+        document = override(document, path, value)
+    try:
+        return spec.model_validate(document.data)
+    except ValidationError as error:
+        raise translate(error, spec, document) from None
+
+
+def make(data: Mapping[str, Any], spec: type[SpecClass]) -> SpecClass:
+    """Check plain data that is in no file, with the same one-line errors."""
+    return build(Document(data=dict(data)), spec)
+
+
+def preset_names(folder: Path) -> list[str]:
+    """The presets of a folder, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def find(name: str | Path, folder: Path | None = None, *, beside: Path | None = None) -> Path:
+    """The file that ``name`` means: a preset of ``folder``, or a path (relative to ``beside`` for an ``extends``)."""
+    text = os.fspath(name)
+    if not text.strip() or "\0" in text:
+        raise FileProblem("needs the name of a preset or the path of a file", got=text, do="Name one.")
+    presets = preset_names(folder) if folder else []
+    if folder and text in presets:
+        return folder / f"{text}.yaml"
+    path = Path(text).expanduser() if beside is None else beside / text
+    if path.is_file():
+        return path
+    if path.is_dir():
+        inside = sorted(item.name for item in path.iterdir() if item.suffix in _SUFFIXES)[:5]
+        raise FileProblem("is a directory, not a file", got=text, do=f"Name a file in it: {', '.join(inside)}." if inside else "Name a file.")
+    if os.sep in text or path.suffix in _SUFFIXES:
+        raise FileProblem("there is no such file", got=text, do=_near_file(path, presets))
+    raise MissingPreset("there is no preset and no file of this name", got=text, do=suggest(text, presets, "presets"))
+
+
+def override(document: Document, path: str, value: Any, *, where: str = "--set") -> Document:
+    """``document`` with the field at ``path`` set; what is set is later checked like everything else in the file."""
+    place = split_path(path)
+    if len(place) > 1 and place[-1] == "value" and _is_figure(_inside(document.data, place[:-1])):
+        place = place[:-1]  # the new value is not what the old one's source says: the whole figure goes
+    mark = Mark(f"{where} {path}")
+    data = _set(document.data, place, 0, value)
+    covered = len(place)
+    values = {at: found for at, found in document.values.items() if at[:covered] != place}
+    keys = {at: found for at, found in document.keys.items() if at[:covered] != place}
+    for length in range(1, covered + 1):
+        values.setdefault(place[:length], mark)
+        keys.setdefault(place[:length], mark)
+    return Document(data=data, keys=keys, values=values)
+
+
+def apply_override(data: Mapping[str, Any], path: str, text: str) -> dict[str, Any]:
+    """Plain data with the field at ``path`` set to a value as typed after ``--set path=``, read as YAML.
+
+    >>> apply_override({"plan": {"tp": 1}}, "plan.tp", "8")
+    {'plan': {'tp': 8}}
+    """
+    return override(Document(data=dict(data)), path, read_scalar(text, f"--set {path}")).data
+
+
+def split_path(path: str) -> Place:
+    """``tiers[2].latency`` (or ``tiers.2.latency``) -> its steps; a key that has dots goes in double quotes.
+
+    >>> split_path('cluster.set."chip.watts"')
+    ('cluster', 'set', 'chip.watts')
+    """
+    steps: list[Step] = []
+    position = 0
+    while position < len(path):
+        if steps and path[position] == ".":
+            position += 1
+        match = _STEP.match(path, position)
+        if match is None:
+            break
+        quoted, index, word = match.groups()
+        steps.append(quoted if quoted else int(index) if index else word.strip())
+        position = match.end()
+    if position < len(path) or not steps or any(step == "" for step in steps) or path.endswith("."):
+        raise InputError("is not the path of a field", got=path, do="Write keys joined by dots, like plan.tp.")
+    return tuple(steps)
+
+
+def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Document:
+    file = _shown(path)
+    try:
+        document = read_yaml(path.read_bytes(), file)
+    except OSError as error:
+        raise FileProblem("cannot be read", got=error.strerror, where=file, do="Check its permissions.") from None
+    if "extends" not in document.data:
+        return document
+    where = str(document.mark(("extends",)) or file)
+    other = document.data.pop("extends")
+    if not isinstance(other, str):
+        raise FileProblem("must be the name of a preset or the path of a file", got=other, where=where, path="extends", do="Name one.")
+    try:
+        target = find(other, folder, beside=path.parent)
+    except InputError as error:
+        raise error.at(where=where, path="extends") from None
+    chain = (*chain, path.resolve())
+    if target.resolve() in chain:
+        names = " -> ".join(link.name for link in (*chain, target))
+        raise FileProblem(f"a file may not extend itself: {names}", where=where, path="extends", do="Remove one of these extends.")
+    return _merge(_read_chain(target, folder, chain), document)
+
+
+def _merge(below: Document, above: Document) -> Document:
+    """The document ``above`` laid over the one it extends, marks and all."""
+    keys, values = dict(below.keys), dict(below.values)
+    replaced: set[Place] = set()
+    data = _merge_data(below.data, above.data, (), replaced)
+    for marks in (keys, values):
+        for at in [at for at in marks if any(at[:length] in replaced for length in range(1, len(at) + 1))]:
+            del marks[at]
+    return Document(data=data, keys=keys | above.keys, values=values | above.values)
+
+
+def _merge_data(below: dict[str, Any], above: dict[str, Any], place: Place, replaced: set[Place]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = below.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and not _is_figure(value):
+            merged[key] = _merge_data(old, value, (*place, key), replaced)
+        else:
+            merged[key] = value
+            replaced.add((*place, key))
+    return merged
+
+
+def _is_figure(data: Any) -> bool:
+    return isinstance(data, dict) and "value" in data
+
+
+def _inside(data: Any, place: Place) -> Any:
+    for step in place:
+        data = data.get(step) if isinstance(data, dict) else None
+    return data
+
+
+def _set(data: Any, place: Place, depth: int, value: Any) -> Any:
+    if depth == len(place):
+        return value
+    step = place[depth]
+    if isinstance(data, list):
+        index = step if isinstance(step, int) else int(step) if step.isdigit() else None
+        if index is None or index >= len(data):
+            rule = f"{dotted(place[:depth])} is a list of {len(data)}"
+            raise InputError(rule, got=str(step), do=f"Write a number from 0 to {len(data) - 1}.", path=dotted(place), where="--set")
+        return [_set(item, place, depth + 1, value) if i == index else item for i, item in enumerate(data)]
+    if data is not None and not isinstance(data, dict):
+        rule = f"{dotted(place[:depth])} has no fields, it is a single value"
+        raise InputError(rule, got=data, do=f"Set {dotted(place[:depth])} itself.", path=dotted(place), where="--set")
+    inside = data or {}
+    return {**inside, str(step): _set(inside.get(str(step)), place, depth + 1, value)}
+
+
+def _near_file(path: Path, presets: list[str]) -> str:
+    beside = [item.name for item in path.parent.iterdir() if item.suffix in _SUFFIXES] if path.parent.is_dir() else []
+    match = nearest(path.name, beside) or nearest(path.stem, presets)
+    return f"Did you mean {match}?" if match else "Check the path."
+
+
+def _shown(path: Path) -> str:
+    """The path as a user can open it: from here if it lies below, whole otherwise."""
+    whole = path.absolute()
+    here = Path.cwd()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
