@@ -1,0 +1,100 @@
+"""A plan with nothing left open: what program.py builds from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workloads.groups import Groups
+
+PRECISION_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class StateBytes:
+    """Bytes per parameter of everything a rank keeps or sends for it [B].
+
+    ``weights``: the copy that computes; ``quantised``: low-precision copies beside it; ``gradients``: the accumulator;
+    ``gradient_reduce`` and ``expert_gradient_reduce``: on the wire when gradients are reduced; ``parameter_gather``: on
+    the wire when parameters are gathered; ``optimizer``: master copy and moments.
+    """
+
+    weights: float
+    quantised: float
+    gradients: float
+    gradient_reduce: float
+    expert_gradient_reduce: float
+    parameter_gather: float
+    optimizer: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedOverlap:
+    """Which communication may run beside computation. ``cp``: keys and values travel while attention runs (ring)."""
+
+    ep: bool
+    tp: bool
+    pp: bool
+    cp: bool
+    grad_reduce: bool
+    param_gather: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPlan:
+    """A legal plan on a given number of ranks, every default filled in.
+
+    ``micro_batches`` counts those of one pipeline in one step; global_batch and micro_batch are in sequences.
+    ``expert_dp`` ranks hold the same routed experts. ``zero_size`` ranks share one copy of the optimizer state.
+    ``dispatch_precision`` is that of tokens on the wire on their way to the experts (bf16 on the way back).
+    """
+
+    ranks: int
+    tp: int
+    pp: int
+    vpp: int
+    cp: int
+    dp: int
+    ep: int
+    etp: int
+    expert_dp: int
+    zero: int
+    zero_size: int
+    schedule: str
+    recompute: str
+    recompute_modules: tuple[str, ...]
+    sequence_parallel: bool
+    overlap: ResolvedOverlap
+    dispatcher: str
+    dispatch_precision: str
+    sequence_length: int
+    global_batch: int
+    micro_batch: int
+    micro_batches: int
+    precision: str
+    optimizer: str
+    state: StateBytes
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def stages(self) -> int:
+        """Model stages that the data visits, in order."""
+        return self.pp * self.vpp
+
+    @property
+    def directions(self) -> int:
+        """From how many ends micro-batches enter the pipeline."""
+        return 2 if self.schedule == "dualpipe" else 1
+
+    @property
+    def deduplicate(self) -> bool:
+        """Whether the dispatcher sends one copy of a token per scale-up domain and forwards it inside."""
+        return self.dispatcher in ("deepep", "hybridep")
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of one step, of the whole job."""
+        return float(self.global_batch * self.sequence_length)
+
+    def groups(self) -> Groups:
+        """The plan's axes on rank numbers."""
+        return Groups(self.tp, self.cp, self.dp, self.pp, self.etp, self.ep, self.zero_size)
