@@ -6,14 +6,18 @@ names a software stack; ``chips`` holds what differs by chip, ``any_chip`` what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from simulator.spec.base import Spec
 from simulator.spec.errors import NotModelled
-from simulator.spec.files import read_spec
+from simulator.spec.files import apply_override, make, read_spec
 from simulator.spec.sources import Figure, Source
 from simulator.spec.units import Bytes, Seconds
+from workloads.plan import PlanDefaults
 
 PRESETS = Path(__file__).parent / "presets" / "assumptions"
 
@@ -66,7 +70,7 @@ class Assumptions(Spec):
     name: str
     title: str
     sources: dict[str, Source]
-    defaults: dict[str, Any] = {}  # plan keys that this stack fills in when a scenario leaves them out
+    defaults: PlanDefaults = PlanDefaults()
     any_chip: ChipEfficiency
     chips: dict[str, dict[str, Any]] = {}  # by chip name: fields of ChipEfficiency that differ
     library: LibraryCosts
@@ -83,10 +87,20 @@ class Assumptions(Spec):
     @classmethod
     def load(cls, name: str | Path) -> Assumptions:
         """By preset name or path."""
-        loaded = read_spec(str(name), cls, PRESETS)
-        for chip in loaded.chips:
-            loaded.of_chip(chip)
-        return loaded
+        return read_spec(str(name), cls, PRESETS)
+
+    def with_overrides(self, changes: Mapping[str, str]) -> Self:
+        """A copy with figures replaced by field path: ``{"any_chip.memory": "0.8"}``. A value loses its source with it."""
+        data: Mapping[str, Any] = self.model_dump(exclude_unset=True)
+        for path, text in changes.items():
+            data = apply_override(data, path, text)
+        return make(data, type(self))
+
+    @model_validator(mode="after")
+    def _chips_are_efficiencies(self) -> Self:
+        for chip in self.chips:
+            self.of_chip(chip)
+        return self
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any, Self
 from pydantic import Field
 
 from simulator.spec.base import Spec
-from simulator.spec.files import read_spec
+from simulator.spec.errors import InputError
+from simulator.spec.files import make, read_spec
+from simulator.spec.strict_yaml import read_scalar
 from workloads.plan import Plan, Training
-
-EXAMPLES = Path(__file__).parent / "presets" / "scenarios"
 
 
 class LinkFault(Spec):
@@ -84,7 +84,7 @@ class Scenario(Spec):
 
         Raises InputError with file, line and column for anything the file says wrongly.
         """
-        return read_spec(str(path), cls, EXAMPLES, overrides=overrides or [])
+        return read_spec(path, cls, overrides=dict(_assignment(text) for text in overrides or []))
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; nested ones by a double underscore: ``plan__ep=128``."""
@@ -94,4 +94,12 @@ class Scenario(Spec):
             for part in parts[:-1]:
                 target = target.setdefault(part, {})
             target[parts[-1]] = value
-        return type(self).model_validate(data)
+        return make(data, type(self))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """``plan.ep=128`` -> its path and its value, read as YAML."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise InputError("--set takes PATH=VALUE", got=text, do="Write for example --set plan.ep=128.")
+    return path.strip(), read_scalar(value, f"--set {path.strip()}")

@@ -14,7 +14,7 @@ from simulator.engine.recorder import Recorder
 from simulator.network.contract import Folding
 from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
-from workloads.instructions import Compute, Program
+from workloads.instructions import Compute, Phase, Program
 
 Progress = Callable[[float, str], None]
 
@@ -112,7 +112,7 @@ def _progress(program: Program, folding: Folding, progress: Progress | None) -> 
     return tick
 
 
-def program_flops(program: Program, pp_rank: int) -> tuple[dict[str, float], float]:
+def program_flops(program: Program, pp_rank: int, *, optimizer: bool = True) -> tuple[dict[str, float], float]:
     """What one rank of a pipeline rank executes in a step: FLOPs by precision, and HBM bytes.
 
     Summed from the program itself, so that it can be held against the model's own count.
@@ -132,6 +132,8 @@ def program_flops(program: Program, pp_rank: int) -> tuple[dict[str, float], flo
         for instruction in block.instructions:
             if isinstance(instruction, Compute):
                 for operator in instruction.operators:
+                    if operator.phase is Phase.OPTIMIZER and not optimizer:
+                        continue
                     flops[operator.precision] = flops.get(operator.precision, 0.0) + operator.flops * count
                     moved += operator.bytes_moved * count
     return flops, moved

@@ -1,0 +1,67 @@
+"""Laws that every run is held against; a broken one stops the run, for a wrong number is worse than none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from simulator.engine.clock import PICOSECONDS
+from simulator.engine.step import StepOutcome, program_flops
+from simulator.network.contract import Folding
+from simulator.results import Result
+from simulator.spec.errors import IdentityBroken
+from workloads.instructions import Program
+
+if TYPE_CHECKING:
+    from simulator.run import Prepared
+
+TOLERANCE = 1e-6
+
+
+def check(prepared: Prepared, folding: Folding, outcome: StepOutcome, result: Result) -> None:
+    """All identities of one run. Raises IdentityBroken with the numbers that disagree."""
+    _ranks(prepared, folding)
+    _flops(prepared, folding)
+    _same("the breakdown's sum and the step time", result.breakdown_s.total(), result.step_time_s)
+    if result.step_time_s < result.bounds.best * (1 - TOLERANCE):
+        raise IdentityBroken(f"the step of {result.step_time_s} s beats its lower bound of {result.bounds.best} s")
+    outcome.network.check_conservation()
+    _experts_talk(prepared, result)
+    if outcome.end / PICOSECONDS != result.step_time_s:
+        raise IdentityBroken("the step time is not the clock's")
+
+
+def executed(program: Program) -> Iterator[tuple[dict[str, float], float]]:
+    """FLOPs by precision and HBM bytes that one rank of each pipeline rank executes."""
+    for rank in program.ranks:
+        yield program_flops(program, rank.pp_rank)
+
+
+def _ranks(prepared: Prepared, folding: Folding) -> None:
+    total = sum(rank_class.size for rank_class in folding.rank_classes)
+    if total != prepared.fabric.ranks:
+        raise IdentityBroken(f"rank classes hold {total} ranks, the job {prepared.fabric.ranks}")
+
+
+def _flops(prepared: Prepared, folding: Folding) -> None:
+    """What the ranks execute must be what the model says, recompute and optimizer counted apart."""
+    sizes: dict[int, int] = {}
+    for rank_class in folding.rank_classes:
+        sizes[rank_class.pp_rank] = sizes.get(rank_class.pp_rank, 0) + rank_class.size
+    total = 0.0
+    for rank in prepared.program.ranks:
+        flops, _ = program_flops(prepared.program, rank.pp_rank, optimizer=False)
+        total += sum(flops.values()) * sizes[rank.pp_rank]
+    _same("the program's FLOPs and the model's", total, prepared.program.hardware_flops)
+
+
+def _same(what: str, left: float, right: float) -> None:
+    if abs(left - right) > TOLERANCE * max(abs(left), abs(right)):
+        raise IdentityBroken(f"{what} differ: {left!r} against {right!r}")
+
+
+def _experts_talk(prepared: Prepared, result: Result) -> None:
+    """A model with experts spread over ranks must move tokens between them."""
+    spread = prepared.plan.ep > 1 and prepared.model.has_experts
+    if spread and result.network.sent_bytes.get("ep", 0.0) <= 0.0:
+        raise IdentityBroken("experts are spread over ranks and no all-to-all traffic exists")

@@ -1,0 +1,142 @@
+"""Ranks on a clock, with a network that takes set times: pipeline closed forms, overlap, and the books."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.engine.clock import Clock
+from simulator.engine.lanes import Rendezvous
+from simulator.engine.rank import Contention, Mailbox, Rank, World
+from simulator.engine.recorder import Recorder
+from simulator.engine.segments import OperatorTime, Segment
+from tests.engine.doubles import TimedFolding, TimedNetwork
+from workloads.instructions import (
+    Block,
+    Communication,
+    Compute,
+    Instruction,
+    Kernel,
+    Operator,
+    Phase,
+    Program,
+    RankProgram,
+    Slot,
+    StageMemory,
+    Start,
+    Wait,
+)
+from workloads.schedules import one_f_one_b
+
+NOTHING = Block("nothing", ())
+NO_MEMORY = StageMemory(0, 0, 0, 0, 0)
+
+
+def work_of(seconds: float) -> Compute:
+    """A compute that takes so many seconds (the FLOPs stand for them)."""
+    return Compute((Operator("op", "op", Kernel.GEMM, Phase.FORWARD, seconds, 0.0),))
+
+
+def segment(compute: Compute) -> Segment:
+    return Segment("op", [OperatorTime(operator.flops, 0.0, 0.0) for operator in compute.operators])
+
+
+def run(
+    slots: list[tuple[Slot, ...]],
+    blocks: dict[str, tuple[Instruction, ...]],
+    folding: TimedFolding,
+    cores: float = 0.0,
+) -> tuple[float, list[dict[str, float]]]:
+    """Simulate; returns the step [s] and every rank's books [s]. Blocks are the same for all stages, by kind."""
+    pp = len(slots)
+    clock, recorder = Clock(), Recorder()
+    network = TimedNetwork(clock)
+    ranks = tuple(
+        RankProgram(
+            rank,
+            slots[rank],
+            {(rank, 0, kind, ""): Block(kind, block) for kind, block in blocks.items()},
+            NOTHING,
+            NOTHING,
+            NO_MEMORY,
+        )
+        for rank in range(pp)
+    )
+    program = Program(ranks, (tuple(range(pp)),), 1.0, True, 1.0, 1.0, 1.0, 1.0, 1)
+    contention = Contention(dict.fromkeys(("tp", "cp", "ep", "dp", "pp"), cores), 0.0, 1.0)
+    world = World(
+        clock, network, folding, program, Rendezvous(clock, network), Mailbox(clock), recorder, contention, segment,
+        lambda: None,
+    )  # fmt: skip
+    players = [Rank(world, rank, ranks[rank]) for rank in range(pp)]
+    for player in players:
+        clock.process(player.run())
+    clock.run()
+    for player in players:
+        player.accounts.close_idle(player.finished)
+    books = [{part: value / 1e12 for part, value in player.accounts.parts.items()} for player in players]
+    return max(player.finished for player in players) / 1e12, books
+
+
+@pytest.mark.parametrize(("pp", "micro_batches"), [(1, 1), (2, 4), (4, 8), (8, 8), (4, 3)])
+def test_1f1b_closed_form(pp: int, micro_batches: int) -> None:
+    """Equal stages, free sends: (M + PP - 1)(F + B)."""
+    forward, backward = 0.003, 0.006
+    slots = [tuple(order) for order in one_f_one_b(pp, micro_batches)]
+    blocks = {"F": (work_of(forward),), "B": (work_of(backward),)}
+    step, books = run(slots, blocks, TimedFolding(pp))
+    assert step == pytest.approx((micro_batches + pp - 1) * (forward + backward), rel=1e-9)
+    for book in books:
+        assert book["arithmetic"] == pytest.approx(micro_batches * (forward + backward), rel=1e-9)
+
+
+def test_a_wait_is_exposed_communication() -> None:
+    """Start, then at once wait: the whole transfer stands in the way."""
+    transfer = Communication("move", "ep", "all-to-all", "ep", 1.0)
+    blocks: dict[str, tuple[Instruction, ...]] = {
+        "F": (work_of(0.001), Start(transfer, "t"), Wait("t"), work_of(0.001)),
+        "B": (work_of(0.001),),
+    }
+    slots = [tuple(order) for order in one_f_one_b(1, 2)]
+    step, books = run(slots, blocks, TimedFolding(1, {"move": 0.004}))
+    assert step == pytest.approx(2 * 0.003 + 2 * 0.004, rel=1e-9)
+    assert books[0]["exposed_ep"] == pytest.approx(0.008, rel=1e-9)
+
+
+def test_a_transfer_behind_compute_costs_its_cores_only() -> None:
+    """A transfer of 2 ms beside 4 ms of compute at half the cores: 2 ms do 1 ms of work, the other 3 ms follow."""
+    transfer = Communication("move", "ep", "all-to-all", "ep", 1.0)
+    blocks: dict[str, tuple[Instruction, ...]] = {
+        "F": (Start(transfer, "t"), work_of(0.004), Wait("t")),
+        "B": (work_of(0.001),),
+    }
+    slots = [tuple(order) for order in one_f_one_b(1, 1)]
+    step, books = run(slots, blocks, TimedFolding(1, {"move": 0.002}), cores=0.5)
+    assert step == pytest.approx(0.006, rel=1e-9)
+    assert books[0]["interference"] == pytest.approx(0.001, rel=1e-9)
+    assert books[0]["exposed_ep"] == 0.0
+
+
+def test_two_chains_of_a_slot_hide_each_other() -> None:
+    """A forward and a backward in one slot: while one waits for its transfer, the other computes."""
+    transfer = Communication("move", "ep", "all-to-all", "ep", 1.0)
+    chain: tuple[Instruction, ...] = (work_of(0.002), Start(transfer, "t"), Wait("t"), work_of(0.002))
+    alone = [tuple(order) for order in one_f_one_b(1, 2)]
+    forward, backward = alone[0][2][0], alone[0][1][0]
+    joined: list[tuple[Slot, ...]] = [(alone[0][0], (forward, backward), alone[0][3])]
+    blocks = {"F": chain, "B": chain}
+    folding = TimedFolding(1, {"move": 0.002})
+    serial, _ = run(alone, blocks, folding)
+    overlapped, books = run(joined, blocks, folding)
+    assert serial == pytest.approx(4 * 0.006, rel=1e-9)
+    # Two chains alone (6 ms each) and one joined pair: 2 + 2 (both transfers run behind the other's compute) + 2 + 2.
+    assert overlapped == pytest.approx(2 * 0.006 + 0.008, rel=1e-9)
+    assert sum(books[0].values()) == pytest.approx(overlapped, rel=1e-9)
+
+
+def test_late_partner_is_straggler_wait_or_bubble() -> None:
+    """Stage 1 waits for stage 0 before its first forward: that is pipeline bubble, not exposed communication."""
+    slots = [tuple(order) for order in one_f_one_b(2, 2)]
+    blocks = {"F": (work_of(0.002),), "B": (work_of(0.002),)}
+    _, books = run(slots, blocks, TimedFolding(2, {"send": 0.0005}))
+    assert books[1]["pipeline_bubble"] == pytest.approx(0.002, rel=1e-9)
+    assert books[1]["exposed_pp"] == pytest.approx(0.0005, rel=1e-9)
