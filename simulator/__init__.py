@@ -1,1 +1,38 @@
+"""Supernode Simulator: what a training step takes on a machine of chips and links, and why.
 
+The public names load on first use, so that ``import simulator`` stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.questions.validate import validate as validate
+    from simulator.results import Result as Result
+    from simulator.run import simulate as simulate
+    from simulator.scenario import Scenario as Scenario
+
+_HOME = {
+    "Result": "simulator.results",
+    "Scenario": "simulator.scenario",
+    "simulate": "simulator.run",
+    "validate": "simulator.questions.validate",
+}
+
+__all__ = ["Result", "Scenario", "simulate", "validate"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that is its home."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return sorted([*globals(), *_HOME])

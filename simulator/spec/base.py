@@ -94,5 +94,3 @@ def _check_leaves(value: Any, admitted: frozenset[type], path: str) -> None:
         due = due.replace("a whole number or a number", "a number")
         hint = "YAML reads on, off, yes and no as booleans; put text in quotes." if isinstance(value, bool) else None
         raise InputError(f"must be {due}", got=value, do=hint, path=path)
-
-

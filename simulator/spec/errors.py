@@ -116,9 +116,9 @@ class IdentityBroken(SupernodeError, AssertionError):
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks or control characters.
+    r"""``text`` without line breaks or control characters.
 
-    >>> one_line("two\\n  lines\\x00")
+    >>> one_line("two\n  lines\x00")
     'two lines?'
     """
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))

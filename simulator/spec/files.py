@@ -75,7 +75,8 @@ def find(name: str | Path, folder: Path | None = None, *, beside: Path | None = 
         return path
     if path.is_dir():
         inside = sorted(item.name for item in path.iterdir() if item.suffix in _SUFFIXES)[:5]
-        raise FileProblem("is a directory, not a file", got=text, do=f"Name a file in it: {', '.join(inside)}." if inside else "Name a file.")
+        do = f"Name a file in it: {', '.join(inside)}." if inside else "Name a file."
+        raise FileProblem("is a directory, not a file", got=text, do=do)
     if os.sep in text or path.suffix in _SUFFIXES:
         raise FileProblem("there is no such file", got=text, do=_near_file(path, presets))
     raise MissingPreset("there is no preset and no file of this name", got=text, do=suggest(text, presets, "presets"))
@@ -139,7 +140,8 @@ def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Doc
     where = str(document.mark(("extends",)) or file)
     other = document.data.pop("extends")
     if not isinstance(other, str):
-        raise FileProblem("must be the name of a preset or the path of a file", got=other, where=where, path="extends", do="Name one.")
+        rule = "must be the name of a preset or the path of a file"
+        raise FileProblem(rule, got="nothing" if other is None else other, where=where, path="extends", do="Name one.")
     try:
         target = find(other, folder, beside=path.parent)
     except InputError as error:
@@ -147,7 +149,8 @@ def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Doc
     chain = (*chain, path.resolve())
     if target.resolve() in chain:
         names = " -> ".join(link.name for link in (*chain, target))
-        raise FileProblem(f"a file may not extend itself: {names}", where=where, path="extends", do="Remove one of these extends.")
+        rule = f"a file may not extend itself: {names}"
+        raise FileProblem(rule, where=where, path="extends", do="Remove one of these extends.")
     return _merge(_read_chain(target, folder, chain), document)
 
 
@@ -192,7 +195,9 @@ def _set(data: Any, place: Place, depth: int, value: Any) -> Any:
         index = step if isinstance(step, int) else int(step) if step.isdigit() else None
         if index is None or index >= len(data):
             rule = f"{dotted(place[:depth])} is a list of {len(data)}"
-            raise InputError(rule, got=str(step), do=f"Write a number from 0 to {len(data) - 1}.", path=dotted(place), where="--set")
+            raise InputError(
+                rule, got=str(step), do=f"Write a number from 0 to {len(data) - 1}.", path=dotted(place), where="--set"
+            )
         return [_set(item, place, depth + 1, value) if i == index else item for i, item in enumerate(data)]
     if data is not None and not isinstance(data, dict):
         rule = f"{dotted(place[:depth])} has no fields, it is a single value"

@@ -114,7 +114,8 @@ def _plain(details: list[ErrorDetails]) -> InputError:
     do = f"Did you mean {near}?" if near else None
     if got is None:
         do = "Give it a value, or leave the key out."
-    return InputError(" or ".join([rules[0], *(rule.removeprefix("must be ") for rule in rules[1:])]), got="nothing" if got is None else got, do=do)
+    rule = " or ".join([rules[0], *(rule.removeprefix("must be ") for rule in rules[1:])])
+    return InputError(rule, got="nothing" if got is None else got, do=do)
 
 
 def _rule(detail: ErrorDetails) -> str:
@@ -153,7 +154,7 @@ def _choices(detail: ErrorDetails) -> list[str]:
 
 def _position(found: tuple[Place, InputError, Document]) -> tuple[int, int, int]:
     """Problems of the command line first, then in the order of the file; of other files last."""
-    place, problem, document = found
+    place, _, document = found
     mark = document.mark(place, key=True)
     if mark is None:
         return (2, 0, 0)
@@ -171,11 +172,11 @@ def _place_of(path: str, data: Any) -> Place:
     place: list[Step] = []
     for word in path.replace("[", ".").replace("]", "").split("."):
         step: Step = int(word) if isinstance(data, list) and word.isdigit() else word
-        if isinstance(data, list) and isinstance(step, int) and step < len(data) or isinstance(data, Mapping) and step in data:
-            data = data[step]  # type: ignore[index]  # the branch above has just checked the kind of step
-            place.append(step)
-        else:
+        in_list = isinstance(data, list) and isinstance(step, int) and step < len(data)
+        if not in_list and not (isinstance(data, Mapping) and step in data):
             break
+        data = data[step]
+        place.append(step)
     return tuple(place)
 
 

@@ -78,7 +78,9 @@ _Loader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:nu
 _resolve("bool", "true|True|TRUE|yes|Yes|YES|on|On|ON", "tTyYoO")
 _resolve("bool", "false|False|FALSE|no|No|NO|off|Off|OFF", "fFnNoO")
 _resolve("int", "[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789")
-_resolve("float", r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.0123456789")
+_resolve(
+    "float", r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.0123456789"
+)
 
 
 def read_yaml(content: bytes, file: str) -> Document:
@@ -89,7 +91,10 @@ def read_yaml(content: bytes, file: str) -> Document:
     document = Document(data={})
     if not isinstance(node, MappingNode):
         raise FileProblem(
-            "the top level must be a mapping of keys to values", got=_text(node), where=str(_mark(node, file)), do="Write key: value."
+            "the top level must be a mapping of keys to values",
+            got=_text(node),
+            where=str(_mark(node, file)),
+            do="Write key: value.",
         )
     builder = _Builder(file, document)
     document.data.update(builder.value(node, ()))
@@ -173,9 +178,13 @@ class _Builder:
     def value(self, node: Node, place: Place) -> Any:
         self.values += 1
         if self.values > MOST_VALUES:
-            raise self._problem(node, f"has more than {MOST_VALUES} values once its aliases are expanded", do="Use fewer aliases.")
+            raise self._problem(
+                node, f"has more than {MOST_VALUES} values once its aliases are expanded", do="Use fewer aliases."
+            )
         if len(place) > DEEPEST:
-            raise self._problem(node, "is nested too deeply", do=f"Keep it below {DEEPEST} levels; an alias may not contain itself.")
+            raise self._problem(
+                node, "is nested too deeply", do=f"Keep it below {DEEPEST} levels; an alias may not contain itself."
+            )
         self.document.values[place] = _mark(node, self.file)
         if isinstance(node, MappingNode):
             self._check_tag(node, "map")

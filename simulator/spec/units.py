@@ -138,7 +138,7 @@ def parse(text: str, dimension: Dimension | str) -> float:
     if not math.isfinite(float(number)) or abs(float(number)) > 1e30:
         raise UnitError(f"is too large for a {dimension}", got=text, do="Check the number and its unit.")
     value = float(Decimal(number) * scale.units[unit])
-    return _sensible(value, dimension, text, written_as_zero=not any(digit in "123456789" for digit in number.lower().split("e")[0]))
+    return _sensible(value, dimension, text, written_as_zero=Decimal(number) == 0)
 
 
 def show(value: float, dimension: Dimension | str, *, digits: int | None = 6, unit: str | None = None) -> str:
