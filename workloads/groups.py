@@ -13,6 +13,9 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from workloads.resolved import ResolvedPlan
+
 Ints = npt.NDArray[np.int64]
 Span = tuple[int, int]  # stride, size [ranks]
 
@@ -46,6 +49,11 @@ class Groups:
             object.__setattr__(self, "zero_size", self.dp * self.cp)
         if (self.tp * self.cp * self.dp) % (self.etp * self.ep) or (self.dp * self.cp) % self.zero_size:
             raise ValueError(f"groups that do not divide each other: {self}")
+
+    @classmethod
+    def of(cls, plan: ResolvedPlan) -> Groups:
+        """The axes of a resolved plan."""
+        return cls(plan.tp, plan.cp, plan.dp, plan.pp, plan.etp, plan.ep, plan.zero_size)
 
     @property
     def ranks(self) -> int:

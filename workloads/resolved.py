@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workloads.groups import Groups
-
 PRECISION_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
 
 
@@ -94,7 +92,3 @@ class ResolvedPlan:
     def tokens(self) -> float:
         """Tokens of one step, of the whole job."""
         return float(self.global_batch * self.sequence_length)
-
-    def groups(self) -> Groups:
-        """The plan's axes on rank numbers."""
-        return Groups(self.tp, self.cp, self.dp, self.pp, self.etp, self.ep, self.zero_size)

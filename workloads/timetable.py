@@ -28,9 +28,9 @@ class Timetable:
         return max(ends[-1] for ends in self.end)
 
     @property
-    def bubble(self) -> float:
-        """Idle time of the busiest rank within the makespan [s]."""
-        return self.makespan - max(self.busy)
+    def idle(self) -> tuple[float, ...]:
+        """Time within the makespan that each rank has nothing to do [s]."""
+        return tuple(self.makespan - busy for busy in self.busy)
 
 
 def play(

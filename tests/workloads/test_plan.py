@@ -1,0 +1,159 @@
+"""Plans: what is filled in, and the sentence that says why a plan is impossible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from simulator.spec.errors import NotModelled, PlanError
+from workloads.attention_kinds import GroupedQueryAttention
+from workloads.model import FeedForward, MixtureOfExperts, Model
+from workloads.plan import Overlap, Plan, PlanDefaults, Training, resolve
+from workloads.resolved import ResolvedPlan
+
+DENSE = Model(
+    name="dense", layers=64, hidden=8192, vocab=128256,
+    attention=GroupedQueryAttention(kind="gqa", heads=64, kv_heads=8, head_dim=128), ffn=FeedForward(width=28672),
+)  # fmt: skip
+SPARSE = Model(
+    name="sparse", layers=61, hidden=4096, vocab=128256,
+    attention=GroupedQueryAttention(kind="gqa", heads=64, kv_heads=8, head_dim=128),
+    moe=MixtureOfExperts(experts=256, top_k=8, width=2048),
+)  # fmt: skip
+
+
+def laid(model: Model = DENSE, ranks: int = 1024, *, batch: int = 1024, training: dict[str, Any] | None = None, **plan: Any) -> ResolvedPlan:
+    settings = {"sequence_length": 4096, "global_batch": batch} | (training or {})
+    return resolve(Plan(**plan), Training(**settings), model, ranks)
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        (DENSE, {"tp": 8, "pp": 12},
+         "plan needs tp*pp*cp = 96 to divide 1024 ranks. Lower pp from 12 to 8."),
+        (DENSE, {"tp": 8, "cp": 3},
+         "plan needs tp*pp*cp = 24 to divide 1024 ranks. Lower cp from 3 to 2."),
+        (DENSE, {"tp": 3},
+         "plan needs tp*pp*cp = 3 to divide 1024 ranks. Lower tp from 3 to 2."),
+        (DENSE, {"tp": 8, "dp": 64},
+         "plan.dp: 1024 ranks over tp*pp*cp = 8 leave dp = 128 (got 64). Leave dp out, write 128, or use 512 ranks."),
+        (DENSE, {"ep": 8},
+         "plan.ep: dense has no routed experts to spread (got 'ep 8, etp 1'). Set ep and etp to 1."),
+        (SPARSE, {"ep": 96},
+         "plan.ep: ep must divide the 256 experts (got 96). Lower ep from 96 to 64."),
+        (SPARSE, {"pp": 32, "ep": 64},
+         "plan.ep: ep*etp = 64 must divide the tp*cp*dp = 32 ranks of a stage. Lower ep from 64 to 32."),
+        (SPARSE, {"tp": 4, "pp": 4, "ep": 64, "etp": 8},
+         "plan.ep: ep*etp = 512 must divide the tp*cp*dp = 256 ranks of a stage. Lower ep from 64 to 32."),
+        (SPARSE, {"tp": 2, "ep": 8, "sequence_parallel": False},
+         "plan.sequence_parallel: routed experts with tp > 1 need sequence parallelism, or every tp rank would dispatch the"
+         " same tokens. Set sequence_parallel: true, or tp to 1."),
+        (DENSE, {"tp": 128},
+         "plan.tp: tp must divide the 64 attention heads (got 128). Lower tp from 128 to 64."),
+        (DENSE, {"tp": 8, "batch": 200},
+         "training.global_batch: global_batch must be a multiple of dp*micro_batch = 128*1 = 128 (got 200). Use 128, or"
+         " change micro_batch or the plan."),
+        (DENSE, {"cp": 16, "training": {"sequence_length": 4104}},
+         "training.sequence_length: sequence_length must be a multiple of 32, the pieces that cp = 16 and tp = 1 cut it into"
+         " (got 4104). Use 4096, or lower cp."),
+        (DENSE, {"pp": 128, "batch": 1024},
+         "plan.pp: 64 layers cannot fill pp = 128 stages. Lower pp to at most 66 stages."),
+        (DENSE, {"pp": 16, "vpp": 8, "batch": 1024},
+         "plan.pp: 64 layers cannot fill pp*vpp = 16*8 = 128 stages. Lower vpp or pp to at most 66 stages."),
+        (DENSE, {"vpp": 4},
+         "plan.vpp: pp = 1 has no stages to interleave (got 4). Set vpp to 1 or raise pp."),
+        (DENSE, {"pp": 8, "vpp": 4, "schedule": "1f1b"},
+         "plan.vpp: 1f1b runs one stage on a rank (got 4). Set vpp to 1 or schedule to interleaved."),
+        (DENSE, {"tp": 8, "pp": 8, "vpp": 4, "batch": 16 * 12},
+         "plan.schedule: interleaved needs micro-batches in multiples of pp = 8 (got 12). Raise global_batch to 256 for 16 a"
+         " pipeline, or set schedule to 1f1b."),
+        (DENSE, {"ranks": 1020, "pp": 15, "schedule": "dualpipe", "batch": 68 * 30},
+         "plan.pp: dualpipe needs an even number of stages, for each rank holds two that mirror each other (got 15). Use pp 16"
+         " or 14, or schedule 1f1b."),
+        (DENSE, {"pp": 16, "schedule": "dualpipe", "batch": 64 * 30},
+         "plan.schedule: dualpipe needs at least 2*pp = 32 micro-batches a pipeline, or its two directions cannot overlap"
+         " (got 30). Raise global_batch to 2048, or lower pp or dp."),
+        (DENSE, {"pp": 16, "schedule": "dualpipe", "batch": 64 * 33},
+         "plan.schedule: dualpipe needs an even number of micro-batches, half for each direction (got 33). Use global_batch"
+         " 2176 or 2048."),
+        (DENSE, {"zero": 1, "zero_group": 48},
+         "plan.zero_group: zero_group must divide dp*cp = 1024 (got 48). Lower zero_group from 48 to 32."),
+        (DENSE, {"recompute": "selective", "recompute_modules": ["core_attention"]},
+         "plan.recompute_modules: no such module to recompute (got 'core_attention'). Did you mean core_attn? Known: core_attn,"),
+        (DENSE, {"training": {"global_batch": None}},
+         "a step needs training.global_batch [sequences] or training.global_batch_tokens."),
+    ],
+)  # fmt: skip
+def test_an_impossible_plan_says_what_to_change(model: Model, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        laid(model, **arguments)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"offload": ["decoder_layer_input"]},
+        {"placement": "strided"},
+        {"schedule": "zb-h1"},
+        {"schedule": "zb-v"},
+        {"schedule": "dualpipe-v"},
+        {"training": {"router": {"skew": 1.2}}},
+        {"model": SPARSE, "ep": 8, "zero_group": 8},
+    ],
+)
+def test_what_is_legal_but_not_simulated_is_refused_as_such(arguments: dict[str, Any]) -> None:
+    with pytest.raises(NotModelled, match="not simulated yet"):
+        laid(**arguments)
+
+
+def test_defaults_of_the_stack_fill_what_is_left_out() -> None:
+    plain = laid(tp=8, pp=8)
+    assert (plain.dp, plain.micro_batches, plain.zero, plain.schedule) == (16, 64, 1, "1f1b")
+    assert plain.sequence_parallel and plain.recompute == "auto" and plain.optimizer == "adamw"
+    assert not laid().sequence_parallel
+    stack = PlanDefaults(zero=3, sequence_parallel=False, optimizer="muon", micro_batch=2, overlap=Overlap(tp=True))
+    other = resolve(Plan(tp=8), Training(sequence_length=4096, global_batch=256), DENSE, 1024, stack)
+    assert (other.zero, other.sequence_parallel, other.optimizer, other.micro_batch) == (3, False, "muon", 2)
+    assert other.overlap.tp and other.overlap.grad_reduce and not other.overlap.ep
+
+
+def test_chunks_make_a_schedule_interleaved_and_interleaved_finds_its_chunks() -> None:
+    assert laid(pp=8, vpp=4).schedule == "interleaved"
+    assert laid(pp=8, schedule="interleaved").vpp == 8
+    assert laid(pp=8, vpp=1, schedule="interleaved").schedule == "1f1b"
+    assert laid(pp=64, schedule="interleaved").vpp == 1
+
+
+def test_a_batch_in_tokens_becomes_whole_micro_batches_and_says_so() -> None:
+    plan = laid(tp=8, training={"global_batch": None, "global_batch_tokens": 4_000_000})
+    assert plan.global_batch == 1024 == 128 * plan.micro_batches
+    assert "1024 whole sequences" in plan.warnings[0]
+    assert not laid(tp=8, training={"global_batch": None, "global_batch_tokens": 4096 * 1024}).warnings
+
+
+def test_dualpipe_overlaps_experts_unless_told_not_to() -> None:
+    assert laid(SPARSE, pp=16, ep=64, schedule="dualpipe", batch=64 * 32).overlap.ep
+    apart = laid(SPARSE, pp=16, ep=64, schedule="dualpipe", batch=64 * 32, overlap=Overlap(ep=False))
+    assert not apart.overlap.ep
+
+
+@pytest.mark.parametrize(
+    ("precision", "dispatcher", "expected"),
+    [("fp8", "deepep", "fp8"), ("mxfp8", "hybridep", "fp8"), ("bf16", "deepep", "bf16"), ("fp8", "alltoall", "bf16")],
+)
+def test_tokens_travel_in_fp8_only_where_job_and_dispatcher_do(precision: str, dispatcher: str, expected: str) -> None:
+    assert laid(SPARSE, ep=64, dispatcher=dispatcher, training={"precision": precision}).dispatch_precision == expected
+
+
+def test_state_bytes_per_parameter_by_hand() -> None:
+    """AdamW in fp32: 2 + 4 + 12; pure bf16: 2 + 2 + 4; Muon keeps one moment and sums expert gradients from bf16."""
+    mixed = laid().state
+    assert (mixed.weights, mixed.gradients, mixed.optimizer, mixed.gradient_reduce) == (2, 4, 12, 4)
+    pure = laid(training={"precision_detail": "pure bf16 parameters and optimizer state"}).state
+    assert (pure.weights, pure.gradients, pure.optimizer, pure.gradient_reduce) == (2, 2, 4, 2)
+    muon = laid(training={"optimizer": "muon"}).state
+    assert (muon.optimizer, muon.gradient_reduce, muon.expert_gradient_reduce) == (8, 4, 2)
+    assert laid(training={"precision": "fp8"}).state.quantised == 2 * (1 + 1 / 32)

@@ -1,0 +1,254 @@
+"""How a job is trained and laid out: what a scenario file says, and what it means on a given number of ranks.
+
+A key left out takes the default of the software stack (:class:`PlanDefaults`, kept with the assumptions). ``resolve`` fills
+every gap, checks the plan against the ranks and the model, and says in one sentence what is wrong and what to change.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from simulator.spec.base import Spec
+from simulator.spec.errors import NotModelled, PlanError
+from workloads import legality
+from workloads.model import Model
+from workloads.resolved import PRECISION_BYTES, ResolvedOverlap, ResolvedPlan, StateBytes
+
+__all__ = ["Overlap", "Plan", "PlanDefaults", "ResolvedPlan", "Training", "resolve"]
+
+Precision = Literal["bf16", "fp16", "fp8", "mxfp8", "mxfp4", "nvfp4"]
+Optimizer = Literal["adamw", "muon"]
+Schedule = Literal["1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipe-v"]
+Recompute = Literal["none", "selective", "full", "auto"]
+Dispatcher = Literal["alltoall", "deepep", "hybridep"]
+Storage = Literal["fp32", "bf16"]
+
+SELECTIVE_DEFAULT = ("core_attn",)
+"""What Megatron recomputes under ``recompute: selective`` when no modules are named."""
+
+MODULE_ALIASES = {"rmsnorm": ("layernorm",), "swiglu": ("mlp_act", "moe_act"), "shared_expert": ("shared_experts",)}
+"""Other names that recipes use for modules of ours."""
+
+FP8_BYTES = 1.0 + 1.0 / 32.0
+"""One element with its share of a block scale: one byte of scale for 32 elements (MXFP8) [B]."""
+
+
+class Overlap(Spec):
+    """Which communication runs beside computation (true), or stands in its way (false)."""
+
+    ep: bool | None = None
+    tp: bool | None = None
+    pp: bool | None = None
+    grad_reduce: bool | None = None
+    param_gather: bool | None = None
+
+
+class Plan(Spec):
+    """A parallel plan as a scenario writes it; every key may be left out.
+
+    ``dp`` is derived, and checked where it is given. ``zero_group`` is how many ranks share one copy of the optimizer state
+    (all dp x cp of them if left out). ``recompute_modules`` are names of workloads.accounting.
+    """
+
+    tp: int | None = Field(default=None, ge=1)
+    pp: int | None = Field(default=None, ge=1)
+    vpp: int | None = Field(default=None, ge=1)
+    cp: int | None = Field(default=None, ge=1)
+    ep: int | None = Field(default=None, ge=1)
+    etp: int | None = Field(default=None, ge=1)
+    dp: int | None = Field(default=None, ge=1)
+    zero: int | None = Field(default=None, ge=0, le=3)
+    zero_group: int | None = Field(default=None, ge=1)
+    schedule: Schedule | None = None
+    recompute: Recompute | None = None
+    recompute_modules: tuple[str, ...] | None = None
+    sequence_parallel: bool | None = None
+    overlap: Overlap | None = None
+    offload: tuple[str, ...] | None = None
+    dispatcher: Dispatcher | None = None
+    placement: str | dict[str, Any] | None = None
+
+
+class Training(Spec):
+    """What one optimizer step trains on, and in which precision. Batches are in sequences."""
+
+    sequence_length: int = Field(ge=1)
+    global_batch: int | None = Field(default=None, ge=1)
+    global_batch_tokens: int | None = Field(default=None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    precision: Precision = "bf16"
+    precision_detail: str | None = None
+    optimizer: Optimizer | None = None
+    router: str | dict[str, Any] | None = None
+
+
+class PlanDefaults(Spec):
+    """What a software stack does where a plan is silent; kept in its assumptions file.
+
+    ``sequence_parallel`` left out means: when tp > 1. ``context_exchange``: ring overlaps keys and values with attention,
+    all-gather brings them together first. ``dispatch_precision`` left out means fp8 when DeepEP or HybridEP carries
+    an fp8 or mxfp8 job, else bf16. ``gradients``, ``gradient_reduce``, ``master`` and ``moments`` say in which precision state
+    is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16 one (row-wise
+    and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and the quantised one is gathered.
+    """
+
+    zero: int = Field(default=1, ge=0, le=3)
+    sequence_parallel: bool | None = None
+    schedule: Schedule | None = None
+    recompute: Recompute = "auto"
+    recompute_modules: tuple[str, ...] = SELECTIVE_DEFAULT
+    micro_batch: int = Field(default=1, ge=1)
+    optimizer: Optimizer = "adamw"
+    overlap: Overlap = Overlap(ep=False, tp=False, pp=True, grad_reduce=True, param_gather=True)
+    dispatcher: Dispatcher = "alltoall"
+    context_exchange: Literal["ring", "all-gather"] = "ring"
+    dispatch_precision: Literal["bf16", "fp8"] | None = None
+    gradients: Storage = "fp32"
+    gradient_reduce: Storage | None = None
+    master: Storage | None = "fp32"
+    moments: Storage = "fp32"
+    quantised_copies: int = Field(default=2, ge=0, le=2)
+    quantised_gather: bool = False
+
+
+def resolve(
+    plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None
+) -> ResolvedPlan:
+    """The plan on ``ranks`` ranks, concrete and legal.
+
+    Raises PlanError for a plan that these ranks or this model can't carry, NotModelled for what is legal but not simulated.
+    """
+    defaults = defaults or PlanDefaults()
+    _refuse_unmodelled(plan, training)
+    tp, pp, cp = plan.tp or 1, plan.pp or 1, plan.cp or 1
+    ep, etp = plan.ep or 1, plan.etp or 1
+    dp = legality.data_parallel(ranks, tp, pp, cp, plan.dp)
+    legality.check_experts(model, tp * cp * dp, ep, etp)
+    schedule, vpp = _schedule(plan, defaults, model, pp)
+    micro_batch = training.micro_batch or defaults.micro_batch
+    global_batch, warnings = _global_batch(training, dp, micro_batch)
+    micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
+    zero = defaults.zero if plan.zero is None else plan.zero
+    optimizer = training.optimizer or defaults.optimizer
+    dispatcher = plan.dispatcher or defaults.dispatcher
+    recompute, modules = _recompute(plan, defaults)
+    resolved = ResolvedPlan(
+        ranks=ranks, tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, ep=ep, etp=etp,
+        expert_dp=tp * cp * dp // (ep * etp),
+        zero=zero,
+        zero_size=1 if zero == 0 else plan.zero_group or dp * cp,
+        schedule=schedule,
+        recompute=recompute,
+        recompute_modules=modules,
+        sequence_parallel=tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True),
+        overlap=_overlap(plan, defaults, schedule),
+        dispatcher=dispatcher,
+        dispatch_precision=_dispatch_precision(defaults, dispatcher, training.precision),
+        sequence_length=training.sequence_length,
+        global_batch=global_batch,
+        micro_batch=micro_batch,
+        micro_batches=micro_batches,
+        precision=training.precision,
+        optimizer=optimizer,
+        state=_state(training, defaults, optimizer),
+        warnings=warnings,
+    )  # fmt: skip
+    legality.check(resolved, model)
+    return resolved
+
+
+def _refuse_unmodelled(plan: Plan, training: Training) -> None:
+    if plan.offload:
+        raise NotModelled("plan.offload is not simulated yet: host memory and its link are not part of the machine.")
+    if plan.placement not in (None, "default"):
+        raise NotModelled("plan.placement is not simulated yet: ranks fill chips innermost first (tp, cp, ep, dp, pp).")
+    if training.router not in (None, "balanced"):
+        raise NotModelled("training.router other than balanced is not simulated yet.")
+    if plan.zero_group is not None and (plan.ep or 1) > 1:
+        raise NotModelled("plan.zero_group with ep > 1 is not simulated yet: experts shard over all ranks that hold them.")
+    if plan.schedule in ("zb-h1", "zb-v", "dualpipe-v"):
+        raise NotModelled(f"plan.schedule {plan.schedule} is not simulated yet; 1f1b, interleaved and dualpipe are.")
+
+
+def _first(*values: bool | None) -> bool:
+    return next(value for value in values if value is not None)
+
+
+def _schedule(plan: Plan, defaults: PlanDefaults, model: Model, pp: int) -> tuple[str, int]:
+    """The schedule and vpp; interleaved without vpp takes the most chunks that divide the layers evenly.
+
+    Embedding and head may count as a layer each, as Megatron's recipes do: 126 layers on 16 ranks run 8 chunks.
+    """
+    schedule = plan.schedule or defaults.schedule or ("interleaved" if (plan.vpp or 1) > 1 and pp > 1 else "1f1b")
+    if schedule == "interleaved" and plan.vpp is None and pp > 1:
+        return schedule, legality.default_chunks(model.layers, pp)
+    if schedule == "interleaved" and (plan.vpp or 1) == 1:
+        return "1f1b", 1  # one chunk, or one stage: nothing to interleave
+    return schedule, plan.vpp or 1
+
+
+def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, tuple[str, ...]]:
+    """Sequences a step; a batch in tokens is rounded to whole micro-batches on every pipeline."""
+    if training.global_batch is not None:
+        return training.global_batch, ()
+    if training.global_batch_tokens is None:
+        raise PlanError("a step needs training.global_batch [sequences] or training.global_batch_tokens")
+    unit = dp * micro_batch
+    sequences = training.global_batch_tokens / training.sequence_length
+    rounded = max(1, round(sequences / unit)) * unit
+    if rounded * training.sequence_length == training.global_batch_tokens:
+        return rounded, ()
+    return rounded, (f"global_batch_tokens {training.global_batch_tokens} is taken as {rounded} whole sequences.",)
+
+
+def _recompute(plan: Plan, defaults: PlanDefaults) -> tuple[str, tuple[str, ...]]:
+    recompute = plan.recompute or ("selective" if plan.recompute_modules else defaults.recompute)
+    if recompute != "selective":
+        return recompute, ()
+    names = plan.recompute_modules or defaults.recompute_modules
+    modules = [module for name in names for module in MODULE_ALIASES.get(name, (name,))]
+    legality.check_recompute_modules(modules)
+    return recompute, tuple(dict.fromkeys(modules))
+
+
+def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str) -> ResolvedOverlap:
+    given, usual = plan.overlap or Overlap(), defaults.overlap
+    return ResolvedOverlap(
+        # DualPipe exists to overlap dispatch and combine; only an explicit false takes it away.
+        ep=_first(given.ep, True if schedule == "dualpipe" else None, usual.ep, False),
+        tp=_first(given.tp, usual.tp, False),
+        pp=_first(given.pp, usual.pp, True),
+        cp=defaults.context_exchange == "ring",
+        grad_reduce=_first(given.grad_reduce, usual.grad_reduce, True),
+        param_gather=_first(given.param_gather, usual.param_gather, True),
+    )
+
+
+def _dispatch_precision(defaults: PlanDefaults, dispatcher: str, precision: str) -> str:
+    if defaults.dispatch_precision is not None:
+        return defaults.dispatch_precision
+    quantised = dispatcher in ("deepep", "hybridep") and precision in ("fp8", "mxfp8")
+    return "fp8" if quantised else "bf16"
+
+
+def _state(training: Training, defaults: PlanDefaults, optimizer: str) -> StateBytes:
+    """Bytes per parameter. ``precision_detail`` that begins with "pure bf16" means no fp32 master and no fp32 gradients."""
+    pure = (training.precision_detail or "").startswith("pure bf16")
+    gradients = 2.0 if pure else PRECISION_BYTES[defaults.gradients]
+    reduce = PRECISION_BYTES[defaults.gradient_reduce] if defaults.gradient_reduce else gradients
+    moment = 2.0 if pure else PRECISION_BYTES[defaults.moments]
+    master = 0.0 if pure or defaults.master is None else PRECISION_BYTES[defaults.master]
+    quantised = {"fp8": FP8_BYTES, "mxfp8": FP8_BYTES, "mxfp4": 0.53125, "nvfp4": 0.5625}.get(training.precision, 0.0)
+    gathered = defaults.quantised_gather and quantised > 0
+    return StateBytes(
+        weights=0.0 if gathered else 2.0,
+        quantised=quantised * defaults.quantised_copies,
+        gradients=gradients,
+        gradient_reduce=reduce,
+        # DeepSeek-V4's Muon sums expert gradients from bf16 copies (report, arXiv 2606.19348).
+        expert_gradient_reduce=min(reduce, 2.0) if optimizer == "muon" else reduce,
+        parameter_gather=quantised if gathered else 2.0,
+        optimizer=master + moment * (1 if optimizer == "muon" else 2),
+    )
