@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from simulator.spec.errors import InputError
 from simulator.spec.units import Quantity
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "left empty"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 class Spec(BaseModel):
@@ -23,7 +23,7 @@ class Spec(BaseModel):
     boolean is refused where a number or text is due, and text where a number is due.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
@@ -59,9 +59,9 @@ def _admitted_by_field(spec: type[BaseModel]) -> dict[str, frozenset[type]]:
 
 def _admitted(annotation: Any) -> frozenset[type] | None:
     """The scalar types that may appear anywhere under ``annotation``; None if it checks itself (a Spec, a quantity, Any)."""
-    if annotation in (bool, str):
+    if annotation in (bool, str, int):
         return frozenset({annotation})
-    if annotation in (int, float):
+    if annotation is float:
         return frozenset({int, float})
     if annotation is type(None) or annotation is None:
         return frozenset({type(None)})
@@ -90,7 +90,7 @@ def _check_leaves(value: Any, admitted: frozenset[type], path: str) -> None:
         for index, item in enumerate(value):
             _check_leaves(item, admitted, f"{path}[{index}]")
     elif isinstance(value, bool | int | float | str) and not isinstance(value, Enum) and type(value) not in admitted:
-        due = " or ".join(dict.fromkeys(word for kind, word in _WORDS.items() if kind in admitted - {type(None)}))
-        due = due.replace("a whole number or a number", "a number")
+        kinds = admitted - {int} if float in admitted else admitted
+        due = " or ".join(word for kind, word in _WORDS.items() if kind in kinds)
         hint = "YAML reads on, off, yes and no as booleans; put text in quotes." if isinstance(value, bool) else None
         raise InputError(f"must be {due}", got=value, do=hint, path=path)

@@ -24,6 +24,12 @@ LONGEST_GOT = 120
 """Characters of a refused value that a message repeats; the rest becomes ``...``."""
 
 
+class Words(str):
+    """What a message says about a refused value in our words, so without quotes."""
+
+    __slots__ = ()
+
+
 class SupernodeError(Exception):
     """The root: catch it to catch everything the simulator raises on purpose."""
 
@@ -128,7 +134,7 @@ def quote(value: Any) -> str:
     """A refused value as a message shows it: YAML's words for true, false and nothing, text in quotes, never long.
 
     >>> quote(True), quote("abc"), quote(3), quote({"tp": 1})
-    ('true', "'abc'", '3', "a mapping with tp")
+    ('true', "'abc'", '3', 'a mapping with tp')
     """
     if value is True or value is False:
         return str(value).lower()
@@ -136,6 +142,8 @@ def quote(value: Any) -> str:
         return shorten("a mapping with " + ", ".join(map(str, value)) if value else "an empty mapping")
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
+    if isinstance(value, Words):
+        return shorten(value)
     if isinstance(value, str):
         return f"'{shorten(value)}'"
     return shorten(str(value))

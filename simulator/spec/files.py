@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from simulator.spec.errors import FileProblem, InputError, MissingPreset
+from simulator.spec.document import Document, Mark, Place, Step
+from simulator.spec.errors import FileProblem, InputError, MissingPreset, Words
 from simulator.spec.near import nearest, suggest
 from simulator.spec.problems import dotted, translate
-from simulator.spec.strict_yaml import Document, Mark, Place, Step, read_scalar, read_yaml
+from simulator.spec.strict_yaml import LARGEST_FILE, read_scalar, read_yaml
 
 SpecClass = TypeVar("SpecClass", bound=BaseModel)
 
@@ -70,10 +71,14 @@ def find(name: str | Path, folder: Path | None = None, *, beside: Path | None = 
     presets = preset_names(folder) if folder else []
     if folder and text in presets:
         return folder / f"{text}.yaml"
-    path = Path(text).expanduser() if beside is None else beside / text
-    if path.is_file():
+    path = Path(text) if beside is None else beside / text
+    try:
+        is_file, is_directory = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise FileProblem("is not the path of a file", got=text, do=f"{error.strerror}.") from None
+    if is_file:
         return path
-    if path.is_dir():
+    if is_directory:
         inside = sorted(item.name for item in path.iterdir() if item.suffix in _SUFFIXES)[:5]
         do = f"Name a file in it: {', '.join(inside)}." if inside else "Name a file."
         raise FileProblem("is a directory, not a file", got=text, do=do)
@@ -87,7 +92,7 @@ def override(document: Document, path: str, value: Any, *, where: str = "--set")
     place = split_path(path)
     if len(place) > 1 and place[-1] == "value" and _is_figure(_inside(document.data, place[:-1])):
         place = place[:-1]  # the new value is not what the old one's source says: the whole figure goes
-    mark = Mark(f"{where} {path}")
+    mark = Mark(where)
     data = _set(document.data, place, 0, value)
     covered = len(place)
     values = {at: found for at, found in document.values.items() if at[:covered] != place}
@@ -132,7 +137,8 @@ def split_path(path: str) -> Place:
 def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Document:
     file = _shown(path)
     try:
-        document = read_yaml(path.read_bytes(), file)
+        with path.open("rb") as stream:
+            document = read_yaml(stream.read(LARGEST_FILE + 1), file)
     except OSError as error:
         raise FileProblem("cannot be read", got=error.strerror, where=file, do="Check its permissions.") from None
     if "extends" not in document.data:
@@ -141,7 +147,7 @@ def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Doc
     other = document.data.pop("extends")
     if not isinstance(other, str):
         rule = "must be the name of a preset or the path of a file"
-        raise FileProblem(rule, got="nothing" if other is None else other, where=where, path="extends", do="Name one.")
+        raise FileProblem(rule, got=Words("nothing") if other is None else other, where=where, path="extends", do="Name one.")
     try:
         target = find(other, folder, beside=path.parent)
     except InputError as error:

@@ -8,9 +8,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from simulator.spec.errors import InputError
+from simulator.spec.document import Document, Place, Step
+from simulator.spec.errors import InputError, Words
 from simulator.spec.near import nearest, suggest
-from simulator.spec.strict_yaml import Document, Place, Step
 
 
 def translate(error: ValidationError, spec: type[BaseModel], document: Document) -> InputError:
@@ -22,6 +22,13 @@ def translate(error: ValidationError, spec: type[BaseModel], document: Document)
         others = "1 more problem" if len(found) == 2 else f"{len(found) - 1} more problems"
         first.do = f"{first.do} ({others})" if first.do else f"({others})"
     return first
+
+
+def locate(error: InputError, document: Document) -> InputError:
+    """An error that was found after the file was read, with the position of its field in ``document``."""
+    if error.where is not None or error.path is None:
+        return error
+    return error.at(where=_where(document, _place_of(error.path, document.data)))
 
 
 def dotted(place: Sequence[Step]) -> str:
@@ -99,6 +106,8 @@ def _problem(
         inner = cause.path or ""
         path = dotted(place) + ("." if place and inner and not inner.startswith("[") else "") + inner
         full = _place_of(path, document.data)
+        if inner == "value" and dotted(full) != path:
+            path = dotted(full)  # a figure written as a bare value has no "value" key
         located = type(cause)(cause.rule, got=cause.got, do=cause.do, path=path or None)
         return full, located.at(where=cause.where or _where(document, full)), document
     problem = _plain(details)
@@ -115,7 +124,7 @@ def _plain(details: list[ErrorDetails]) -> InputError:
     if got is None:
         do = "Give it a value, or leave the key out."
     rule = " or ".join([rules[0], *(rule.removeprefix("must be ") for rule in rules[1:])])
-    return InputError(rule, got="nothing" if got is None else got, do=do)
+    return InputError(rule, got=Words("nothing") if got is None else got, do=do)
 
 
 def _rule(detail: ErrorDetails) -> str:

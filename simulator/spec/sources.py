@@ -14,7 +14,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import InputError
+from simulator.spec.errors import InputError, Words
+from simulator.spec.units import Quantity, show
 
 T = TypeVar("T")
 
@@ -72,11 +73,28 @@ class Figure(Spec, Generic[T]):
     @model_validator(mode="after")
     def _check_range(self) -> Self:
         low, value, high = self.low, self.value, self.high
-        if low is not None and isinstance(low, int | float) and isinstance(value, int | float) and low > value:
-            raise InputError("low must not be above value", got=f"{low:g} > {value:g}", path="low")
-        if high is not None and isinstance(high, int | float) and isinstance(value, int | float) and high < value:
-            raise InputError("high must not be below value", got=f"{high:g} < {value:g}", path="high")
+        if not isinstance(value, int | float):
+            return self
+        if isinstance(low, int | float) and low > value:
+            raise InputError("low must not be above the value", got=Words(f"{self._show(low)} > {self._show(value)}"), path="low")
+        if isinstance(high, int | float) and high < value:
+            raise InputError(
+                "high must not be below the value", got=Words(f"{self._show(high)} < {self._show(value)}"), path="high"
+            )
         return self
+
+    def __str__(self) -> str:
+        """The value with its unit, and the range if there is one: ``3.2 TB/s (3 TB/s to 3.3 TB/s)``."""
+        if self.low is None and self.high is None:
+            return self._show(self.value)
+        low, high = self.value if self.low is None else self.low, self.value if self.high is None else self.high
+        return f"{self._show(self.value)} ({self._show(low)} to {self._show(high)})"
+
+    def _show(self, value: Any) -> str:
+        quantity = next((extra for extra in type(self).model_fields["value"].metadata if isinstance(extra, Quantity)), None)
+        if quantity is not None:
+            return show(value, quantity.dimension)
+        return f"{value:g}" if isinstance(value, float) else str(value)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from simulator.spec.errors import FileProblem
+from simulator.spec.document import Document, Mark, Place
+from simulator.spec.errors import FileProblem, Words
 
 LARGEST_FILE = 16 * 2**20
 """Bytes of a file we read; a table of expert loads for a whole model is well below."""
@@ -23,42 +23,8 @@ MOST_VALUES = 300_000
 """Values a file may have once its aliases are expanded."""
 DEEPEST = 64
 """Levels of nesting."""
-
-Step = str | int
-Place = tuple[Step, ...]
-"""A field's path: ("tiers", 2, "latency")."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A position in a file, counted from 1, or the option of the command line a value came from."""
-
-    file: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A mapping read from a file: plain ``data``, and the mark of every key and value by its place."""
-
-    data: dict[str, Any]
-    keys: dict[Place, Mark] = field(default_factory=dict)
-    values: dict[Place, Mark] = field(default_factory=dict)
-
-    def mark(self, place: Place, *, key: bool = False) -> Mark | None:
-        """Where ``place`` stands; what the file does not have, where its nearest parent stands."""
-        if key and place in self.keys:
-            return self.keys[place]
-        for length in range(len(place), -1, -1):
-            found = self.values.get(place[:length])
-            if found is not None:
-                return self.keys.get(place[:length], found) if length < len(place) else found
-        return None
-
+SHORT = 2000
+"""Characters of a text that cannot nest deeply enough to do harm."""
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
@@ -67,6 +33,12 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with fewer words that are secretly something else."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+class _QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml is optional
+    """The same reading by libyaml, nine times faster; not every platform has it, and its complaints are poorer."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def _resolve(tag: str, pattern: str, first: str) -> None:
@@ -111,9 +83,11 @@ def read_scalar(text: str, where: str) -> Any:
 
 def _decode(content: bytes, file: str) -> str:
     if len(content) > LARGEST_FILE:
-        raise FileProblem("the file is too large", got=f"{len(content) / 2**20:.0f} MiB", where=file, do="Is it the right file?")
+        raise FileProblem(
+            "the file is too large", got=Words(f"more than {LARGEST_FILE // 2**20} MiB"), where=file, do="Is it the right file?"
+        )
     if b"\0" in content:
-        raise FileProblem("is not a text file", got="a zero byte", where=file, do="Save it as UTF-8 text.")
+        raise FileProblem("is not a text file", got=Words("a zero byte"), where=file, do="Save it as UTF-8 text.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -121,7 +95,7 @@ def _decode(content: bytes, file: str) -> str:
         line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
         raise FileProblem(
             "is not UTF-8 text",
-            got=f"byte 0x{content[error.start]:02x}",
+            got=Words(f"byte 0x{content[error.start]:02x}"),
             where=str(Mark(file, line, column)),
             do="Save it as UTF-8.",
         ) from None
@@ -130,16 +104,17 @@ def _decode(content: bytes, file: str) -> str:
 def _compose(text: str, file: str, *, inline: bool = False) -> Node | None:
     """The node tree of one document; PyYAML's own complaints become ours."""
     try:
-        loader = _Loader(text)
-        try:
-            return loader.get_single_node()
-        finally:
-            loader.dispose()
+        if _is_shallow(text):
+            return _single_node(_QuickLoader(text))
+    except (yaml.YAMLError, ValueError):
+        pass  # read it again below for the precise complaint
+    try:
+        return _single_node(_Loader(text))
     except yaml.reader.ReaderError as error:
         line, column = text.count("\n", 0, error.position) + 1, error.position - (text.rfind("\n", 0, error.position) + 1) + 1
         where = file if inline else str(Mark(file, line, column))
         raise FileProblem(
-            "has a character that text may not have", got=f"U+{ord(error.character):04X}", where=where, do="Remove it."
+            "has a character that text may not have", got=Words(f"U+{int(error.character):04X}"), where=where, do="Remove it."
         ) from None
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark
@@ -147,6 +122,29 @@ def _compose(text: str, file: str, *, inline: bool = False) -> Node | None:
         raise FileProblem(f"is not YAML: {_reason(error)}", where=where, do=_remedy(error)) from None
     except RecursionError:
         raise FileProblem("is nested too deeply", where=file, do=f"Keep it below {DEEPEST} levels.") from None
+
+
+def _single_node(loader: Any) -> Node | None:
+    try:
+        node: Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
+def _is_shallow(text: str) -> bool:
+    """Whether libyaml may compose this: it recurses in C, and nesting beyond its stack would kill the process."""
+    if len(text) <= SHORT:
+        return True
+    depth = 0
+    for event in yaml.parse(text, Loader=_QuickLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                return False
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return True
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
@@ -249,4 +247,4 @@ def _mark(node: Node, file: str) -> Mark:
 
 
 def _text(node: Node) -> str:
-    return "a list" if isinstance(node, SequenceNode) else str(node.value)
+    return Words("a list") if isinstance(node, SequenceNode) else str(node.value)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from simulator.spec.errors import UnitError
+from simulator.spec.errors import UnitError, Words
 from simulator.spec.near import nearest
 
 
@@ -182,7 +182,7 @@ class Quantity:
             self.read,
             core_schema.float_schema(allow_inf_nan=False),
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: show(value, self.dimension, digits=None), return_schema=core_schema.str_schema(), when_used="json"
+                lambda value: show(value, self.dimension, digits=None), return_schema=core_schema.str_schema()
             ),
         )
 
@@ -245,7 +245,7 @@ def _unknown_unit(unit: str, dimension: Dimension, text: str) -> UnitError:
 
 
 def _refused(dimension: Dimension, rule: str, got: Any) -> UnitError:
-    return UnitError(rule, got="nothing" if got is None else got, do=f"Write {_examples(dimension)}.")
+    return UnitError(rule, got=Words("nothing") if got is None else got, do=f"Write {_examples(dimension)}.")
 
 
 def _examples(dimension: Dimension) -> str:
