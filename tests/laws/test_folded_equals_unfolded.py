@@ -1,0 +1,80 @@
+"""The same scenario with every rank and every flow simulated by itself gives the same answer as the folded one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from simulator.run import simulate
+from simulator.scenario import Scenario
+from simulator.spec.files import make
+
+SMALL_V3 = {"preset": "deepseek-v3", "layers": 6, "mtp_depth": 0}
+SMALL_V4 = {"preset": "deepseek-v4-flash", "layers": 8, "mtp_depth": 0}
+SMALL_DENSE = {"preset": "llama3.1-8b", "layers": 8}
+
+CASES: dict[str, dict[str, Any]] = {
+    "dense tp on one box": {
+        "cluster": {"system": "dgx-h100", "chips": 8},
+        "model": SMALL_DENSE,
+        "training": {"sequence_length": 4096, "global_batch": 8},
+        "plan": {"tp": 4},
+    },
+    "dense tp pp dp over boxes": {
+        "cluster": {"system": "dgx-h100", "chips": 32},
+        "model": SMALL_DENSE,
+        "training": {"sequence_length": 4096, "global_batch": 16},
+        "plan": {"tp": 4, "pp": 2, "overlap": {"tp": True}},
+    },
+    "dense cp": {
+        "cluster": {"system": "atlas-800t-a2", "chips": 16},
+        "model": SMALL_DENSE,
+        "training": {"sequence_length": 8192, "global_batch": 8},
+        "plan": {"tp": 2, "cp": 4},
+    },
+    "experts over mesh and switches": {
+        "cluster": {"system": "atlas-950-superpod-8192", "chips": 64},
+        "model": SMALL_V4,
+        "training": {"sequence_length": 4096, "global_batch": 64, "precision": "fp8", "optimizer": "muon"},
+        "plan": {"ep": 64},
+    },
+    "experts and stages on the superpod": {
+        "cluster": {"system": "atlas-950-superpod-8192", "chips": 64},
+        "model": SMALL_V4,
+        "training": {"sequence_length": 4096, "global_batch": 128, "precision": "fp8", "optimizer": "muon"},
+        "plan": {"pp": 4, "ep": 8, "schedule": "dualpipe"},
+    },
+    "dies of a two-level Clos": {
+        "cluster": {"system": "cloudmatrix384", "chips": 16},
+        "model": SMALL_V4,
+        "training": {"sequence_length": 4096, "global_batch": 32},
+        "plan": {"pp": 2, "ep": 8, "overlap": {"ep": True}},
+    },
+    "deduplicated dispatch over planes": {
+        "cluster": {"system": "h800-8", "chips": 32},
+        "model": SMALL_V3,
+        "training": {"sequence_length": 4096, "global_batch": 64, "precision": "fp8"},
+        "plan": {"pp": 2, "ep": 16, "dispatcher": "deepep"},
+    },
+    "racks": {
+        "cluster": {"system": "gb200-nvl72", "chips": 32, "chips_per_domain": 16},
+        "model": SMALL_V3,
+        "training": {"sequence_length": 4096, "global_batch": 128, "precision": "mxfp8"},
+        "plan": {"pp": 2, "ep": 16, "vpp": 3, "schedule": "interleaved"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_folded_equals_unfolded(name: str) -> None:
+    """Step time within 1e-9, and the same payload bytes on every tier from every sender."""
+    scenario = make({"name": name, **CASES[name]}, Scenario)
+    folded, unfolded = simulate(scenario), simulate(scenario, symmetric=False)
+    assert unfolded.simulation.rank_classes == unfolded.simulation.ranks > folded.simulation.rank_classes
+    assert folded.step_time_s == pytest.approx(unfolded.step_time_s, rel=1e-9)
+    assert folded.network.tiers.keys() == unfolded.network.tiers.keys()
+    for tier, use in folded.network.tiers.items():
+        assert use.payload_bytes == pytest.approx(unfolded.network.tiers[tier].payload_bytes, rel=1e-9)
+    for part, seconds in folded.breakdown_s.model_dump().items():
+        assert seconds == pytest.approx(getattr(unfolded.breakdown_s, part), rel=1e-6, abs=1e-9)
