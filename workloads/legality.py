@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def data_parallel(ranks: int, tp: int, pp: int, cp: int, given: int | None) -> int:
-    """dp = ranks / (tp pp cp), refused if it does not divide or is not the one given."""
+    """The data-parallel degree, ranks / (tp pp cp), refused if it does not divide or is not the one given."""
     product = tp * pp * cp
     if ranks % product:
         raise PlanError(f"plan needs tp*pp*cp = {product} to divide {ranks} ranks", do=_lower(ranks, tp, pp, cp))
@@ -111,11 +111,10 @@ def _check_tensor_parallel(plan: ResolvedPlan, model: Model) -> None:
         raise PlanError(f"tp must divide the {heads} attention heads", got=tp, do=_use(tp, heads, "tp"), path="plan.tp")
     if isinstance(model.attention, GroupedQueryAttention):
         kv_heads = model.attention.kv_heads
-        if kv_heads % tp and tp % kv_heads:
+        if kv_heads % tp:
             raise PlanError(
-                f"tp must divide the {kv_heads} key-value heads, or be a multiple of them", got=tp,
-                do=_use(tp, kv_heads, "tp"), path="plan.tp",
-            )  # fmt: skip
+                f"tp must divide the {kv_heads} key-value heads", got=tp, do=_use(tp, kv_heads, "tp"), path="plan.tp"
+            )
     if isinstance(model.attention, CompressedAttention) and model.attention.output_groups % tp:
         groups = model.attention.output_groups
         raise PlanError(f"tp must divide the {groups} output groups", got=tp, do=_use(tp, groups, "tp"), path="plan.tp")

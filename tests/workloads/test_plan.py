@@ -23,7 +23,9 @@ SPARSE = Model(
 )  # fmt: skip
 
 
-def laid(model: Model = DENSE, ranks: int = 1024, *, batch: int = 1024, training: dict[str, Any] | None = None, **plan: Any) -> ResolvedPlan:
+def laid(
+    model: Model = DENSE, ranks: int = 1024, *, batch: int = 1024, training: dict[str, Any] | None = None, **plan: Any
+) -> ResolvedPlan:
     settings = {"sequence_length": 4096, "global_batch": batch} | (training or {})
     return resolve(Plan(**plan), Training(**settings), model, ranks)
 
@@ -52,6 +54,8 @@ def laid(model: Model = DENSE, ranks: int = 1024, *, batch: int = 1024, training
          " same tokens. Set sequence_parallel: true, or tp to 1."),
         (DENSE, {"tp": 128},
          "plan.tp: tp must divide the 64 attention heads (got 128). Lower tp from 128 to 64."),
+        (DENSE, {"tp": 16},
+         "plan.tp: tp must divide the 8 key-value heads (got 16). Lower tp from 16 to 8."),
         (DENSE, {"tp": 8, "batch": 200},
          "training.global_batch: global_batch must be a multiple of dp*micro_batch = 128*1 = 128 (got 200). Use 128, or"
          " change micro_batch or the plan."),
