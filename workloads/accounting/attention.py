@@ -1,0 +1,120 @@
+"""Attention: grouped-query here, latent in mla.py, compressed in compressed.py; one face for all three.
+
+Grouped-query: queries hidden x heads x d, keys and values hidden x kv_heads x d each, output heads x d x hidden. The core takes
+4 x heads x d FLOPs a token and attended key. Under tensor parallelism heads are cut; key-value heads fewer than tp are refused,
+for then ranks would compute the same ones.
+"""
+
+from __future__ import annotations
+
+from simulator.spec.errors import PlanError
+from workloads.accounting import compressed, hyper_connections, mla
+from workloads.accounting.attention_core import enter_core, output_section
+from workloads.accounting.cores import Core, KeySpan
+from workloads.accounting.ledger import ACTIVATION, Ledger
+from workloads.accounting.sections import Section, Shard
+from workloads.accounting.weights import Linear, Split, Vector, Weight, by_name
+from workloads.attention_kinds import CompressedAttention, GroupedQueryAttention, LatentAttention
+from workloads.model import LayerShape, Model
+
+
+def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
+    """Every weight of a layer's attention."""
+    match model.attention:
+        case GroupedQueryAttention() as attention:
+            return _grouped_query_weights(model, attention, shape)
+        case LatentAttention() as attention:
+            return mla.weights(model, attention, shape)
+        case CompressedAttention() as attention:
+            return compressed.weights(model, attention, shape)
+
+
+def cores(model: Model, shape: LayerShape) -> tuple[Core, ...]:
+    """The parts of a layer's attention that grow with the sequence."""
+    match model.attention:
+        case GroupedQueryAttention() as attention:
+            return (_grouped_query_core(attention, shape),)
+        case LatentAttention() as attention:
+            return mla.cores(attention, shape)
+        case CompressedAttention() as attention:
+            return compressed.cores(attention, shape)
+
+
+def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section]:
+    """attention_pre, attention_in, attention_core, attention_out of one layer on one rank."""
+    check_heads(model, shape, shard)
+    match model.attention:
+        case GroupedQueryAttention() as attention:
+            return _grouped_query_sections(model, attention, shape, shard)
+        case LatentAttention() as attention:
+            return mla.sections(model, attention, shape, shard)
+        case CompressedAttention() as attention:
+            return compressed.sections(model, attention, shape, shard)
+
+
+def check_heads(model: Model, shape: LayerShape, shard: Shard) -> None:
+    """Refuse a tensor-parallel degree that does not cut the heads (or the output groups) evenly."""
+    attention = model.attention
+    pieces = {"heads": attention.heads}
+    if isinstance(attention, GroupedQueryAttention):
+        pieces["kv_heads"] = attention.head_shape(shape.window)[0]
+    if isinstance(attention, CompressedAttention):
+        pieces["output_groups"] = attention.output_groups
+    for name, count in pieces.items():
+        if count % shard.tp:
+            raise PlanError(f"tp must divide the {count} {name} of {model.name}", got=shard.tp, path="plan.tp",
+                            do=f"Choose a divisor of {count}.")
+
+
+def _grouped_query_weights(model: Model, attention: GroupedQueryAttention, shape: LayerShape) -> tuple[Weight, ...]:
+    kv_heads, head_dim, shared_kv = attention.head_shape(shape.window)
+    queries = attention.heads * head_dim
+    keys = kv_heads * head_dim * (1 if shared_kv else 2)
+    component = "attention_projections"
+    found: list[Weight] = [
+        Linear("qkv", component, model.hidden, queries + keys, Split.COLUMN, bias=queries + keys if attention.qkv_bias else 0),
+        Linear("output", component, queries, model.hidden, Split.ROW, bias=model.hidden if attention.output_bias else 0),
+    ]
+    if attention.qk_norm != "none":
+        size = 2 * head_dim if attention.qk_norm == "head" else (attention.heads + kv_heads) * head_dim
+        found.append(Vector("qk_norm", component, size))
+    if attention.sink:
+        found.append(Vector("sink", component, attention.heads, Split.COLUMN))
+    return tuple(found)
+
+
+def _grouped_query_core(attention: GroupedQueryAttention, shape: LayerShape) -> Core:
+    _, head_dim, _ = attention.head_shape(shape.window)
+    span = KeySpan(limit=shape.window, chunked=attention.local == "chunked")
+    component = "core_attention_local" if shape.window else "core_attention"
+    return Core(component, attention.heads, head_dim, head_dim, (span,))
+
+
+def _grouped_query_sections(
+    model: Model, attention: GroupedQueryAttention, shape: LayerShape, shard: Shard
+) -> dict[str, Section]:
+    linear = by_name(_grouped_query_weights(model, attention, shape))
+    kv_heads, head_dim, _ = attention.head_shape(shape.window)
+    queries, keys = attention.heads * head_dim / shard.tp, 2 * kv_heads * head_dim / shard.tp
+    before = Ledger("attention_pre", shard)
+    hyper_connections.enter_before(before, model, "attention")
+
+    inside = Ledger("attention_in", shard)
+    inside.cast("qkv_cast", "attention_projections", shard.tokens * model.hidden)
+    inside.linear(linear["qkv"])
+    rotated = shard.tokens * (queries + keys / 2) * ACTIVATION
+    if attention.qk_norm != "none":
+        inside.memory("qk_norm", "attention_projections", 2 * rotated, 3 * rotated)
+        inside.save("unnormalised_qk", shard.tokens * (queries + keys / 2))
+    if attention.rope:
+        inside.memory("rope", "attention_projections", 2 * rotated, 2 * rotated)
+    inside.save("qkv", shard.tokens * (queries + keys))
+
+    core = Ledger("attention_core", shard)
+    enter_core(core, _grouped_query_core(attention, shape), keys)
+    return {
+        "attention_pre": before.section(),
+        "attention_in": inside.section(gather=shard.tokens * model.hidden),
+        "attention_core": core.section(context=shard.tokens * shard.cp * keys),
+        "attention_out": output_section(model, shard, linear["output"]),
+    }

@@ -1,0 +1,74 @@
+"""The dense FFN, and the activation between its matrices that experts share.
+
+Gated: hidden x 2 width (gate and up as one), activation, width x hidden. Plain: hidden x width, activation, width x hidden.
+Two FLOPs a weight and token; the activation counts none and moves what it reads and writes.
+"""
+
+from __future__ import annotations
+
+from workloads.accounting.ledger import ACTIVATION, Ledger
+from workloads.accounting.sections import Section, Shard
+from workloads.accounting.weights import Linear, Split, Weight
+from workloads.model import FeedForward, LayerShape, Model
+
+
+def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
+    """The matrices of a dense layer's FFN."""
+    ffn = _ffn(model)
+    return pair("dense", "dense_ffn", model.hidden, ffn.width, gated=ffn.gated, bias=ffn.bias)
+
+
+def pair(
+    name: str, component: str, hidden: int, width: int, *, gated: bool, bias: bool = False, experts: int = 0
+) -> tuple[Linear, Linear]:
+    """The matrix up (gate included) and the matrix down; ``experts`` of them if any."""
+    groups, widened = max(experts, 1), width * (2 if gated else 1)
+    return (
+        Linear(f"{name}_up", component, hidden, widened, Split.COLUMN, groups, groups * widened * bias, experts=experts > 0),
+        Linear(f"{name}_down", component, width, hidden, Split.ROW, groups, groups * hidden * bias, experts=experts > 0),
+    )
+
+
+def section(model: Model, shard: Shard) -> Section:
+    """The dense FFN of one layer on one rank."""
+    up, down = pair("dense", "dense_ffn", model.hidden, _ffn(model).width, gated=_ffn(model).gated, bias=_ffn(model).bias)
+    ledger = Ledger("dense_ffn", shard)
+    enter_ffn(ledger, up, down, shard.tokens, shard.tp, module="mlp", activation_module="mlp/mlp_act")
+    return ledger.section(gather=shard.tokens * model.hidden, reduce=shard.tokens * model.hidden)
+
+
+def enter_ffn(
+    ledger: Ledger,
+    up: Linear,
+    down: Linear,
+    rows: float,
+    cut: int,
+    *,
+    module: str,
+    activation_module: str,
+    cast_input: bool = True,
+) -> None:
+    """Enter up, activation and down over ``rows`` tokens, the width cut ``cut`` ways.
+
+    ``activation_module`` drops the activation's output alone; ``module`` drops that and the output of the matrix up.
+    """
+    widened, width = up.outputs / cut, down.inputs / cut
+    ledger.module = module
+    if cast_input:
+        ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs)
+    ledger.linear(up)
+    ledger.save(f"{up.name}_output", rows * widened)
+    ledger.module = activation_module
+    # Backward reads the activation's input and its output's gradient, and writes its input's gradient.
+    ledger.memory(f"{up.name}_activation", up.component, rows * (widened + width) * ACTIVATION,
+                  rows * (2 * widened + width) * ACTIVATION)
+    ledger.cast(f"{down.name}_cast", down.component, rows * width)
+    ledger.save_input(f"{down.name}_input", rows * width)
+    ledger.module = module
+    ledger.linear(down)
+    ledger.module = ""
+
+
+def _ffn(model: Model) -> FeedForward:
+    assert model.ffn is not None, "Model refuses dense layers without ffn"
+    return model.ffn

@@ -1,0 +1,99 @@
+"""A mixture of experts: router, routed experts, shared experts.
+
+Router: hidden x experts in 16 bits, two FLOPs a weight. Routed experts: three matrices (two if plain) of the expert width each, run as
+one grouped product over the rank's experts; a token takes top_k of them. Shared experts are one dense FFN of their
+joint width, cut by tensor parallelism.
+
+Dispatched tokens arrive once per chosen expert and are put in expert order (permute); outputs go back to arrival order
+(unpermute) and are summed at their origin (ffn_post). With a quantised dispatch the cast happens once a token before the wire,
+and the columns for the weight gradient are made from what arrives.
+
+Leaves out: a copy before the wire that all-to-all dispatchers make; padding of each expert's rows to a tile.
+"""
+
+from __future__ import annotations
+
+from workloads.accounting import dense
+from workloads.accounting.ledger import ACTIVATION, Ledger
+from workloads.accounting.precision import element_bytes, is_quantised
+from workloads.accounting.sections import Section, Shard
+from workloads.accounting.weights import Linear, Split, Vector, Weight
+from workloads.model import LayerShape, MixtureOfExperts, Model
+
+
+def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
+    """Router, routed experts and shared experts of a sparse layer."""
+    moe = _moe(model)
+    found: list[Weight] = [_router(model)]
+    if moe.router.bias and not shape.hash_routed:
+        found.append(Vector("router_bias", "router", moe.experts))
+    found += _routed(model)
+    if moe.shared_experts:
+        found += _shared(model)
+    return tuple(found)
+
+
+def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section]:
+    """router, permute, experts, unpermute, and shared_expert of one layer on one rank."""
+    moe = _moe(model)
+    found = {"router": _router_section(model, shard)}
+    if moe.shared_experts:
+        up, down = _shared(model)
+        ledger = Ledger("shared_expert", shard)
+        dense.enter_ffn(ledger, up, down, shard.tokens, shard.tp, module="moe/shared_experts",
+                        activation_module="moe/shared_experts/moe_act")
+        whole = shard.tokens * model.hidden
+        found["shared_expert"] = ledger.section(gather=whole, reduce=whole)
+    copies = shard.expert_tokens * model.hidden
+    arriving = element_bytes(shard.dispatch_precision or "bf16")
+    for name, size_in, size_out in (("permute", arriving, ACTIVATION), ("unpermute", ACTIVATION, ACTIVATION)):
+        ledger = Ledger(name, shard, module="moe")
+        ledger.memory(name, "permutation", 2 * copies * size_in, 2 * copies * size_out)
+        found[name] = ledger.section()
+    found["experts"] = _expert_section(model, shard)
+    return found
+
+
+def _router_section(model: Model, shard: Shard) -> Section:
+    moe, tokens = _moe(model), shard.local_tokens
+    ledger = Ledger("router", shard, module="moe")
+    ledger.linear(_router(model))
+    scores = tokens * moe.experts * 4.0
+    ledger.memory("expert_choice", "router", 3 * scores, 3 * scores, launches=2)
+    ledger.save("router_scores", tokens * moe.experts, 4.0)
+    if shard.dispatch_precision and is_quantised(shard.dispatch_precision):
+        wire = element_bytes(shard.dispatch_precision)
+        ledger.memory("dispatch_cast", "permutation", tokens * model.hidden * (ACTIVATION + wire), 0.0)
+    return ledger.section()
+
+
+def _expert_section(model: Model, shard: Shard) -> Section:
+    up, down = _routed(model)
+    rows = shard.expert_tokens
+    ledger = Ledger("experts", shard, module="moe")
+    cast_on_wire = bool(shard.dispatch_precision) and is_quantised(shard.dispatch_precision)
+    if cast_on_wire:
+        ledger.memory("expert_up_columns", up.component, 2 * rows * up.inputs * element_bytes(shard.dispatch_precision), 0.0)
+    ledger.save_input("expert_input", rows * up.inputs)
+    dense.enter_ffn(ledger, up, down, rows, shard.etp, module="moe", activation_module="moe/moe_act",
+                    cast_input=not cast_on_wire)
+    return ledger.section()
+
+
+def _router(model: Model) -> Linear:
+    return Linear("router", "router", model.hidden, _moe(model).experts, Split.REPLICATED, low_precision=False)
+
+
+def _routed(model: Model) -> tuple[Linear, Linear]:
+    moe = _moe(model)
+    return dense.pair("expert", "routed_experts", model.hidden, moe.width, gated=moe.gated, bias=moe.bias, experts=moe.experts)
+
+
+def _shared(model: Model) -> tuple[Linear, Linear]:
+    moe = _moe(model)
+    return dense.pair("shared", "shared_expert", model.hidden, moe.shared_total_width, gated=moe.gated, bias=moe.bias)
+
+
+def _moe(model: Model) -> MixtureOfExperts:
+    assert model.moe is not None, "only sparse layers ask for experts"
+    return model.moe
