@@ -77,6 +77,7 @@ class TierUse(_Part):
     capacity_bytes_per_s: float
     links: int
     payload_bytes: dict[str, float]  # by who sent them: ep, tp, dp, pp, cp; a byte counts on every link it crosses
+    wire_bytes: dict[str, float]  # the same with headers: payload over the tier's efficiency
 
 
 class NetworkResult(_Part):

@@ -18,9 +18,11 @@ from simulator.engine.chip import Device, precision_key
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
+from simulator.network.collectives.pattern import LibraryCosts
 from simulator.network.fold import Fold
-from simulator.network.summary import network_result, series
+from simulator.network.usage import Usage, busiest_seconds
 from simulator.results import Bounds, Breakdown, MemoryResult, Result, Simulation, StageMemoryResult
+from simulator.saturation import network_result, series
 from simulator.scenario import AssumptionChoice, Scenario
 from simulator.spec.errors import NotModelled
 from topologies.fabric import Fabric
@@ -69,7 +71,7 @@ def prepare(scenario: Scenario) -> Prepared:
     system = topologies.load(cluster.system)
     if cluster.set:
         system = system.with_overrides({key: str(value) for key, value in cluster.set.items()})
-    chip = system.chip_spec
+    chip = system.chip
     model = workloads.load(scenario.model)
     assumptions = load_assumptions(scenario)
     efficiency, known = assumptions.of_chip(chip.name)
@@ -81,7 +83,7 @@ def prepare(scenario: Scenario) -> Prepared:
     chip.peak(plan.precision)
     device = Device.of(chip, efficiency)
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
-    groups = Groups.of(plan)
+    groups = plan.groups()
     capacity = chip.memory_capacity.value / chip.ranks_per_chip
     overhead = assumptions.memory_overhead
     usable = capacity * (1 - overhead.fragmentation.value) - overhead.reserved.value / chip.ranks_per_chip
@@ -116,19 +118,30 @@ def simulate(scenario: Scenario, progress: Progress | None = None, *, symmetric:
     if progress:
         progress(0.0, "building the machine and the program")
     prepared = prepare(scenario)
-    folding = Fold(prepared.fabric, prepared.groups, symmetric=symmetric, library=prepared.assumptions.library_costs())
+    library = prepared.assumptions.library
+    costs = LibraryCosts(library.launch.value, library.step.value)
+    folding = Fold(
+        prepared.fabric,
+        prepared.groups,
+        symmetric=symmetric,
+        library=costs,
+        algorithms=scenario.network.algorithms,
+    )
     outcome = run_step(prepared.program, folding, prepared.device, progress)
-    result = _result(prepared, folding, outcome, wall, cpu)
-    identities.check(prepared, folding, outcome, result)
-    return result.with_recording(_recording(folding, outcome))
+    usage = Usage(outcome.network)
+    result = _result(prepared, folding, outcome, usage, (wall, cpu))
+    identities.check(prepared, folding, usage, result)
+    return result.with_recording(_recording(folding, outcome, usage))
 
 
-def _result(prepared: Prepared, folding: Fold, outcome: StepOutcome, wall: float, cpu: float) -> Result:
+def _result(
+    prepared: Prepared, folding: Fold, outcome: StepOutcome, usage: Usage, began: tuple[float, float]
+) -> Result:
     step = outcome.end / PICOSECONDS
     program, plan = prepared.program, prepared.plan
     chips = prepared.fabric.ranks // prepared.fabric.ranks_per_chip
     peak = prepared.chip.peak(plan.precision)
-    network = network_result(folding, outcome.network, outcome.end)
+    network = network_result(folding, usage, outcome.end)
     memory = _memory(prepared)
     warnings = prepared.warnings
     if not memory.fits:
@@ -146,14 +159,14 @@ def _result(prepared: Prepared, folding: Fold, outcome: StepOutcome, wall: float
         breakdown_s=_breakdown(folding, outcome),
         memory=memory,
         network=network,
-        bounds=_bounds(prepared, folding, outcome),
+        bounds=_bounds(prepared, outcome),
         warnings=warnings,
         scenario=prepared.scenario.model_dump(mode="json", exclude_unset=True),
         version=simulator.__version__,
         fingerprint=fingerprint(outcome.recorder.spans(), outcome.end),
         simulation=Simulation(
-            wall_s=time.perf_counter() - wall,
-            cpu_s=time.process_time() - cpu,
+            wall_s=time.perf_counter() - began[0],
+            cpu_s=time.process_time() - began[1],
             peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             events=outcome.events,
             rank_classes=len(folding.rank_classes),
@@ -207,7 +220,7 @@ def _memory(prepared: Prepared) -> MemoryResult:
     )
 
 
-def _bounds(prepared: Prepared, folding: Fold, outcome: StepOutcome) -> Bounds:
+def _bounds(prepared: Prepared, outcome: StepOutcome) -> Bounds:
     """Data-sheet rates, no efficiency: nothing we assume can make a step shorter than these."""
     compute = memory = 0.0
     for flops, moved in identities.executed(prepared.program):
@@ -216,15 +229,15 @@ def _bounds(prepared: Prepared, folding: Fold, outcome: StepOutcome) -> Bounds:
         )
         compute = max(compute, seconds)
         memory = max(memory, moved / prepared.device.raw_memory_bandwidth)
-    return Bounds(compute_s=compute, memory_s=memory, network_s=outcome.network.busiest_seconds())
+    return Bounds(compute_s=compute, memory_s=memory, network_s=busiest_seconds(outcome.network))
 
 
-def _recording(folding: Fold, outcome: StepOutcome) -> Recording:
+def _recording(folding: Fold, outcome: StepOutcome, usage: Usage) -> Recording:
     ranks = tuple(
         RankInfo(rank_class.key, _label(rank_class, folding), rank_class.size, rank_class.pp_rank)
         for rank_class in folding.rank_classes
     )
-    return Recording(outcome.recorder.spans(), series(folding, outcome.network), ranks, outcome.end)
+    return Recording(outcome.recorder.spans(), series(folding, usage), ranks, outcome.end)
 
 
 def _label(rank_class: Any, folding: Fold) -> str:
