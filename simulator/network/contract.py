@@ -6,6 +6,8 @@ start it together) and is told when it is done. ``Folding`` makes operation clas
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,12 +17,13 @@ import numpy.typing as npt
 from workloads.instructions import Communication
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FlowClass:
     """``count`` flows that symmetry makes identical: each carries ``size`` payload bytes and gets the same rate.
 
     ``links`` are link-class ids; ``load[i]`` is what one unit of this class's per-flow payload rate puts on ONE link of class
     ``links[i]`` in wire bytes: sum over the class's flows of (fraction / tier efficiency) / number of links in the link class.
+    Max-min fairness compares rate / ``weight``; no flow is faster than ``rate_cap`` [B/s], whatever the links leave it.
     """
 
     links: npt.NDArray[np.int64]
@@ -31,9 +34,11 @@ class FlowClass:
     flows_per_source: float  # flows of this class that leave one rank of source_class
     target_class: int
     flows_per_target: float
+    weight: float = 1.0
+    rate_cap: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OperationClass:
     """One collective of one orbit of groups. Phases follow each other; the flows of one phase start together.
 
@@ -64,13 +69,20 @@ class RankClass:
 
 @dataclass(frozen=True, slots=True)
 class LinkClass:
-    """``size`` identical directed links of raw ``capacity`` [B/s] each; ``example`` names one of them."""
+    """``size`` identical directed links of raw ``capacity`` [B/s] each; ``example`` names one of them.
+
+    ``tier`` is the name of the fabric's tier, or :data:`PORTS` for the pooled injection (or ejection) limit of a device.
+    """
 
     key: int
     tier: str
     capacity: float
     size: int
     example: str
+
+
+#: Tier name of the pooled limits of a device's ports; they carry the bytes of other tiers once more.
+PORTS = "ports"
 
 
 class Folding(Protocol):
@@ -99,4 +111,43 @@ class Network(Protocol):
 
     def memory_rate(self, rank_class: int) -> float:
         """Payload bytes per second now entering plus leaving one rank of the class."""
+        ...
+
+
+class Cancellable(Protocol):
+    """A call that can be taken back."""
+
+    def cancel(self) -> None: ...
+
+
+class Signal(Protocol):
+    """Something others wait for."""
+
+    def succeed(self) -> Any: ...
+
+
+class Timekeeper(Protocol):
+    """The part of the engine's clock that the network needs; times in integer picoseconds."""
+
+    @property
+    def now(self) -> int: ...
+
+    def call_at(self, time: int, function: Callable[[], None], /) -> Cancellable: ...
+
+    def event(self) -> Any: ...
+
+
+class Placement(Protocol):
+    """Who is in whose group; ranks count innermost axis first (workloads.groups implements it)."""
+
+    def members(self, group: str, rank: int) -> Any:
+        """Ranks of the group of ``rank``, itself included, ascending."""
+        ...
+
+    def span(self, group: str) -> tuple[int, int]:
+        """(stride between neighbours, size) of an axis or of a run of neighbouring axes."""
+        ...
+
+    def boundaries(self) -> Sequence[int]:
+        """Strides of the rank number at which an axis of the plan begins or ends."""
         ...

@@ -1,0 +1,54 @@
+"""Two levels: inside the scale-up domain, and among the ranks that hold the same place in each domain (a rail).
+
+Both levels are pipelined against each other, so they run at once, each with its own bytes. With g ranks of the group
+in each of G domains, n = g G, and payload S (conventions of ``Communication``), one rank sends
+
+- all-gather, reduce-scatter: S / g to each of g - 1 inside, S / n to each of G - 1 outside. Outside it handles only its
+  own slice of S / g, of which (G - 1) / G leaves: the bytes of rail-aligned rings. All-reduce: both, twice.
+- all-to-all: what is for place i of another domain goes over my rail first or last: S / G to each of G - 1 outside,
+  S / g to each of g - 1 inside.
+
+Leaves out: the start-up of the pipeline between levels (one chunk's time), paid as one extra step of latency.
+"""
+
+from __future__ import annotations
+
+from simulator.network.collectives.pattern import Exchange, Levels, Pattern, levels
+from simulator.spec.errors import NotModelled
+from topologies.fabric import Ints
+from workloads.instructions import Communication
+
+
+def hierarchical(members: Ints, rank: int, communication: Communication, domain: int) -> Pattern:
+    """The two exchanges of one collective, at once; see the module."""
+    cut = cut_by_domain(members, rank, communication, domain)
+    size = len(members)
+    if communication.collective == "all-to-all":
+        outside = communication.payload / cut.across
+    else:
+        outside = communication.payload / size
+    inside = communication.payload / cut.within
+    rounds = 2 if communication.collective == "all-reduce" else 1
+    return Pattern((two_levels(cut, inside * rounds, outside * rounds, rounds),))
+
+
+def cut_by_domain(members: Ints, rank: int, communication: Communication, domain: int) -> Levels:
+    """The levels of the group. Raises NotModelled where its domains do not hold the same places."""
+    cut = levels(members, rank, domain)
+    if cut is None:
+        raise NotModelled(
+            f"{communication.name}: a two-level {communication.collective} needs a group that holds the same places in each "
+            f"domain of {domain} ranks; the {len(members)} ranks of {communication.group} around rank {rank} do not. "
+            "Choose the direct algorithm, or a group size that the domain divides or is divided by."
+        )
+    return cut
+
+
+def two_levels(cut: Levels, inside: float, outside: float, steps: int) -> tuple[Exchange, ...]:
+    """The exchanges of the levels that have somebody to talk to; ``inside`` and ``outside`` in bytes per peer."""
+    exchanges = []
+    if len(cut.inner):
+        exchanges.append(Exchange(cut.inner, inside, steps))
+    if len(cut.outer):
+        exchanges.append(Exchange(cut.outer, outside, steps))
+    return tuple(exchanges)

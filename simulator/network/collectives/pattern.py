@@ -1,0 +1,91 @@
+"""What one rank does in a collective: the vocabulary of the algorithms in this folder.
+
+An algorithm is a plain function ``(members, rank, communication, domain) -> Pattern``: ``members`` are the ranks of the
+group, ascending; ``domain`` is the size of a scale-up domain (domain d holds ranks d*domain .. (d+1)*domain - 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from topologies.fabric import Ints
+from workloads.instructions import Communication
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryCosts:
+    """What a communication library adds [s]: once an operation (``launch``), and at each of its steps (``step``)."""
+
+    launch: float = 0.0
+    step: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exchange:
+    """``payload`` bytes from the rank to each of ``peers``, over ``steps`` successive messages of latency.
+
+    Each step waits for the slowest peer, unless it is ``relayed``: then steps go on from rank to rank (a ring) and meet
+    each rank's hop in turn, the mean hop on average.
+    """
+
+    peers: Ints
+    payload: float
+    steps: int = 1
+    relayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """Phases in order; the exchanges of one phase run at once (pipelined), their latencies add up.
+
+    ``survives`` says which renumberings of the group leave it what it is: any swap within a sub-dimension, only turning
+    the outermost one (a ring), or only flips of bits (halving).
+    """
+
+    phases: tuple[tuple[Exchange, ...], ...]
+    survives: Literal["swaps", "turns", "flips"] = "swaps"
+
+
+Algorithm = Callable[[Ints, int, Communication, int], Pattern]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """A group cut at the domain boundary, seen from one rank.
+
+    ``inner``: the others in its domain; ``outer``: its counterparts, at the same place of every other domain;
+    ``within`` x ``across`` = group size.
+    """
+
+    inner: Ints
+    outer: Ints
+    within: int
+    across: int
+
+
+def others(members: Ints, rank: int) -> Ints:
+    """The group without the rank itself."""
+    rest: Ints = members[members != rank]
+    return rest
+
+
+def levels(members: Ints, rank: int, domain: int) -> Levels | None:
+    """The group by domain, or None if it does not hold the same places in each of its domains.
+
+    >>> cut = levels(np.array([0, 1, 8, 9]), 9, 8)
+    >>> cut.inner.tolist(), cut.outer.tolist(), cut.within, cut.across
+    ([8], [1], 2, 2)
+    """
+    places = members % domain
+    across = len(np.unique(members // domain))
+    within = len(members) // across
+    if within * across != len(members) or not np.array_equal(places, np.tile(places[:within], across)):
+        return None
+    mine, place = members // domain == rank // domain, places == rank % domain
+    inner = members[mine & (members != rank)]
+    outer = members[place & (members != rank)]
+    return Levels(inner, outer, within, across)

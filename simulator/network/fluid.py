@@ -1,0 +1,329 @@
+"""The fluid server: all transfers under way share all links at max-min fair rates, with one pending timer.
+
+Flows that compete are solved together and only they: each *part* (flows of one phase that share links) starts as a
+competitor of nobody; if the parts that cross some link would overload it, they are solved together from then on. By Theorem 4
+of docs/network.md the result is the max-min allocation of all flows: leaving out a limit that then holds anyway changes
+nothing.
+
+Time is integer picoseconds: a flow is done at the first tick at which all its bytes have arrived.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from simulator.network.contract import Cancellable, Folding, OperationClass, Timekeeper
+from simulator.network.shares import OVER, Plan, Share, Shares
+from simulator.spec.errors import IdentityBroken
+
+#: Ends closer than this are one end [ps]; far above rounding in durations of seconds, far below a tick.
+TOGETHER = 1.0 / 64.0
+
+OnRates = Callable[[tuple[int, ...]], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Transfer:
+    """A launched operation: which phase it is in, and how many parts of the phase still run."""
+
+    operation: OperationClass
+    plan: Plan
+    done: Any
+    phase: int = -1
+    running: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Part:
+    """Flows of one phase of one transfer that share links; ``remaining`` payload bytes of each, exact at ``updated``."""
+
+    serial: int
+    transfer: _Transfer
+    shape: int
+    remaining: list[float]
+    updated: int
+    speeds: tuple[float, ...] = ()
+    version: int = 0
+    contest: _Contest | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Contest:
+    """Parts that are solved together, since ``start``."""
+
+    serial: int
+    parts: list[_Part]
+    share: Share
+    start: int
+
+
+@dataclass(slots=True)
+class History:
+    """Columns: share ``share[i]`` held from ``start[i]`` to ``end[i]`` [ps]; and how often each operation was completed."""
+
+    start: array[int] = field(default_factory=lambda: array("q"))
+    end: array[int] = field(default_factory=lambda: array("q"))
+    share: array[int] = field(default_factory=lambda: array("q"))
+    completed: dict[int, int] = field(default_factory=dict)
+    operations: dict[int, OperationClass] = field(default_factory=dict)
+
+
+class FluidNetwork:
+    """Runs operation classes of one folding on one clock.
+
+    ``on_rates(rank_classes)`` is called after the payload rates of some rank classes have changed.
+    """
+
+    def __init__(self, clock: Timekeeper, folding: Folding, on_rates: OnRates | None = None) -> None:
+        self.on_rates = on_rates
+        self.folding = folding
+        self.history = History()
+        self.shares = Shares()
+        self._clock = clock
+        self._serials = count()
+        self._plans: dict[int, Plan] = {}
+        self._due: list[tuple[int, int, _Part | _Transfer, int]] = []
+        self._timer: Cancellable | None = None
+        self._timer_at = -1
+        self._running = 0
+        self._alive: dict[int, dict[int, _Part]] = {}  # shape -> serial -> part
+        self._coupled: dict[int, set[int]] = {}  # shapes that overload a link unless solved together
+        self._contests: dict[int, _Contest] = {}
+        self._unsettled: dict[int, _Part] = {}
+        self._dissolved: dict[int, _Contest] = {}
+        self._use: dict[int, float] = {}  # wire bytes/s on one link of a class
+        self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
+        self._before: dict[int, float] = {}
+
+    def launch(self, operation: OperationClass) -> Any:
+        """Start now; returns the event that fires when the last byte of the last phase has arrived."""
+        plan = self._plans.get(operation.key)
+        if plan is None:
+            plan = self._plans[operation.key] = self.shares.plan(operation, self.folding.link_classes)
+            self.history.operations[operation.key] = operation
+        self._running += 1
+        transfer = _Transfer(operation, plan, self._clock.event())
+        if plan.latency:
+            heappush(self._due, (self._clock.now + plan.latency, next(self._serials), transfer, 0))
+        else:
+            self._next_phase(transfer)
+        self._arm()
+        return transfer.done
+
+    def memory_rate(self, rank_class: int) -> float:
+        """Payload bytes per second now entering plus leaving one rank of the class."""
+        rates = self._at_rank.get(rank_class)
+        return sum(rates.values()) if rates else 0.0
+
+    @property
+    def running(self) -> int:
+        """Transfers under way, those included whose first byte has not left yet."""
+        return self._running
+
+    def _next_phase(self, transfer: _Transfer) -> None:
+        """Start the next phase that has bytes to move, or end the transfer."""
+        now = self._clock.now
+        while not transfer.running:
+            transfer.phase += 1
+            if transfer.phase == len(transfer.plan.phases):
+                completed = self.history.completed
+                completed[transfer.operation.key] = completed.get(transfer.operation.key, 0) + 1
+                self._running -= 1
+                transfer.done.succeed()
+                return
+            for shape, sizes in transfer.plan.phases[transfer.phase]:
+                part = _Part(next(self._serials), transfer, shape, list(sizes), now)
+                self._alive.setdefault(shape, {})[part.serial] = part
+                self._unsettled[part.serial] = part
+                transfer.running += 1
+
+    def _arm(self) -> None:
+        """Keep one timer: now if rates are to be settled, else at the next end or start."""
+        due = self._due
+        while due and due[0][3] != (entry.version if isinstance(entry := due[0][2], _Part) else 0):
+            heappop(due)
+        if self._unsettled or self._dissolved:
+            target = self._clock.now
+        elif due:
+            target = due[0][0]
+        else:
+            target = -1
+        if self._timer is not None:
+            if self._timer_at == target:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if target >= 0:
+            self._timer_at = target
+            self._timer = self._clock.call_at(target, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        now = self._clock.now
+        due = self._due
+        while due and due[0][0] <= now:
+            _, _, entry, version = heappop(due)
+            if isinstance(entry, _Transfer):
+                self._next_phase(entry)
+            elif version == entry.version:
+                self._finish(entry, now)
+        if self._unsettled or self._dissolved:
+            self._settle(now)
+        self._arm()
+
+    def _finish(self, part: _Part, now: int) -> None:
+        """Take out the flows of a part that have arrived."""
+        _advance(part, now)
+        keep = [
+            index
+            for index, (left, speed) in enumerate(zip(part.remaining, part.speeds, strict=True))
+            if left > speed * TOGETHER
+        ]
+        if len(keep) == len(part.speeds):
+            self._schedule(part, now)  # rounding: a huge transfer is a tick short of its end
+            return
+        contest = part.contest
+        assert contest is not None
+        self._dissolved[contest.serial] = contest
+        part.version += 1
+        alive = self._alive[part.shape]
+        del alive[part.serial]
+        if not alive:
+            del self._alive[part.shape]
+        if not keep:
+            part.transfer.running -= 1
+            if not part.transfer.running:
+                self._next_phase(part.transfer)
+            return
+        patterns = self.shares.shapes[part.shape]
+        part.shape = self.shares.shape(tuple(patterns[index] for index in keep))
+        part.remaining = [part.remaining[index] for index in keep]
+        part.speeds = ()
+        self._alive.setdefault(part.shape, {})[part.serial] = part
+        self._unsettled[part.serial] = part
+
+    def _settle(self, now: int) -> None:
+        """Solve again whoever competes with something that began or ended."""
+        self._before.clear()
+        moved: dict[int, _Contest] = {}
+        while self._unsettled or self._dissolved:
+            self._dissolve(now)
+            begun = [self._contest(group, now) for group in self._groups(now)]
+            moved.update((contest.serial, contest) for contest in begun)
+            self._couple(begun)
+        for contest in moved.values():
+            if contest.serial in self._contests:
+                for part, speeds in zip(contest.parts, contest.share.speeds, strict=True):
+                    if part.speeds != speeds:
+                        _advance(part, now)
+                        part.speeds = speeds
+                        self._schedule(part, now)
+        if self.on_rates is not None:
+            changed = tuple(key for key, rate in self._before.items() if self.memory_rate(key) != rate)
+            if changed:
+                self.on_rates(changed)
+
+    def _dissolve(self, now: int) -> None:
+        """End the contests that lost a part; their other parts are to be settled again."""
+        for serial, contest in self._dissolved.items():
+            del self._contests[serial]
+            for part in contest.parts:
+                if part.contest is contest:
+                    part.contest = None
+                    if part.serial in self._alive.get(part.shape, ()):
+                        self._unsettled[part.serial] = part
+            self._account(contest, -1.0)
+            if now > contest.start:
+                history = self.history
+                history.start.append(contest.start)
+                history.end.append(now)
+                history.share.append(contest.share.key)
+        self._dissolved.clear()
+
+    def _groups(self, now: int) -> list[list[_Part]]:
+        """Unsettled parts, and all that are coupled with them, by who is coupled with whom."""
+        groups = []
+        while self._unsettled:
+            _, first = self._unsettled.popitem()
+            group = [first]
+            seen = {first.serial}
+            for part in group:
+                for shape in self._coupled.get(part.shape, ()):
+                    for serial, other in self._alive.get(shape, {}).items():
+                        if serial not in seen:
+                            seen.add(serial)
+                            group.append(other)
+                            self._unsettled.pop(serial, None)
+                            if other.contest is not None:
+                                self._dissolved[other.contest.serial] = other.contest
+                                self._dissolve(now)
+                                self._unsettled.pop(serial, None)
+            group.sort(key=lambda part: (part.shape, part.serial))
+            groups.append(group)
+        return groups
+
+    def _contest(self, parts: list[_Part], now: int) -> _Contest:
+        share = self.shares.share(tuple([part.shape for part in parts]))
+        contest = _Contest(next(self._serials), parts, share, now)
+        for part in parts:
+            part.contest = contest
+        self._contests[contest.serial] = contest
+        self._account(contest, 1.0)
+        return contest
+
+    def _account(self, contest: _Contest, sign: float) -> None:
+        """Add a contest to what links and ranks carry, or take it away."""
+        use = self._use
+        for link, amount in contest.share.use:
+            use[link] = use.get(link, 0.0) + sign * amount
+        for rank_class, rate in contest.share.ranks:
+            rates = self._at_rank.setdefault(rank_class, {})
+            self._before.setdefault(rank_class, sum(rates.values()))
+            if sign > 0:
+                rates[contest.serial] = rate
+            else:
+                del rates[contest.serial]
+
+    def _couple(self, begun: list[_Contest]) -> None:
+        """Where contests overload a link together, couple the shapes that cross it and settle them again."""
+        capacity = self.shares.capacity
+        use = self._use
+        over = {link for contest in begun for link, _ in contest.share.use if use[link] > capacity[link] * OVER}
+        for link in sorted(over):
+            crossing = [
+                part
+                for contest in self._contests.values()
+                for part in contest.parts
+                if link in self.shares.links[part.shape]
+            ]
+            rivals = {contest.serial: contest for part in crossing if (contest := part.contest) is not None}
+            if len(rivals) < 2:
+                raise IdentityBroken(f"link class {link} carries {use[link]} B/s, its capacity is {capacity[link]} B/s")
+            shapes = {part.shape for part in crossing}
+            for shape in shapes:
+                twice = sum(part.shape == shape for part in crossing) > 1
+                self._coupled.setdefault(shape, set()).update(shapes if twice else shapes - {shape})
+            self._dissolved.update(rivals)
+
+    def _schedule(self, part: _Part, now: int) -> None:
+        """Note when the first of a part's flows will have arrived."""
+        first = min([left / speed for left, speed in zip(part.remaining, part.speeds, strict=True)])
+        part.version += 1
+        time = now + max(1, math.ceil(first - TOGETHER))
+        heappush(self._due, (time, next(self._serials), part, part.version))
+
+
+def _advance(part: _Part, now: int) -> None:
+    """Bytes that moved since the last look."""
+    elapsed = now - part.updated
+    if elapsed:
+        part.remaining = [
+            left - speed * elapsed for left, speed in zip(part.remaining, part.speeds, strict=True)
+        ]
+        part.updated = now

@@ -1,0 +1,172 @@
+"""Who gets what while a given set of flows is under way: solved once, remembered for good.
+
+Rates depend on what flows load, not on how many bytes they have left; a step of a training job meets few different sets,
+each very often. A *pattern* is a flow class without its size, a *shape* the patterns of flows that run together, a *share*
+the solved rates of some shapes that compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.network.contract import FlowClass, LinkClass, OperationClass
+from simulator.network.maxmin import Loads, Row, max_min, max_min_few
+from simulator.spec.errors import IdentityBroken
+
+#: Non-zero loads up to which plain Python beats numpy (measured).
+FEW = 1500
+OVER = 1.0 + 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """A flow class without its size."""
+
+    row: Row
+    kind: str
+    ends: tuple[tuple[int, float], ...]  # (rank class, payload at one of its ranks per unit of payload rate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """The rates of some competing shapes.
+
+    ``speeds[i]`` are those of shape i's flows [B/ps]; ``use`` is (link class, wire bytes/s on one of its links); ``kinds`` the
+    same by who sends: (link class, kind, wire bytes/s); ``ranks`` is (rank class, payload bytes/s in and out of one rank).
+    """
+
+    key: int
+    speeds: tuple[tuple[float, ...], ...]
+    use: tuple[tuple[int, float], ...]
+    kinds: tuple[tuple[int, str, float], ...]
+    ranks: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """An operation ready to run: for each phase, its flows in parts that share no link: (shape, payload bytes of each flow)."""
+
+    latency: int  # ps
+    phases: tuple[tuple[tuple[int, tuple[float, ...]], ...], ...]
+
+
+class Shares:
+    """Patterns, shapes and shares met so far, on growing link classes."""
+
+    def __init__(self) -> None:
+        self.patterns: list[Pattern] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.links: list[frozenset[int]] = []  # of each shape
+        self.shares: list[Share] = []
+        self.capacity: dict[int, float] = {}
+        self._pattern_ids: dict[tuple[object, ...], int] = {}
+        self._shape_ids: dict[tuple[int, ...], int] = {}
+        self._solved: dict[tuple[int, ...], Share] = {}
+
+    def plan(self, operation: OperationClass, link_classes: Sequence[LinkClass]) -> Plan:
+        """Intern an operation's flows and cut each phase into parts that share no link."""
+        for link_class in link_classes[len(self.capacity) :]:
+            self.capacity[link_class.key] = link_class.capacity
+        phases = []
+        for phase in operation.phases:
+            flows = sorted(
+                ((self._pattern(flow, operation.kind), flow.size) for flow in phase if flow.size > 0.0), key=lambda flow: flow[0]
+            )
+            phases.append(tuple(self._parts(flows)))
+        return Plan(round(operation.latency * 1e12), tuple(phases))
+
+    def shape(self, patterns: tuple[int, ...]) -> int:
+        """Number of a shape, from its patterns in ascending order."""
+        found = self._shape_ids.get(patterns)
+        if found is None:
+            found = self._shape_ids[patterns] = len(self.shapes)
+            self.shapes.append(patterns)
+            self.links.append(frozenset(link for pattern in patterns for link in self.patterns[pattern].row[0]))
+        return found
+
+    def share(self, shapes: tuple[int, ...]) -> Share:
+        """Rates of these shapes (ascending) competing with each other and nobody else."""
+        found = self._solved.get(shapes)
+        if found is None:
+            found = self._solved[shapes] = self._solve(shapes)
+            self.shares.append(found)
+        return found
+
+    def _pattern(self, flow: FlowClass, kind: str) -> int:
+        links, load = tuple(flow.links.tolist()), tuple(flow.load.tolist())
+        ends: dict[int, float] = {}
+        for rank_class, amount in ((flow.source_class, flow.flows_per_source), (flow.target_class, flow.flows_per_target)):
+            ends[rank_class] = ends.get(rank_class, 0.0) + amount
+        key = (links, load, flow.weight, flow.rate_cap, kind, *ends.items())
+        found = self._pattern_ids.get(key)
+        if found is None:
+            found = self._pattern_ids[key] = len(self.patterns)
+            self.patterns.append(Pattern((links, load, flow.weight, flow.rate_cap), kind, tuple(ends.items())))
+        return found
+
+    def _parts(self, flows: Sequence[tuple[int, float]]) -> list[tuple[int, tuple[float, ...]]]:
+        """Flows (pattern, size) grouped by shared links."""
+        parts: list[tuple[set[int], list[tuple[int, float]]]] = []
+        for flow in flows:
+            links = set(self.patterns[flow[0]].row[0])
+            joined = [flow]
+            apart = []
+            for part in parts:
+                if part[0].isdisjoint(links):
+                    apart.append(part)
+                else:
+                    links |= part[0]
+                    joined += part[1]
+            parts = [*apart, (links, joined)]
+        made = []
+        for _, joined in parts:
+            joined.sort()
+            made.append((self.shape(tuple(pattern for pattern, _ in joined)), tuple(size for _, size in joined)))
+        return made
+
+    def _solve(self, shapes: tuple[int, ...]) -> Share:
+        patterns = [self.patterns[pattern] for shape in shapes for pattern in self.shapes[shape]]
+        rates = self._rates([pattern.row for pattern in patterns])
+        kinds: dict[tuple[int, str], float] = {}
+        use: dict[int, float] = {}
+        ranks: dict[int, float] = {}
+        for pattern, rate in zip(patterns, rates, strict=True):
+            for link, load in zip(pattern.row[0], pattern.row[1], strict=True):
+                use[link] = use.get(link, 0.0) + load * rate
+                kinds[link, pattern.kind] = kinds.get((link, pattern.kind), 0.0) + load * rate
+            for rank_class, amount in pattern.ends:
+                ranks[rank_class] = ranks.get(rank_class, 0.0) + amount * rate
+        over = [link for link, amount in use.items() if amount > self.capacity[link] * OVER]
+        if over or min(rates) <= 0.0:
+            raise IdentityBroken(f"max-min rates overload link classes {over} or stop a flow (least rate {min(rates)} B/s)")
+        speeds = []
+        start = 0
+        for shape in shapes:
+            end = start + len(self.shapes[shape])
+            speeds.append(tuple(rate * 1e-12 for rate in rates[start:end]))
+            start = end
+        return Share(
+            key=len(self.shares),
+            speeds=tuple(speeds),
+            use=tuple(use.items()),
+            kinds=tuple((link, kind, amount) for (link, kind), amount in kinds.items()),
+            ranks=tuple(ranks.items()),
+        )
+
+    def _rates(self, rows: Sequence[Row]) -> list[float]:
+        if sum(len(row[0]) for row in rows) <= FEW:
+            return max_min_few(rows, self.capacity)
+        ids = {link: place for place, link in enumerate(sorted({link for row in rows for link in row[0]}))}
+        loads = Loads(
+            flow=np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows]),
+            link=np.array([ids[link] for row in rows for link in row[0]], dtype=np.int64),
+            load=np.array([load for row in rows for load in row[1]]),
+            flows=len(rows),
+            links=len(ids),
+        )
+        capacity = np.array([self.capacity[link] for link in ids])
+        weight, rate_cap = np.array([row[2] for row in rows]), np.array([row[3] for row in rows])
+        return [float(rate) for rate in max_min(loads, capacity, weight, rate_cap)]

@@ -1,0 +1,161 @@
+"""How the links were used, from the history of a fluid network: bytes, busy seconds, utilisation over time.
+
+The network notes only which share held from when to when; all that is asked of links is worked out here, afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from simulator.network.contract import LinkClass
+from simulator.network.fluid import FluidNetwork, History
+from simulator.network.shares import OVER
+from simulator.spec.errors import IdentityBroken
+from topologies.fabric import Floats, Ints
+
+#: A link counts as saturated above this utilisation.
+SATURATED = 0.95
+SECONDS = 1e-12  # per tick
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUse:
+    """One link of a class. ``wire_bytes`` and ``seconds`` (with such a flow on the link) by kind; ``busy`` in seconds.
+
+    ``peak`` is the highest utilisation of raw capacity, ``saturated`` the seconds above 95%, ``first_saturated`` the first
+    moment of them [s] or None. ``busiest_seconds`` is all its bytes at full raw capacity: no run that sends them is shorter.
+    """
+
+    link_class: LinkClass
+    wire_bytes: dict[str, float]
+    seconds: dict[str, float]
+    busy: float
+    peak: float
+    saturated: float
+    first_saturated: float | None
+    busiest_seconds: float
+
+
+class Usage:
+    """The use of every link class over one run, once nothing is under way any more."""
+
+    def __init__(self, network: FluidNetwork) -> None:
+        if network.running:
+            raise IdentityBroken(f"{network.running} transfers are still under way; their bytes are not counted yet")
+        history, shares = network.history, network.shares
+        self.link_classes = network.folding.link_classes
+        self.wire_bytes = _wire_bytes(history)
+        self.sent_bytes: dict[str, float] = {}
+        for key, times in history.completed.items():
+            operation = history.operations[key]
+            self.sent_bytes[operation.kind] = self.sent_bytes.get(operation.kind, 0.0) + times * operation.bytes_sent
+        self._history = history
+        self._start: Ints = np.array(history.start, dtype=np.int64)
+        self._end: Ints = np.array(history.end, dtype=np.int64)
+        share: Ints = np.array(history.share, dtype=np.int64)
+        count = len(shares.shares)
+        order = np.argsort(share, kind="stable")
+        bounds = np.searchsorted(share[order], np.arange(count + 1))
+        self._rows = [order[low:high] for low, high in pairwise(bounds.tolist())]
+        self._held = np.bincount(share, weights=(self._end - self._start).astype(np.float64), minlength=count) * SECONDS
+        self._shares_on: dict[int, list[tuple[int, float]]] = {}
+        self._kinds_on: dict[int, dict[str, list[int]]] = {}
+        for solved in shares.shares:
+            for link, amount in solved.use:
+                self._shares_on.setdefault(link, []).append((solved.key, amount))
+            for link, kind, _ in solved.kinds:
+                self._kinds_on.setdefault(link, {}).setdefault(kind, []).append(solved.key)
+
+    def steps(self, link_class: int) -> tuple[Ints, Floats]:
+        """Utilisation of raw capacity over time: it is ``value[i]`` from ``time[i]`` [ps] until the next time."""
+        entries = self._shares_on.get(link_class, [])
+        found = [self._rows[share] for share, _ in entries]
+        if not sum(map(len, found)):
+            return np.zeros(1, dtype=np.int64), np.zeros(1)
+        rows = np.concatenate(found)
+        amounts = np.repeat([amount for _, amount in entries], [len(some) for some in found])
+        time, value = _stacked(self._start[rows], self._end[rows], amounts / self.link_classes[link_class].capacity)
+        value[value < 1e-12] = 0.0  # what is left of sums and differences when nothing flows
+        changed = np.concatenate(([True], value[1:] != value[:-1]))
+        return time[changed], value[changed]
+
+    def link(self, link_class: int) -> LinkUse:
+        """All that is known of one link of a class."""
+        time, value = self.steps(link_class)
+        width = np.diff(time, append=time[-1]) * SECONDS
+        high = value > SATURATED
+        wire = self.wire_bytes.get(link_class, {})
+        kinds = self._kinds_on.get(link_class, {})
+        return LinkUse(
+            link_class=self.link_classes[link_class],
+            wire_bytes=wire,
+            seconds={kind: self._covered(kinds[kind]) for kind in kinds},
+            busy=float(width[value > 0.0].sum()),
+            peak=float(value.max()),
+            saturated=float(width[high].sum()),
+            first_saturated=float(time[high][0]) * SECONDS if high.any() else None,
+            busiest_seconds=sum(wire.values()) / self.link_classes[link_class].capacity,
+        )
+
+    def links(self) -> tuple[LinkUse, ...]:
+        """Every link class, by key."""
+        return tuple(self.link(link_class.key) for link_class in self.link_classes)
+
+    def check(self) -> None:
+        """Bytes that the rates moved = bytes of the completed operations, on each link class; no link above capacity.
+
+        Ends are rounded up to whole ticks, so each flow's end may count up to a tick too much.
+        Raises IdentityBroken with the figures that disagree.
+        """
+        history = self._history
+        ends = sum(
+            times * sum(len(phase) for phase in history.operations[key].phases) for key, times in history.completed.items()
+        )
+        for link_class in self.link_classes:
+            key, capacity = link_class.key, link_class.capacity
+            moved = sum(self._held[share] * amount for share, amount in self._shares_on.get(key, ()))
+            sent = sum(self.wire_bytes.get(key, {}).values())
+            if abs(moved - sent) > 1e-9 * sent + ends * capacity * SECONDS:
+                raise IdentityBroken(f"link {link_class.example}: rates moved {moved} bytes, operations sent {sent}")
+            peak = float(self.steps(key)[1].max())
+            if peak > OVER:
+                raise IdentityBroken(f"link {link_class.example} ran at {peak} of its capacity")
+
+    def _covered(self, shares: Sequence[int]) -> float:
+        """Seconds during which at least one of these shares held."""
+        rows = np.concatenate([self._rows[share] for share in shares])
+        if not len(rows):
+            return 0.0
+        time, depth = _stacked(self._start[rows], self._end[rows], np.ones(len(rows)))
+        return float((np.diff(time) * SECONDS)[depth[:-1] > 0.5].sum())
+
+
+def busiest_seconds(network: FluidNetwork) -> float:
+    """The busiest link's bytes over its raw capacity: no run that completes the same operations is shorter [s]."""
+    classes = network.folding.link_classes
+    found = _wire_bytes(network.history)
+    return max((sum(kinds.values()) / classes[link].capacity for link, kinds in found.items()), default=0.0)
+
+
+def _wire_bytes(history: History) -> dict[int, dict[str, float]]:
+    """Wire bytes that the completed operations put on one link of each class, by kind."""
+    found: dict[int, dict[str, float]] = {}
+    for key, times in history.completed.items():
+        operation = history.operations[key]
+        for phase in operation.phases:
+            for flow in phase:
+                for link, load in zip(flow.links.tolist(), flow.load.tolist(), strict=True):
+                    kinds = found.setdefault(link, {})
+                    kinds[operation.kind] = kinds.get(operation.kind, 0.0) + times * load * flow.size
+    return found
+
+
+def _stacked(start: Ints, end: Ints, amount: Floats) -> tuple[Ints, Floats]:
+    """Sum of intervals as a step function: (time, value from then on), the last value 0 but for rounding."""
+    time, place = np.unique(np.concatenate((start, end)), return_inverse=True)
+    changes = np.bincount(place, weights=np.concatenate((amount, -amount)), minlength=len(time))
+    return time, np.cumsum(changes)
