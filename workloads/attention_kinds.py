@@ -49,11 +49,16 @@ class GroupedQueryAttention(Spec):
     def _check(self) -> GroupedQueryAttention:
         for kv_heads in (self.kv_heads, self.full_layers.kv_heads if self.full_layers else 1):
             if self.heads % kv_heads:
-                raise ModelError("heads must be a multiple of kv_heads", got=f"{self.heads} heads, {kv_heads} kv_heads",
-                                 do="Every key-value head serves the same number of query heads.", path="kv_heads")
+                raise ModelError(
+                    "heads must be a multiple of kv_heads",
+                    got=f"{self.heads} heads, {kv_heads} kv_heads",
+                    do="Every key-value head serves the same number of query heads.",
+                    path="kv_heads",
+                )
         if not self.window_pattern:
-            raise ModelError("window_pattern must name at least one layer", got=[], do="Write [local] or leave it out.",
-                             path="window_pattern")
+            raise ModelError(
+                "window_pattern must name at least one layer", got=[], do="Write [local] or leave it out.", path="window_pattern"
+            )
         return self
 
     def layer_window(self, index: int) -> int:
@@ -111,8 +116,12 @@ class LatentAttention(Spec):
     @model_validator(mode="after")
     def _check(self) -> LatentAttention:
         if self.indexer is not None and self.q_lora_rank == 0:
-            raise ModelError("an indexer reads the query latent, so q_lora_rank must be above 0", got=0,
-                             do="Give q_lora_rank or leave the indexer out.", path="q_lora_rank")
+            raise ModelError(
+                "an indexer reads the query latent, so q_lora_rank must be above 0",
+                got=0,
+                do="Give q_lora_rank or leave the indexer out.",
+                path="q_lora_rank",
+            )
         return self
 
     @property
@@ -154,11 +163,16 @@ class CompressedAttention(Spec):
     @model_validator(mode="after")
     def _check(self) -> CompressedAttention:
         if self.heads % self.output_groups:
-            raise ModelError("heads must be a multiple of output_groups", got=f"{self.heads} heads, {self.output_groups} groups",
-                             do="Every output group joins the same number of heads.", path="output_groups")
+            raise ModelError(
+                "heads must be a multiple of output_groups",
+                got=f"{self.heads} heads, {self.output_groups} groups",
+                do="Every output group joins the same number of heads.",
+                path="output_groups",
+            )
         if self.rope_dim > self.head_dim:
-            raise ModelError("rope_dim is a part of head_dim", got=f"{self.rope_dim} of {self.head_dim}",
-                             do="Lower rope_dim.", path="rope_dim")
+            raise ModelError(
+                "rope_dim is a part of head_dim", got=f"{self.rope_dim} of {self.head_dim}", do="Lower rope_dim.", path="rope_dim"
+            )
         return self
 
     def layer_kind(self, index: int) -> CompressedKind:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from simulator.spec.document import Document
 from simulator.spec.errors import ModelError
-from simulator.spec.files import make, preset_names, read_document
+from simulator.spec.files import build, make, preset_names, read_document
 from simulator.spec.files import override as override_document
-from simulator.spec.files import build
-from simulator.spec.strict_yaml import Document
 from workloads.model import Model
 
 PRESETS = Path(__file__).parent / "presets"
@@ -52,8 +51,12 @@ def _change(document: Document, key: str, value: Any, prefix: str = "") -> Docum
     if key == "sliding_window" and not prefix:
         attention = document.data.get("attention")
         if not isinstance(attention, dict) or attention.get("kind") != "gqa":
-            raise ModelError("sliding_window belongs to grouped-query attention", got=value,
-                             do="Leave it out, or change attention.", path="model.sliding_window")
+            raise ModelError(
+                "sliding_window belongs to grouped-query attention",
+                got=value,
+                do="Leave it out, or change attention.",
+                path="model.sliding_window",
+            )
         document = override_document(document, "attention.window_pattern", ["local"], where="model")
     if isinstance(value, Mapping) and "value" not in value and not isinstance(_field(document, path), type(None)):
         for inner, item in value.items():

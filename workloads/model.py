@@ -87,20 +87,37 @@ class MixtureOfExperts(Spec):
     def _check(self) -> MixtureOfExperts:
         _check_activation(self.gated, self.activation, "activation")
         if self.top_k > self.experts:
-            raise ModelError("top_k cannot exceed experts", got=f"{self.top_k} of {self.experts}",
-                             do="Lower top_k.", path="top_k")
+            raise ModelError(
+                "top_k cannot exceed experts", got=f"{self.top_k} of {self.experts}", do="Lower top_k.", path="top_k"
+            )
         if self.experts % self.router.groups:
-            raise ModelError("experts must be a multiple of router.groups", got=f"{self.experts} experts, "
-                             f"{self.router.groups} groups", do="Groups of experts are equal.", path="router.groups")
+            raise ModelError(
+                "experts must be a multiple of router.groups",
+                got=f"{self.experts} experts, {self.router.groups} groups",
+                do="Groups of experts are equal.",
+                path="router.groups",
+            )
         if self.router.top_groups > self.router.groups:
-            raise ModelError("top_groups cannot exceed groups", got=f"{self.router.top_groups} of {self.router.groups}",
-                             do="Lower top_groups.", path="router.top_groups")
+            raise ModelError(
+                "top_groups cannot exceed groups",
+                got=f"{self.router.top_groups} of {self.router.groups}",
+                do="Lower top_groups.",
+                path="router.top_groups",
+            )
         if self.top_k > self.router.top_groups * self.experts // self.router.groups:
-            raise ModelError("top_k experts must fit in the top_groups groups a token may use", got=self.top_k,
-                             do="Raise top_groups or lower top_k.", path="top_k")
+            raise ModelError(
+                "top_k experts must fit in the top_groups groups a token may use",
+                got=self.top_k,
+                do="Raise top_groups or lower top_k.",
+                path="top_k",
+            )
         if self.shared_width is not None and self.shared_experts == 0:
-            raise ModelError("shared_width needs shared_experts", got=self.shared_width,
-                             do="Give shared_experts or leave shared_width out.", path="shared_width")
+            raise ModelError(
+                "shared_width needs shared_experts",
+                got=self.shared_width,
+                do="Give shared_experts or leave shared_width out.",
+                path="shared_width",
+            )
         return self
 
     @property
@@ -172,14 +189,25 @@ class Model(Spec):
     @model_validator(mode="after")
     def _check(self) -> Model:
         if self.ffn is None and not all(self._is_moe(i) for i in range(self.layers)):
-            raise ModelError("a model with dense layers needs ffn", do="Give ffn with its width, or make every layer "
-                             "sparse with moe.", path="ffn")
+            raise ModelError(
+                "a model with dense layers needs ffn",
+                do="Give ffn with its width, or make every layer sparse with moe.",
+                path="ffn",
+            )
         if self.parallel_block and (self.hyper_connections is not None or self.moe is not None):
-            raise ModelError("parallel_block is modelled for plain residual, dense models only", got=True,
-                             do="Leave parallel_block out.", path="parallel_block")
+            raise ModelError(
+                "parallel_block is modelled for plain residual, dense models only",
+                got=True,
+                do="Leave parallel_block out.",
+                path="parallel_block",
+            )
         if self.mtp.attention == "swa" and not isinstance(self.attention, CompressedAttention):
-            raise ModelError("mtp.attention swa belongs to compressed attention", got=self.attention.kind,
-                             do="Write last.", path="mtp.attention")
+            raise ModelError(
+                "mtp.attention swa belongs to compressed attention",
+                got=self.attention.kind,
+                do="Write last.",
+                path="mtp.attention",
+            )
         unknown = [key for key in self.source if key not in self.sources]
         if unknown:
             raise ModelError("source must name a key of sources", got=unknown[0], do="Add it to sources.", path="source")
@@ -223,6 +251,11 @@ class Model(Spec):
         return tuple(self.layer(index) for index in range(self.layers))
 
     @property
+    def has_experts(self) -> bool:
+        """Whether any layer (or prediction block) is a mixture of experts."""
+        return any(shape.moe for shape in self.layer_shapes()) or (self.mtp.depth > 0 and self.moe is not None)
+
+    @property
     def streams(self) -> int:
         """Residual streams between layers, 1 without hyper-connections."""
         return self.hyper_connections.streams if self.hyper_connections else 1
@@ -235,5 +268,9 @@ class Model(Spec):
 
 def _check_activation(gated: bool, activation: str, path: str) -> None:
     if gated != (activation in ("swiglu", "geglu")):
-        raise ModelError("a gated FFN uses swiglu or geglu, a plain one gelu, relu or squared-relu",
-                         got=f"{activation}, gated {str(gated).lower()}", do="Change activation or gated.", path=path)
+        raise ModelError(
+            "a gated FFN uses swiglu or geglu, a plain one gelu, relu or squared-relu",
+            got=f"{activation}, gated {str(gated).lower()}",
+            do="Change activation or gated.",
+            path=path,
+        )

@@ -62,8 +62,12 @@ def check_heads(model: Model, shape: LayerShape, shard: Shard) -> None:
         pieces["output_groups"] = attention.output_groups
     for name, count in pieces.items():
         if count % shard.tp:
-            raise PlanError(f"tp must divide the {count} {name} of {model.name}", got=shard.tp, path="plan.tp",
-                            do=f"Choose a divisor of {count}.")
+            raise PlanError(
+                f"tp must divide the {count} {name} of {model.name}",
+                got=shard.tp,
+                path="plan.tp",
+                do=f"Choose a divisor of {count}.",
+            )
 
 
 def _grouped_query_weights(model: Model, attention: GroupedQueryAttention, shape: LayerShape) -> tuple[Weight, ...]:
@@ -100,7 +104,7 @@ def _grouped_query_sections(
     hyper_connections.enter_before(before, model, "attention")
 
     inside = Ledger("attention_in", shard)
-    inside.cast("qkv_cast", "attention_projections", shard.tokens * model.hidden)
+    inside.cast("qkv_cast", "attention_projections", shard.tokens * model.hidden, module="layernorm")
     inside.linear(linear["qkv"])
     rotated = shard.tokens * (queries + keys / 2) * ACTIVATION
     if attention.qk_norm != "none":

@@ -24,12 +24,12 @@ def enter_core(ledger: Ledger, core: Core, key_value_width: float) -> None:
         own = shard.tokens / span.ratio + span.limit * shard.sequences
         seen += min(entries, own) if span.limit and span.ratio == 1 else entries
     ledger.module = "core_attn"
-    ledger.core("attention", core, heads, shard.tokens, keys=core.keys(shard.sequence_length),
-                keys_seen=seen * key_value_width)
+    ledger.core("attention", core, heads, shard.tokens, keys=core.keys(shard.sequence_length), keys_seen=seen * key_value_width)
     ledger.save("log_sum_exp", shard.tokens * heads, 4.0)
     # In 16 bits the output is the very tensor that the output projection keeps; quantised, the projection keeps its own.
-    ledger.save("attention_output", shard.tokens * heads * core.value_dim,
-                module="core_attn" if is_quantised(shard.precision) else "")
+    ledger.save(
+        "attention_output", shard.tokens * heads * core.value_dim, module="core_attn" if is_quantised(shard.precision) else ""
+    )
 
 
 def output_section(model: Model, shard: Shard, linear: Linear) -> Section:

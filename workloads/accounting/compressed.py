@@ -108,15 +108,17 @@ def _latent_section(
 ) -> Section:
     """From the residual streams to the query latent, the key-value head and the entries, on the rank's own tokens."""
     tokens, ledger = shard.local_tokens, Ledger("attention_pre", shard)
-    hyper_connections.enter_before(ledger, model, "attention")
-    ledger.cast("attention_input_cast", COMPONENT, tokens * model.hidden)
+    hyper_connections.enter_before(ledger, model, "attention", keep_16_bits=shape.attention != "swa")
+    ledger.cast("attention_input_cast", COMPONENT, tokens * model.hidden, module="layernorm")
     ledger.linear(linear["q_down"])
     ledger.linear(linear["kv"])
     latents = attention.q_lora_rank + attention.head_dim
+    ledger.module = "layernorm"
     ledger.memory("latent_norms_and_rope", COMPONENT, 2 * tokens * latents * ACTIVATION, 3 * tokens * latents * ACTIVATION)
+    ledger.save_input("normalised_query_latent", tokens * attention.q_lora_rank)
+    ledger.module = ""
     ledger.save("latents", tokens * latents)
     ledger.save("keys_values", tokens * attention.head_dim)
-    ledger.save_input("normalised_query_latent", tokens * attention.q_lora_rank, module="layernorm")
     if shape.attention == "csa":
         ledger.linear(linear["indexer_weights"])
         _enter_compression(ledger, linear["compressor"], attention.head_dim / attention.csa_ratio)
@@ -141,7 +143,7 @@ def _head_section(attention: CompressedAttention, shape: LayerShape, shard: Shar
     """From the gathered latents to the queries of the rank's heads, and the indexer's selection."""
     queries = shard.tokens * attention.heads * attention.head_dim / shard.tp
     ledger = Ledger("attention_in", shard, module="mla_up_proj")
-    ledger.cast("query_latent_cast", COMPONENT, shard.tokens * attention.q_lora_rank)
+    ledger.cast("query_latent_cast", COMPONENT, shard.tokens * attention.q_lora_rank, module="layernorm")
     ledger.linear(linear["q_up"])
     ledger.memory("query_norm_and_rope", COMPONENT, 2 * queries * ACTIVATION, 3 * queries * ACTIVATION)
     ledger.save("queries", queries)

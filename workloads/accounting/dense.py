@@ -46,22 +46,25 @@ def enter_ffn(
     *,
     module: str,
     activation_module: str,
+    input_module: str = "layernorm",
     cast_input: bool = True,
 ) -> None:
     """Enter up, activation and down over ``rows`` tokens, the width cut ``cut`` ways.
 
-    ``activation_module`` drops the activation's output alone; ``module`` drops that and the output of the matrix up.
+    ``activation_module`` drops the activation's output alone; ``module`` drops that and the output of the matrix up;
+    ``input_module`` drops the input, which whoever made it keeps.
     """
     widened, width = up.outputs / cut, down.inputs / cut
     ledger.module = module
     if cast_input:
-        ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs)
+        ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs, module=input_module)
     ledger.linear(up)
     ledger.save(f"{up.name}_output", rows * widened)
     ledger.module = activation_module
     # Backward reads the activation's input and its output's gradient, and writes its input's gradient.
-    ledger.memory(f"{up.name}_activation", up.component, rows * (widened + width) * ACTIVATION,
-                  rows * (2 * widened + width) * ACTIVATION)
+    ledger.memory(
+        f"{up.name}_activation", up.component, rows * (widened + width) * ACTIVATION, rows * (2 * widened + width) * ACTIVATION
+    )
     ledger.cast(f"{down.name}_cast", down.component, rows * width)
     ledger.save_input(f"{down.name}_input", rows * width)
     ledger.module = module

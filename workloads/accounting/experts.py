@@ -40,8 +40,9 @@ def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section
     if moe.shared_experts:
         up, down = _shared(model)
         ledger = Ledger("shared_expert", shard)
-        dense.enter_ffn(ledger, up, down, shard.tokens, shard.tp, module="moe/shared_experts",
-                        activation_module="moe/shared_experts/moe_act")
+        dense.enter_ffn(
+            ledger, up, down, shard.tokens, shard.tp, module="moe/shared_experts", activation_module="moe/shared_experts/moe_act"
+        )
         whole = shard.tokens * model.hidden
         found["shared_expert"] = ledger.section(gather=whole, reduce=whole)
     copies = shard.expert_tokens * model.hidden
@@ -75,8 +76,17 @@ def _expert_section(model: Model, shard: Shard) -> Section:
     if cast_on_wire:
         ledger.memory("expert_up_columns", up.component, 2 * rows * up.inputs * element_bytes(shard.dispatch_precision), 0.0)
     ledger.save_input("expert_input", rows * up.inputs)
-    dense.enter_ffn(ledger, up, down, rows, shard.etp, module="moe", activation_module="moe/moe_act",
-                    cast_input=not cast_on_wire)
+    dense.enter_ffn(
+        ledger,
+        up,
+        down,
+        rows,
+        shard.etp,
+        module="moe",
+        activation_module="moe/moe_act",
+        input_module="moe",
+        cast_input=not cast_on_wire,
+    )
     return ledger.section()
 
 

@@ -51,8 +51,9 @@ def head_linear(model: Model) -> Linear:
 
 
 def head_mix(model: Model) -> Linear:
-    return Linear("head_mix", COMPONENT, model.residual_width, model.streams, Split.REPLICATED,
-                  bias=model.streams + 1, low_precision=False)
+    return Linear(
+        "head_mix", COMPONENT, model.residual_width, model.streams, Split.REPLICATED, bias=model.streams + 1, low_precision=False
+    )
 
 
 def mtp_projection(model: Model) -> Linear:
@@ -84,14 +85,22 @@ def head_section(model: Model, shard: Shard, name: str = "head") -> Section:
     tokens, hidden, streams = shard.local_tokens, model.hidden, model.residual_width
     if model.hyper_connections is not None:
         weight = 4.0 * head_mix(model).matrix
-        ledger.memory("head_mix", COMPONENT, tokens * streams * ACTIVATION + weight, tokens * streams * ACTIVATION + weight,
-                      weight_gradient=tokens * streams * ACTIVATION + 2 * weight)
-        ledger.memory("head_merge", COMPONENT, tokens * (streams + hidden) * ACTIVATION,
-                      tokens * (2 * streams + hidden) * ACTIVATION)
+        ledger.memory(
+            "head_mix",
+            COMPONENT,
+            tokens * streams * ACTIVATION + weight,
+            tokens * streams * ACTIVATION + weight,
+            weight_gradient=tokens * streams * ACTIVATION + 2 * weight,
+        )
+        ledger.memory(
+            "head_merge", COMPONENT, tokens * (streams + hidden) * ACTIVATION, tokens * (2 * streams + hidden) * ACTIVATION
+        )
         ledger.save("head_streams", tokens * streams)
     ledger.save("head_residual", tokens * hidden)
+    ledger.module = "layernorm"
     ledger.memory("final_norm", "block_norms", 2 * tokens * hidden * ACTIVATION, 3 * tokens * hidden * ACTIVATION)
-    ledger.save("head_input", tokens * hidden, module="layernorm")
+    ledger.save("head_input", tokens * hidden)
+    ledger.module = ""
     ledger.linear(head_linear(model))
     logits = shard.tokens * model.vocab / shard.tp
     # Forward reads the logits for their maximum, then again for the exponentials, and writes the softmax.
@@ -110,9 +119,11 @@ def mtp_sections(model: Model, shard: Shard) -> dict[str, Section]:
     lookup = 2 * tokens * hidden * ACTIVATION
     ledger.memory("mtp_embedding", "embedding", lookup, 0.0, weight_gradient=tokens * hidden * (ACTIVATION + 2 * 4.0))
     ledger.save("mtp_inputs", 2 * tokens * hidden)
+    ledger.module = "layernorm"
     ledger.memory("mtp_norms", "mtp", 4 * tokens * hidden * ACTIVATION, 6 * tokens * hidden * ACTIVATION)
     ledger.cast("mtp_cast", "mtp", 2 * tokens * hidden)
-    ledger.save_input("mtp_normalised", 2 * tokens * hidden, module="layernorm")
+    ledger.save_input("mtp_normalised", 2 * tokens * hidden)
+    ledger.module = ""
     ledger.linear(mtp_projection(model))
     if model.streams > 1:
         # Hidden state in, streams out: the incoming streams are merged by the model's final mix, new ones are filled.

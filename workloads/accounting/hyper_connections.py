@@ -12,6 +12,7 @@ and writes streams. Source: DeepSeek-V4 technical report, https://arxiv.org/abs/
 from __future__ import annotations
 
 from workloads.accounting.ledger import ACTIVATION, Ledger
+from workloads.accounting.precision import is_quantised
 from workloads.accounting.weights import Linear, Split, Vector, Weight
 from workloads.model import LayerShape, Model
 
@@ -36,8 +37,15 @@ def mix(model: Model, name: str) -> Linear:
     """The projection that makes a sublayer's mixing weights, with its base values and three scales."""
     hyper = model.hyper_connections
     assert hyper is not None
-    return Linear(name, COMPONENT, model.residual_width, hyper.mix_outputs, Split.REPLICATED,
-                  bias=hyper.mix_outputs + 3, low_precision=False)
+    return Linear(
+        name,
+        COMPONENT,
+        model.residual_width,
+        hyper.mix_outputs,
+        Split.REPLICATED,
+        bias=hyper.mix_outputs + 3,
+        low_precision=False,
+    )
 
 
 def merging_flops(model: Model) -> float:
@@ -57,8 +65,11 @@ def flops_per_layer(model: Model) -> float:
     return 2 * (2.0 * mix(model, "").matrix + merging_flops(model) + mixing_flops(model))
 
 
-def enter_before(ledger: Ledger, model: Model, sublayer: str) -> None:
-    """Enter what turns the residual stream into a sublayer's normalised input, and keep what its gradient needs."""
+def enter_before(ledger: Ledger, model: Model, sublayer: str, *, keep_16_bits: bool = False) -> None:
+    """Enter what turns the residual stream into a sublayer's normalised input, and keep what its gradient needs.
+
+    ``keep_16_bits``: some weights read the input unquantised (a router, a compressor), so that copy stays as well.
+    """
     tokens, hidden = ledger.shard.local_tokens, model.hidden
     if model.hyper_connections is None:
         ledger.save(f"{sublayer}_residual", tokens * hidden)
@@ -69,6 +80,8 @@ def enter_before(ledger: Ledger, model: Model, sublayer: str) -> None:
     # Backward reads the input and the gradient of the output, and adds to the gradient of the residual stream.
     ledger.memory(f"{sublayer}_norm", "block_norms", 2 * tokens * hidden * ACTIVATION, 4 * tokens * hidden * ACTIVATION)
     ledger.save_input(f"{sublayer}_input", tokens * hidden)
+    if keep_16_bits and is_quantised(ledger.shard.precision):
+        ledger.save(f"{sublayer}_input_16_bits", tokens * hidden)
     ledger.module = ""
 
 
@@ -77,8 +90,9 @@ def enter_after(ledger: Ledger, model: Model, sublayer: str, outputs: int = 1) -
     tokens, hidden = ledger.shard.local_tokens, model.hidden
     ledger.module = ""
     if model.sandwich_norm:
-        ledger.memory(f"{sublayer}_output_norm", "block_norms", 2 * tokens * hidden * ACTIVATION,
-                      3 * tokens * hidden * ACTIVATION)
+        ledger.memory(
+            f"{sublayer}_output_norm", "block_norms", 2 * tokens * hidden * ACTIVATION, 3 * tokens * hidden * ACTIVATION
+        )
         ledger.save(f"{sublayer}_output", tokens * hidden)
     if model.hyper_connections is None:
         ledger.memory(f"{sublayer}_residual", "residual", (2 + outputs) * tokens * hidden * ACTIVATION, 0.0)
@@ -98,11 +112,22 @@ def _enter_merge(ledger: Ledger, model: Model, sublayer: str) -> None:
     projection, weight = 2.0 * tokens * linear.matrix, 4.0 * linear.matrix
     ledger.module = "hyper_connection"
     # A projection this narrow reads far more than it computes; its weight gradient reads the streams once more.
-    ledger.memory(linear.name, COMPONENT, tokens * streams * ACTIVATION + weight,
-                  tokens * streams * ACTIVATION + weight, flops=projection,
-                  weight_gradient=tokens * streams * ACTIVATION + 2 * weight, launches=2)
-    ledger.memory(f"{sublayer}_merge", COMPONENT, tokens * (streams + hidden) * ACTIVATION,
-                  tokens * (3 * streams + hidden) * ACTIVATION, flops=tokens * merging_flops(model))
+    ledger.memory(
+        linear.name,
+        COMPONENT,
+        tokens * streams * ACTIVATION + weight,
+        tokens * streams * ACTIVATION + weight,
+        flops=projection,
+        weight_gradient=tokens * streams * ACTIVATION + 2 * weight,
+        launches=2,
+    )
+    ledger.memory(
+        f"{sublayer}_merge",
+        COMPONENT,
+        tokens * (streams + hidden) * ACTIVATION,
+        tokens * (3 * streams + hidden) * ACTIVATION,
+        flops=tokens * merging_flops(model),
+    )
     ledger.save(f"{sublayer}_streams", tokens * streams)
     # Outside the module: a few fp32 weights a token, too small to be worth making again.
     ledger.save(f"{sublayer}_mixing_weights", tokens * linear.outputs, 4.0, module="")

@@ -45,7 +45,7 @@ def layer_sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, S
     else:
         between = Ledger("ffn_pre", shard)
         hyper_connections.enter_after(between, model, "attention")
-        hyper_connections.enter_before(between, model, "ffn")
+        hyper_connections.enter_before(between, model, "ffn", keep_16_bits=shape.moe)
         sections["ffn_pre"] = between.section()
     if shape.moe:
         sections |= experts.sections(model, shape, shard)
@@ -91,5 +91,3 @@ def layer_matrices(model: Model, shape: LayerShape) -> tuple[Matrix, ...]:
         for w in layer_weights(model, shape)
         if isinstance(w, Linear)
     )
-
-

@@ -55,20 +55,38 @@ class Ledger:
         base = Operator(linear.name, linear.component, kernel, Phase.FORWARD, total, 0.0, precision, groups=groups)
         self._enter(replace(base, bytes_moved=size * (read + weight) + ACTIVATION * written, m=m, n=outputs, k=inputs))
         self._backward_input.append(
-            replace(base, name=linear.name + "_dgrad", phase=Phase.BACKWARD_INPUT, m=m, n=inputs, k=outputs,
-                    bytes_moved=size * (written + weight) + ACTIVATION * read)
+            replace(
+                base,
+                name=linear.name + "_dgrad",
+                phase=Phase.BACKWARD_INPUT,
+                m=m,
+                n=inputs,
+                k=outputs,
+                bytes_moved=size * (written + weight) + ACTIVATION * read,
+            )
         )
         if is_quantised(precision):  # entered after the product because the list is turned round: the cast runs first
             self._cast(linear.name + "_gradient_cast", linear.component, written, Phase.BACKWARD_INPUT)
         self._backward_weight.append(
-            replace(base, name=linear.name + "_wgrad", phase=Phase.BACKWARD_WEIGHT, m=inputs, n=outputs, k=m,
-                    bytes_moved=size * (read + written) + 2 * WEIGHT_GRADIENT * weight)
+            replace(
+                base,
+                name=linear.name + "_wgrad",
+                phase=Phase.BACKWARD_WEIGHT,
+                m=inputs,
+                n=outputs,
+                k=m,
+                bytes_moved=size * (read + written) + 2 * WEIGHT_GRADIENT * weight,
+            )
         )
 
-    def cast(self, name: str, component: str, elements: float) -> None:
-        """Enter the cast of a matrix multiplication's input, if the precision needs one."""
+    def cast(self, name: str, component: str, elements: float, module: str | None = None) -> None:
+        """Enter the cast of a matrix multiplication's input, if the precision needs one.
+
+        Its ``module`` is that of the saved copy it makes, where that differs from the ledger's.
+        """
         if is_quantised(self.shard.precision):
             self._cast(name, component, elements, Phase.FORWARD)
+            self._modules[-1] = self.module if module is None else module
 
     def core(self, name: str, core: Core, heads: float, queries: float, *, keys: float, keys_seen: float) -> None:
         """Enter the attention kernel: ``queries`` tokens of this rank against ``keys`` keys each.
@@ -86,30 +104,67 @@ class Ledger:
             output = queries * keys * 4.0  # one fp32 score a key, summed over heads
         sequences = max(shard.sequences, 1e-30)
         width = core.key_dim if scores_only else (core.key_dim + core.value_dim) / 2
-        operator = Operator(name, core.component, Kernel.ATTENTION, Phase.FORWARD, flops, query + output + keys_seen * size,
-                            precision, m=queries / sequences, n=keys, k=width, groups=heads * sequences, causal=True)
+        operator = Operator(
+            name,
+            core.component,
+            Kernel.ATTENTION,
+            Phase.FORWARD,
+            flops,
+            query + output + keys_seen * size,
+            precision,
+            m=queries / sequences,
+            n=keys,
+            k=width,
+            groups=heads * sequences,
+            causal=True,
+        )
         self._enter(operator)
         self._backward_input.append(
-            replace(operator, name=name + "_backward", phase=Phase.BACKWARD_INPUT, flops=2 * flops, launches=3,
-                    bytes_moved=2 * query + 2 * output + 2 * keys_seen * size)
+            replace(
+                operator,
+                name=name + "_backward",
+                phase=Phase.BACKWARD_INPUT,
+                flops=2 * flops,
+                launches=3,
+                bytes_moved=2 * query + 2 * output + 2 * keys_seen * size,
+            )
         )
 
-    def memory(self, name: str, component: str, forward: float, backward: float, *, flops: float = 0.0,
-               weight_gradient: float = 0.0, launches: int = 1) -> None:
+    def memory(
+        self,
+        name: str,
+        component: str,
+        forward: float,
+        backward: float,
+        *,
+        flops: float = 0.0,
+        weight_gradient: float = 0.0,
+        launches: int = 1,
+    ) -> None:
         """Enter an operator bound by memory: bytes of its forward and backward pass, FLOPs if the model counts any.
 
         ``weight_gradient``: bytes of a separate pass for the gradient of its weights, with the forward pass's FLOPs.
         """
-        operator = Operator(name, component, Kernel.MEMORY, Phase.FORWARD, flops, forward,
-                            activation_precision(self.shard.precision), launches=launches)
+        operator = Operator(
+            name,
+            component,
+            Kernel.MEMORY,
+            Phase.FORWARD,
+            flops,
+            forward,
+            activation_precision(self.shard.precision),
+            launches=launches,
+        )
         self._enter(operator)
         share = 1.0 if weight_gradient else 2.0
         if backward:
-            self._backward_input.append(replace(operator, name=name + "_backward", phase=Phase.BACKWARD_INPUT,
-                                                flops=share * flops, bytes_moved=backward))
+            self._backward_input.append(
+                replace(operator, name=name + "_backward", phase=Phase.BACKWARD_INPUT, flops=share * flops, bytes_moved=backward)
+            )
         if weight_gradient:
-            self._backward_weight.append(replace(operator, name=name + "_wgrad", phase=Phase.BACKWARD_WEIGHT,
-                                                 flops=flops, bytes_moved=weight_gradient))
+            self._backward_weight.append(
+                replace(operator, name=name + "_wgrad", phase=Phase.BACKWARD_WEIGHT, flops=flops, bytes_moved=weight_gradient)
+            )
 
     def save(self, name: str, elements: float, size: float = ACTIVATION, module: str | None = None) -> None:
         """Keep a tensor for the backward pass."""

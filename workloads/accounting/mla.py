@@ -97,8 +97,8 @@ def _latent_section(
 ) -> Section:
     """From the residual stream to the latents, on the rank's own tokens."""
     tokens, ledger = shard.local_tokens, Ledger("attention_pre", shard)
-    hyper_connections.enter_before(ledger, model, "attention")
-    ledger.cast("attention_input_cast", COMPONENT, tokens * model.hidden)
+    hyper_connections.enter_before(ledger, model, "attention", keep_16_bits=shape.indexer == "own")
+    ledger.cast("attention_input_cast", COMPONENT, tokens * model.hidden, module="layernorm")
     latents = attention.kv_lora_rank + attention.q_lora_rank
     if attention.q_lora_rank:
         ledger.linear(linear["q_down"])
@@ -106,9 +106,10 @@ def _latent_section(
     if shape.indexer == "own":
         ledger.linear(linear["indexer_key"])
         ledger.linear(linear["indexer_weights"])
+    ledger.module = "layernorm"
     ledger.memory("latent_norms", COMPONENT, 2 * tokens * latents * ACTIVATION, 3 * tokens * latents * ACTIVATION)
-    ledger.save("latents", tokens * (latents + attention.qk_rope_dim))
-    ledger.save_input("normalised_latents", tokens * latents, module="layernorm")
+    ledger.save_input("normalised_latents", tokens * latents)
+    ledger.save("latents", tokens * (latents + attention.qk_rope_dim), module="")
     return ledger.section()
 
 
@@ -119,7 +120,7 @@ def _head_section(
     tokens, heads = shard.tokens, attention.heads / shard.tp
     ledger = Ledger("attention_in", shard, module="mla_up_proj")
     latents = attention.kv_lora_rank + (attention.q_lora_rank or model.hidden)
-    ledger.cast("latents_cast", COMPONENT, tokens * latents)
+    ledger.cast("latents_cast", COMPONENT, tokens * latents, module="layernorm")
     ledger.linear(linear["q_up"])
     ledger.linear(linear["kv_up"])
     rotated = tokens * (heads + 1) * attention.qk_rope_dim * ACTIVATION

@@ -65,8 +65,12 @@ def optimizer_operators(
     if kind == "muon":
         orthogonalised = sum(matrix.rows * matrix.columns * matrix.count for matrix in matrices)
         if orthogonalised > (dense_parameters + expert_parameters) * (1 + 1e-9):
-            raise InputError("matrices of a rank cannot hold more elements than it updates", got=f"{orthogonalised:.6g}",
-                             do="Give each rank its share of the matrices.", path="matrices")
+            raise InputError(
+                "matrices of a rank cannot hold more elements than it updates",
+                got=f"{orthogonalised:.6g}",
+                do="Give each rank its share of the matrices.",
+                path="matrices",
+            )
         operators += [_newton_schulz(matrix, newton_schulz_steps) for matrix in matrices if matrix.count]
         operators.append(_update("muon", orthogonalised, 1, states))
     owned = dense_parameters + expert_parameters
@@ -93,8 +97,19 @@ def _newton_schulz(matrix: Matrix, steps: int) -> Operator:
     short, long = sorted((matrix.rows, matrix.columns))
     # A step reads and writes the matrix twice (X X' and B X) and the s x s products five times.
     moved = steps * matrix.count * 2.0 * (4 * short * long + 5 * short**2)
-    return Operator("newton_schulz", "optimizer", Kernel.GEMM, Phase.OPTIMIZER, newton_schulz_flops(matrix, steps), moved,
-                    m=short, n=long, k=short, groups=matrix.count, launches=3 * steps)
+    return Operator(
+        "newton_schulz",
+        "optimizer",
+        Kernel.GEMM,
+        Phase.OPTIMIZER,
+        newton_schulz_flops(matrix, steps),
+        moved,
+        m=short,
+        n=long,
+        k=short,
+        groups=matrix.count,
+        launches=3 * steps,
+    )
 
 
 def _update(name: str, parameters: float, moments: int, states: StateBytes) -> Operator:

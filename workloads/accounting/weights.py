@@ -13,8 +13,8 @@ from enum import StrEnum
 class Split(StrEnum):
     """How a tensor-parallel group holds a weight.
 
-    COLUMN cuts outputs, ROW cuts inputs (and leaves a sum to reduce), GROUPS cuts whole blocks; REPLICATED keeps the weight whole on
-    every rank, which then applies it to its sequence-parallel share of the tokens.
+    COLUMN cuts outputs, ROW cuts inputs (and leaves a sum to reduce), GROUPS cuts whole blocks; REPLICATED keeps the weight
+    whole on every rank, which then applies it to its sequence-parallel share of the tokens.
     """
 
     COLUMN = "column"
