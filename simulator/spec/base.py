@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from simulator.spec.document import Place
 from simulator.spec.errors import InputError
 from simulator.spec.units import Quantity
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+class _Choice(str):
+    """Marks text that is one of a few words; which ones, pydantic checks."""
+
+    __slots__ = ()
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", _Choice: "one of its words"}
 
 
 class Spec(BaseModel):
@@ -28,11 +37,12 @@ class Spec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_coercion(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            for name, value in data.items():
-                admitted = _admitted_by_field(cls).get(name) if isinstance(name, str) else None
-                if admitted is not None:
-                    _check_leaves(value, admitted, name)
+        if not isinstance(data, Mapping):
+            return data
+        fields = _admitted_by_field(cls)
+        slips = [slip for name, value in data.items() if name in fields for slip in _slips(value, fields[name], (name,))]
+        if slips:
+            raise ValidationError.from_exception_data(cls.__name__, slips)
         return data
 
 
@@ -66,10 +76,10 @@ def _admitted(annotation: Any) -> frozenset[type] | None:
     if annotation is type(None) or annotation is None:
         return frozenset({type(None)})
     if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return frozenset(type(member.value) for member in annotation)
+        return frozenset(_Choice if isinstance(member.value, str) else type(member.value) for member in annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return frozenset(type(value) for value in arguments)
+        return frozenset(_Choice if isinstance(value, str) else type(value) for value in arguments)
     if hasattr(annotation, "__metadata__"):
         own = any(isinstance(extra, Quantity) for extra in annotation.__metadata__)
         return None if own else _admitted(annotation.__origin__)
@@ -82,15 +92,32 @@ def _admitted(annotation: Any) -> frozenset[type] | None:
     return None
 
 
-def _check_leaves(value: Any, admitted: frozenset[type], path: str) -> None:
+def _slips(value: Any, admitted: frozenset[type], place: Place) -> Iterator[InitErrorDetails]:
+    """The scalars below ``value`` whose type is not one of ``admitted``."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _check_leaves(item, admitted, f"{path}.{key}")
+            yield from _slips(item, admitted, (*place, key))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check_leaves(item, admitted, f"{path}[{index}]")
-    elif isinstance(value, bool | int | float | str) and not isinstance(value, Enum) and type(value) not in admitted:
+            yield from _slips(item, admitted, (*place, index))
+    elif isinstance(value, bool | int | float | str) and not isinstance(value, Enum) and not _is_admitted(value, admitted):
         kinds = admitted - {int} if float in admitted else admitted
-        due = " or ".join(word for kind, word in _WORDS.items() if kind in kinds)
+        rule = "must be " + " or ".join(word for kind, word in _WORDS.items() if kind in kinds)
         hint = "YAML reads on, off, yes and no as booleans; put text in quotes." if isinstance(value, bool) else None
-        raise InputError(f"must be {due}", got=value, do=hint, path=path)
+        error = InputError(rule, got=value, do=hint)
+        yield InitErrorDetails(type=PydanticCustomError("other_type", "{error}", {"error": error}), loc=place, input=value)
+
+
+def _is_admitted(value: bool | float | str, admitted: frozenset[type]) -> bool:
+    if type(value) in admitted:
+        return True
+    # Pydantic tells a wrong word with the right ones; only text that it would read as a number is ours to refuse.
+    return isinstance(value, str) and _Choice in admitted and not _reads_as_number(value)
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from simulator.spec.errors import InputError
 
 Step = str | int
 Place = tuple[Step, ...]
@@ -39,3 +43,45 @@ class Document:
             if found is not None:
                 return self.keys.get(place[:length], found) if length < len(place) else found
         return None
+
+
+_STEP = re.compile(r'"([^"]+)"|\[([0-9]+)\]|([^.\[\]"]+)')
+
+
+def dotted(place: Sequence[Step]) -> str:
+    """A place as people write it.
+
+    >>> dotted(("tiers", 2, "latency"))
+    'tiers[2].latency'
+    """
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif "." in step:
+            text += f'."{step}"' if text else f'"{step}"'
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def split_path(path: str) -> Place:
+    """``tiers[2].latency`` (or ``tiers.2.latency``) -> its steps; a key that has dots goes in double quotes.
+
+    >>> split_path('cluster.set."chip.watts"')
+    ('cluster', 'set', 'chip.watts')
+    """
+    steps: list[Step] = []
+    position = 0
+    while position < len(path):
+        if steps and path[position] == ".":
+            position += 1
+        match = _STEP.match(path, position)
+        if match is None:
+            break
+        quoted, index, word = match.groups()
+        steps.append(quoted if quoted else int(index) if index else word.strip())
+        position = match.end()
+    if position < len(path) or not steps or any(step == "" for step in steps) or path.endswith("."):
+        raise InputError("is not the path of a field", got=path, do="Write keys joined by dots, like plan.tp.")
+    return tuple(steps)

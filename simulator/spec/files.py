@@ -8,23 +8,34 @@ keeps the old one's source.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from simulator.spec.document import Document, Mark, Place, Step
+from simulator.spec.document import Document, Mark, Place, dotted, split_path
 from simulator.spec.errors import FileProblem, InputError, MissingPreset, Words
 from simulator.spec.near import nearest, suggest
-from simulator.spec.problems import dotted, translate
+from simulator.spec.problems import translate
 from simulator.spec.strict_yaml import LARGEST_FILE, read_scalar, read_yaml
+
+__all__ = [
+    "apply_override",
+    "build",
+    "find",
+    "make",
+    "merge",
+    "override",
+    "preset_names",
+    "read_document",
+    "read_spec",
+    "split_path",
+]
 
 SpecClass = TypeVar("SpecClass", bound=BaseModel)
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_STEP = re.compile(r'"([^"]+)"|\[([0-9]+)\]|([^.\[\]"]+)')
 
 
 def read_spec(
@@ -112,26 +123,13 @@ def apply_override(data: Mapping[str, Any], path: str, text: str) -> dict[str, A
     return override(Document(data=dict(data)), path, read_scalar(text, f"--set {path}")).data
 
 
-def split_path(path: str) -> Place:
-    """``tiers[2].latency`` (or ``tiers.2.latency``) -> its steps; a key that has dots goes in double quotes.
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data laid over other data as ``extends`` does it: mappings key by key, figures and all else replaced whole.
 
-    >>> split_path('cluster.set."chip.watts"')
-    ('cluster', 'set', 'chip.watts')
+    >>> merge({"plan": {"tp": 1, "pp": 4}, "peak": {"value": 1, "source": "A"}}, {"plan": {"tp": 8}, "peak": {"value": 2}})
+    {'plan': {'tp': 8, 'pp': 4}, 'peak': {'value': 2}}
     """
-    steps: list[Step] = []
-    position = 0
-    while position < len(path):
-        if steps and path[position] == ".":
-            position += 1
-        match = _STEP.match(path, position)
-        if match is None:
-            break
-        quoted, index, word = match.groups()
-        steps.append(quoted if quoted else int(index) if index else word.strip())
-        position = match.end()
-    if position < len(path) or not steps or any(step == "" for step in steps) or path.endswith("."):
-        raise InputError("is not the path of a field", got=path, do="Write keys joined by dots, like plan.tp.")
-    return tuple(steps)
+    return _merge_data(dict(below), dict(above), (), set())
 
 
 def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Document:
@@ -213,9 +211,9 @@ def _set(data: Any, place: Place, depth: int, value: Any) -> Any:
 
 
 def _near_file(path: Path, presets: list[str]) -> str:
-    beside = [item.name for item in path.parent.iterdir() if item.suffix in _SUFFIXES] if path.parent.is_dir() else []
-    match = nearest(path.name, beside) or nearest(path.stem, presets)
-    return f"Did you mean {match}?" if match else "Check the path."
+    beside = {item.stem: item.name for item in path.parent.iterdir() if item.suffix in _SUFFIXES} if path.parent.is_dir() else {}
+    match = nearest(path.stem, [*beside, *presets])
+    return f"Did you mean {beside.get(match, match)}?" if match else "Check the path."
 
 
 def _shown(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from simulator.spec.document import Document, Place, Step
+from simulator.spec.document import Document, Place, Step, dotted, split_path
 from simulator.spec.errors import InputError, Words
 from simulator.spec.near import nearest, suggest
 
@@ -29,23 +29,6 @@ def locate(error: InputError, document: Document) -> InputError:
     if error.where is not None or error.path is None:
         return error
     return error.at(where=_where(document, _place_of(error.path, document.data)))
-
-
-def dotted(place: Sequence[Step]) -> str:
-    """A place as people write it.
-
-    >>> dotted(("tiers", 2, "latency"))
-    'tiers[2].latency'
-    """
-    text = ""
-    for step in place:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif "." in step:
-            text += f'."{step}"' if text else f'"{step}"'
-        else:
-            text += f".{step}" if text else step
-    return text
 
 
 def _by_place(details: list[ErrorDetails], data: Any) -> dict[Place, list[ErrorDetails]]:
@@ -104,7 +87,7 @@ def _problem(
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         inner = cause.path or ""
-        path = dotted(place) + ("." if place and inner and not inner.startswith("[") else "") + inner
+        path = dotted((*place, *split_path(inner))) if inner else dotted(place)
         full = _place_of(path, document.data)
         if inner == "value" and dotted(full) != path:
             path = dotted(full)  # a figure written as a bare value has no "value" key
@@ -179,8 +162,8 @@ def _where(document: Document, place: Place, *, key: bool = False) -> str | None
 def _place_of(path: str, data: Any) -> Place:
     """The place of a dotted path as far as the data has it."""
     place: list[Step] = []
-    for word in path.replace("[", ".").replace("]", "").split("."):
-        step: Step = int(word) if isinstance(data, list) and word.isdigit() else word
+    for word in split_path(path) if path else ():
+        step: Step = int(word) if isinstance(data, list) and str(word).isdigit() else word
         in_list = isinstance(data, list) and isinstance(step, int) and step < len(data)
         if not in_list and not (isinstance(data, Mapping) and step in data):
             break

@@ -51,7 +51,9 @@ _resolve("bool", "true|True|TRUE|yes|Yes|YES|on|On|ON", "tTyYoO")
 _resolve("bool", "false|False|FALSE|no|No|NO|off|Off|OFF", "fFnNoO")
 _resolve("int", "[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789")
 _resolve(
-    "float", r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.0123456789"
+    "float",
+    r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+    "-+.0123456789",
 )
 
 
@@ -222,6 +224,8 @@ class _Builder:
                 raise self._problem(node, "the number is too large", got=text, do="Check its digits and its exponent.")
             case "float" if text.lower().lstrip("+-") in (".inf", ".nan"):
                 raise self._problem(node, "must be a finite number", got=text, do="Write a number.")
+            case "str" if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise self._problem(node, "has half a character (a lone surrogate)", do="Remove the escape.")
             case "str":
                 return text
         raise self._problem(node, "tags are not read", got=node.tag, do="Write the value without the tag.")

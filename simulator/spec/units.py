@@ -39,6 +39,7 @@ class Scale:
     ``ceiling`` belongs to no machine and is a slip of the keyboard.
     """
 
+    noun: str
     units: dict[str, Decimal]
     shown: tuple[tuple[str, float], ...]
     ceiling: float
@@ -72,6 +73,7 @@ _DOLLARS = {"USD": Decimal(1), "million USD": Decimal(10**6), "billion USD": Dec
 
 SCALES: dict[Dimension, Scale] = {
     Dimension.TIME: Scale(
+        noun="a time",
         units=_SECONDS | _LONG | _TIME_NAMES,
         # 90 s, 45 min and 30 h are how people say it: a longer unit starts later than at one of it.
         shown=(*_from_one(_SECONDS), ("min", 600.0), ("h", 7200.0), ("days", 172800.0)),
@@ -79,6 +81,7 @@ SCALES: dict[Dimension, Scale] = {
         examples=("1.2 us", "90 days"),
     ),
     Dimension.BYTES: Scale(
+        noun="a number of bytes",
         units=_BYTES | _binary("B"),
         shown=_from_one(_BYTES),
         binary=_from_one(_binary("B")),
@@ -86,19 +89,23 @@ SCALES: dict[Dimension, Scale] = {
         examples=("80 GiB", "96 GB"),
     ),
     Dimension.BANDWIDTH: Scale(
+        noun="a bandwidth",
         units=_BYTE_RATES | _binary("B/s") | _prefixed("bit/s", "-kMGTP", Decimal(1) / 8),
         shown=_from_one(_BYTE_RATES),
         ceiling=1e21,
         examples=("400 Gbit/s", "392 GB/s"),
     ),
     Dimension.COMPUTE: Scale(
+        noun="a rate of computation",
         units=_FLOP_RATES | _prefixed("FLOPS", "-kMGTPE"),
         shown=_from_one(_FLOP_RATES),
         ceiling=1e24,
         examples=("989 TFLOP/s", "4.5 PFLOP/s"),
     ),
-    Dimension.POWER: Scale(units=_WATTS, shown=_from_one(_WATTS), ceiling=1e12, examples=("700 W", "1.2 MW")),
-    Dimension.MONEY: Scale(units=_DOLLARS, shown=_from_one(_DOLLARS), ceiling=1e14, examples=("25000 USD", "3 million USD")),
+    Dimension.POWER: Scale(noun="a power", units=_WATTS, shown=_from_one(_WATTS), ceiling=1e12, examples=("700 W", "1.2 MW")),
+    Dimension.MONEY: Scale(
+        noun="a price", units=_DOLLARS, shown=_from_one(_DOLLARS), ceiling=1e14, examples=("25000 USD", "3 million USD")
+    ),
 }
 
 # What people write without saying which of two things they mean.
@@ -136,7 +143,7 @@ def parse(text: str, dimension: Dimension | str) -> float:
     if unit not in scale.units:
         raise _unknown_unit(unit, dimension, text)
     if not math.isfinite(float(number)) or abs(float(number)) > 1e30:
-        raise UnitError(f"is too large for a {dimension}", got=text, do="Check the number and its unit.")
+        raise UnitError(f"is too large for {SCALES[dimension].noun}", got=text, do="Check the number and its unit.")
     value = float(Decimal(number) * scale.units[unit])
     return _sensible(value, dimension, text, written_as_zero=Decimal(number) == 0)
 
@@ -225,9 +232,9 @@ def _digits(value: float, size: Decimal, digits: int | None) -> str:
 
 def _sensible(value: float, dimension: Dimension, text: str, *, written_as_zero: bool) -> float:
     if value < 0:
-        raise UnitError(f"a {dimension} cannot be negative", got=text, do="Drop the minus sign.")
+        raise UnitError(f"{SCALES[dimension].noun} cannot be negative", got=text, do="Drop the minus sign.")
     if value > SCALES[dimension].ceiling:
-        raise UnitError(f"is too large for a {dimension}", got=text, do="Check the number and its unit.")
+        raise UnitError(f"is too large for {SCALES[dimension].noun}", got=text, do="Check the number and its unit.")
     if value == 0.0 and not written_as_zero:
         raise UnitError("is too small to be told from zero", got=text, do="Check the number and its unit.")
     return value
@@ -238,10 +245,11 @@ def _unknown_unit(unit: str, dimension: Dimension, text: str) -> UnitError:
         return UnitError(f"the unit {unit} can be read two ways", got=text, do=f"Write {_AMBIGUOUS[unit]}.")
     elsewhere = next((other for other, scale in SCALES.items() if unit in scale.units), None)
     if elsewhere is not None:
-        return _refused(dimension, f"must be a {dimension}, and {unit} measures {elsewhere}", text)
-    match = nearest(unit, SCALES[dimension].units)
+        return _refused(dimension, f"must be {SCALES[dimension].noun}, and {unit} measures {SCALES[elsewhere].noun}", text)
+    scale = SCALES[dimension]
+    match = nearest(unit, [name for name, _ in scale.shown + scale.binary]) or nearest(unit, scale.units)
     do = f"Did you mean {match}?" if match else f"Write {_examples(dimension)}."
-    return UnitError(f"unknown unit {unit!r} for a {dimension}", got=text, do=do)
+    return UnitError(f"unknown unit {unit!r} for {SCALES[dimension].noun}", got=text, do=do)
 
 
 def _refused(dimension: Dimension, rule: str, got: Any) -> UnitError:
