@@ -21,7 +21,7 @@ from simulator.spec.base import Spec
 from simulator.spec.errors import InputError
 from simulator.spec.files import build, read_document
 from simulator.spec.sources import Source
-from simulator.spec.strict_yaml import Document, Place
+from simulator.spec.document import Document, Place
 
 RACKS: Mapping[str, int] = {"gb200-nvl72": 64, "gb300-nvl72": 64}
 """Chips that published runs use of each rack of 72: plans are powers of two, eight chips stay spare."""

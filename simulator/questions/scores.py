@@ -1,0 +1,116 @@
+"""How far predictions are off, over many cases: families weigh the same, and releases of one configuration weigh as one.
+
+A family of thirty rows says little more than one of three, and ten releases of one container hardly more than one: without
+weights the best-documented model would be the score.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+WORST = 10
+"""Rows that the summary lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A case, answered or not. ``error`` is predicted / measured - 1 by quantity; the step time's is the headline.
+
+    ``derived`` holds what arithmetic on printed values gives, the step time behind a printed MFU included. ``notes`` say what
+    was filled in for the source; ``warnings`` are the simulation's own.
+    """
+
+    id: str
+    stack: str
+    family: str
+    system: str
+    model: str
+    release_of: str | None = None
+    covered: bool = False
+    reason: str | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    derived: Mapping[str, float] = field(default_factory=dict)
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    error: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the JSON document holds it."""
+        return {
+            "id": self.id, "stack": self.stack, "family": self.family, "system": self.system, "model": self.model,
+            "covered": self.covered, "reason": self.reason, "measured": dict(self.measured), "derived": dict(self.derived),
+            "predicted": dict(self.predicted), "error": dict(self.error), "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }  # fmt: skip
+
+
+def weights(outcomes: Sequence[Outcome]) -> np.ndarray:
+    """What each outcome weighs: 1 a family, shared by its configurations, each shared by its releases; shape [outcomes].
+
+    >>> rows = [Outcome("a", "s", "f", "y", "m", "r"), Outcome("b", "s", "f", "y", "m", "r"), Outcome("c", "s", "f", "y", "m")]
+    >>> weights(rows).tolist()
+    [0.25, 0.25, 0.5]
+    """
+    groups = [(row.family, row.release_of or row.id) for row in outcomes]
+    rows_of = Counter(groups)
+    groups_of = Counter(family for family, _ in rows_of)
+    return np.array([1.0 / (groups_of[group[0]] * rows_of[group]) for group in groups])
+
+
+def quantile(values: Sequence[float], weight: np.ndarray, share: float) -> float:
+    """Weighted quantile: every value stands in the middle of its weight, linear in between.
+
+    >>> quantile([1.0, 2.0, 9.0], np.ones(3), 0.5)
+    2.0
+    """
+    order = np.argsort(values)
+    sorted_values, sorted_weight = np.asarray(values, dtype=float)[order], weight[order]
+    middle = (np.cumsum(sorted_weight) - sorted_weight / 2) / sorted_weight.sum()
+    return float(np.interp(share, middle, sorted_values))
+
+
+def score(outcomes: Sequence[Outcome], quantity: str = "step_time_s") -> dict[str, Any]:
+    """Coverage, and the errors of one quantity over what is covered; None where nothing was compared."""
+    compared = [row for row in outcomes if quantity in row.error]
+    result: dict[str, Any] = {
+        "cases": len(outcomes),
+        "covered": sum(row.covered for row in outcomes),
+        "compared": len(compared),
+        "median_abs_error": None,
+        "p90_abs_error": None,
+        "median_error": None,
+    }
+    if compared:
+        weight, signed = weights(compared), [row.error[quantity] for row in compared]
+        absolute = [abs(value) for value in signed]
+        result["median_abs_error"] = quantile(absolute, weight, 0.5)
+        result["p90_abs_error"] = quantile(absolute, weight, 0.9)
+        result["median_error"] = quantile(signed, weight, 0.5)
+    return result
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The whole answer in numbers: step time first, memory beside it, then by stack, system and family."""
+    compared = [row for row in outcomes if "step_time_s" in row.error]
+    worst = sorted(compared, key=lambda row: -abs(row.error["step_time_s"]))[:WORST]
+    return {
+        **score(outcomes),
+        "memory": score(outcomes, "memory_gib_per_chip"),
+        "worst": [{"id": row.id, "error": row.error["step_time_s"]} for row in worst],
+        "by_stack": _by(outcomes, lambda row: row.stack),
+        "by_system": _by(outcomes, lambda row: row.system),
+        "by_family": _by(outcomes, lambda row: row.family),
+    }
+
+
+def _by(outcomes: Iterable[Outcome], key: Callable[[Outcome], str]) -> dict[str, dict[str, Any]]:
+    groups: dict[str, list[Outcome]] = {}
+    for row in outcomes:
+        groups.setdefault(key(row), []).append(row)
+    return {name: score(groups[name]) for name in sorted(groups)}
