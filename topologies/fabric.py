@@ -59,7 +59,8 @@ class Fabric:
     """Flat arrays of one machine. ``capacity`` is raw, per direction [B/s]; ``link_tier`` indexes ``tiers``.
 
     ``ports`` is the raw limit of all links leaving (and of all links entering) one device together [B/s], inf if its
-    tiers cannot sum to more than its ports. ``router(src, dst)`` gives the route of one flow under this fabric's policy.
+    tiers cannot sum to more than its ports; transit through a device uses them too. ``router(src, dst)`` gives the
+    route of one flow under this fabric's policy. A link is called ``tail->head``.
     """
 
     name: str
@@ -76,3 +77,4 @@ class Fabric:
     ports: float
     tiers: tuple[TierInfo, ...]
     router: Callable[[int, int], Route]
+    node_number: Callable[[str], int]  # the inverse of node_name; TopologyError if no node is called so

@@ -1,0 +1,130 @@
+"""What nodes and links are called, both ways.
+
+A name is a path of words with numbers, outermost box first, and each box is called after the tier that makes it:
+
+| node | name |
+|---|---|
+| device | `superpod1.cabinet3.board2.chip5`; outer boxes appear when the job uses several of them |
+| die of a chip | `chip5.die1` |
+| switch, scope all | `superpod0.switch3` (its plane) |
+| switch, scope aligned | `cabinet3.position5.switch0`: joins the fifth device of every board |
+| Clos | `superpod0.leaf4.plane2`, `superpod0.plane2.spine9` |
+| Clos of three levels | `fabric0.leaf4.plane0`, `fabric0.pod1.plane0.spine3`, `fabric0.plane0.spine3.core1` |
+| rails | `infiniband0.rail5.leaf2`, `infiniband0.rail5.spine0`, `infiniband0.spine7` where rails share their spines |
+
+A Clos whose leaves are an enclosure of their own may name it (``leaf_name: node``): `node4.chip5`, `superpod0.node4.plane2`.
+A link is ``tail->head``.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from simulator.spec.errors import TopologyError
+from topologies.fabric import Fabric
+
+WORD = re.compile(r"([a-z][a-z-]*)(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class NameGroup:
+    """Nodes ``first`` .. that are numbered as the mixed radix of ``sizes``, outermost first, with these digit names."""
+
+    first: int
+    labels: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return prod(self.sizes)
+
+    @property
+    def pattern(self) -> str:
+        """The names of the group with their ranges: ``cabinet0-127.board0-7.chip0-7``."""
+        pairs = zip(self.labels, self.sizes, strict=True)
+        return ".".join(f"{label}0" if size == 1 else f"{label}0-{size - 1}" for label, size in pairs)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a fabric's nodes. Groups follow each other in node number; devices are the first."""
+
+    groups: tuple[NameGroup, ...]
+    _starts: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._starts.extend(group.first for group in self.groups)
+
+    def name(self, node: int) -> str:
+        """The name of a node number."""
+        last = self.groups[-1]
+        if not 0 <= node < last.first + last.count:
+            raise TopologyError(
+                "a node number lies within the fabric", got=node, do=f"It has nodes 0 to {last.first + last.count - 1}."
+            )
+        group = self.groups[bisect_right(self._starts, node) - 1]
+        rest, digits = node - group.first, []
+        for size in reversed(group.sizes):
+            rest, digit = divmod(rest, size)
+            digits.append(digit)
+        return ".".join(f"{label}{digit}" for label, digit in zip(group.labels, reversed(digits), strict=True))
+
+    def number(self, name: str) -> int:
+        """The node number of a name; outer boxes of which there is one may be written or left out."""
+        labels, digits = self._read(name)
+        for group in self.groups:
+            number = _match(group, labels, digits)
+            if number is not None:
+                return number
+        patterns = ", ".join(group.pattern for group in self.groups)
+        raise TopologyError("no node of this fabric has that name", got=name, do=f"Its nodes are {patterns}.")
+
+    @staticmethod
+    def _read(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        found = [WORD.fullmatch(part) for part in name.strip().split(".")]
+        words = [match for match in found if match is not None]
+        if len(words) < len(found):
+            raise TopologyError(
+                "a node name is a path of words with numbers", got=name, do="Write it like cabinet3.board2.chip1."
+            )
+        return tuple(match[1] for match in words), tuple(int(match[2]) for match in words)
+
+
+def _match(group: NameGroup, labels: Sequence[str], digits: Sequence[int]) -> int | None:
+    """The node number if the path names a node of the group; a single outer box may be left out on either side."""
+    spare, left_out = max(0, len(labels) - len(group.labels)), max(0, len(group.labels) - len(labels))
+    if tuple(labels[spare:]) != group.labels[left_out:] or any(digits[:spare]) or prod(group.sizes[:left_out]) > 1:
+        return None
+    digits, sizes = digits[spare:], group.sizes[left_out:]
+    if any(digit >= size for digit, size in zip(digits, sizes, strict=True)):
+        return None
+    number = 0
+    for digit, size in zip(digits, sizes, strict=True):
+        number = number * size + digit
+    return group.first + number
+
+
+def link_name(fabric: Fabric, link: int) -> str:
+    """``tail->head``."""
+    return f"{fabric.node_name(int(fabric.tail[link]))}->{fabric.node_name(int(fabric.head[link]))}"
+
+
+def links_named(fabric: Fabric, name: str) -> list[int]:
+    """The links from one named node to another (one, but for parallel links of a user's graph); an error if there is none."""
+    tail, arrow, head = name.partition("->")
+    if not arrow or not tail.strip() or not head.strip():
+        raise TopologyError(
+            "a link is written tail->head", got=name, do="Write it like cabinet3.board2.chip1->cabinet3.board2.chip2."
+        )
+    a, b = fabric.node_number(tail.strip()), fabric.node_number(head.strip())
+    found = [int(link) for link in ((fabric.tail == a) & (fabric.head == b)).nonzero()[0]]
+    if not found:
+        ways = [fabric.node_name(int(node)) for node in fabric.head[fabric.tail == a][:6]]
+        raise TopologyError(
+            "there is no such link", got=name, do=f"From {fabric.node_name(a)} links lead to {', '.join(ways)}, ..."
+        )
+    return found

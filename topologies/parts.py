@@ -1,0 +1,182 @@
+"""What a chip file and a tier of a system file may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from simulator.spec.base import Spec
+from simulator.spec.errors import InputError, TopologyError
+from simulator.spec.sources import Figure, Source
+from simulator.spec.units import Bytes, BytesPerSecond, Dollars, FlopsPerSecond, Seconds, Watts
+
+CHIPS = Path(__file__).parent / "presets" / "chips"
+
+MatrixPrecision = Literal["bf16", "fp8", "fp4"]
+
+PEAK_OF: dict[str, MatrixPrecision] = {
+    "bf16": "bf16",
+    "fp16": "bf16",
+    "fp8": "fp8",
+    "mxfp8": "fp8",
+    "fp4": "fp4",
+    "mxfp4": "fp4",
+    "nvfp4": "fp4",
+}
+"""The row of ``matrix_peak`` at which a training precision runs."""
+
+
+class Package(Spec):
+    """The links between the dies of one chip, where software sees each die as a device. ``bandwidth`` per die [B/s]."""
+
+    bandwidth: Figure[BytesPerSecond]
+    latency: Figure[Seconds]
+    efficiency: Figure[float]
+
+
+class Chip(Spec):
+    """An accelerator as it is sold: one package. Every figure is per chip, shared equally by its ranks.
+
+    ``matrix_peak`` is dense and of the matrix units alone, by precision (bf16 stands for fp16 too); a precision that is
+    missing is one that the chip cannot do. ``ports_bandwidth`` is raw, all ports together, per direction.
+    """
+
+    name: str
+    title: str
+    vendor: str
+    ranks_per_chip: int = Field(default=1, ge=1)
+    compute_units: Figure[int]
+    matrix_peak: dict[MatrixPrecision, Figure[FlopsPerSecond]]
+    vector_fp32: Figure[FlopsPerSecond] | None = None
+    memory_capacity: Figure[Bytes]
+    memory_bandwidth: Figure[BytesPerSecond]
+    l2: Figure[Bytes] | None = None
+    ports_bandwidth: Figure[BytesPerSecond]
+    package: Package | None = None
+    power: Figure[Watts] | None = None
+    price: Figure[Dollars] | None = None
+    rental_per_hour: Figure[Dollars] | None = None
+    sources: dict[str, Source] = {}
+
+    @model_validator(mode="after")
+    def _check_figures(self) -> Self:
+        if not self.matrix_peak:
+            raise InputError("a chip has at least one matrix peak", do="Give matrix_peak.bf16.", path="matrix_peak")
+        if (self.ranks_per_chip > 1) != (self.package is not None):
+            raise InputError(
+                "a chip of several ranks has package links between them, a chip of one has none",
+                got=f"ranks_per_chip {self.ranks_per_chip}",
+                do="Give package: {bandwidth, latency, efficiency}, or ranks_per_chip: 1.",
+                path="package",
+            )
+        named = {"memory_capacity": self.memory_capacity, "memory_bandwidth": self.memory_bandwidth}
+        named |= {"ports_bandwidth": self.ports_bandwidth} | {
+            f"matrix_peak.{key}": peak for key, peak in self.matrix_peak.items()
+        }
+        for name, figure in named.items():
+            _positive(figure.value, name)
+        _positive(self.compute_units.value, "compute_units")
+        return self
+
+    def peak(self, precision: str) -> float:
+        """Dense matrix peak at a training precision [FLOP/s].
+
+        Raises InputError, naming what the chip can do, where it has no matrix units for that precision.
+        """
+        key = PEAK_OF.get(precision)
+        if key is None or key not in self.matrix_peak:
+            can = ", ".join(name for name, row in PEAK_OF.items() if row in self.matrix_peak)
+            raise InputError(f"{self.title} cannot multiply matrices in this precision", got=precision, do=f"It can do {can}.")
+        return self.matrix_peak[key].value
+
+
+class Tier(Spec):
+    """One level of a system: how ``size`` units of the tiers below are joined.
+
+    ``bandwidth`` is per chip and direction, over all its links of this tier; ``latency`` one way, end to end, of a short
+    message; ``efficiency`` payload over raw bandwidth for large messages; ``oversubscription`` bandwidth into a leaf over
+    bandwidth out of it. ``leaf`` and ``pod`` count the chips attached under one leaf (under one pod); ``spines`` and
+    ``cores`` the links up of a leaf (of a spine), each to a switch of its own. Of the outermost tier ``size`` is a maximum.
+    Left out, ``planes`` and the oversubscriptions are 1 and ``leaf_latency`` is ``latency``.
+    """
+
+    shape: Literal["mesh", "switch", "clos", "rails"]
+    size: Figure[int]
+    bandwidth: Figure[BytesPerSecond]
+    latency: Figure[Seconds]
+    efficiency: Figure[float]
+    medium: str
+    scope: Literal["all", "aligned"] = "all"
+    scale_out: bool = False
+    planes: Figure[int] | None = None
+    leaf: Figure[int] | None = None
+    leaf_name: str | None = Field(default=None, pattern=r"^[a-z][a-z-]*[a-z]$")
+    leaf_latency: Figure[Seconds] | None = None
+    spines: Figure[int] | None = None
+    shared_spine: bool = False
+    pod: Figure[int] | None = None
+    cores: Figure[int] | None = None
+    oversubscription: Figure[float] | None = None
+    core_oversubscription: Figure[float] | None = None
+
+    @property
+    def joins(self) -> bool:
+        """Takes any device of its box to any other; else only devices of equal position in their units."""
+        return self.shape == "clos" or (self.shape == "switch" and self.scope == "all")
+
+    @model_validator(mode="after")
+    def _check_figures(self) -> Self:
+        for name in (
+            "size",
+            "bandwidth",
+            "planes",
+            "leaf",
+            "spines",
+            "pod",
+            "cores",
+            "oversubscription",
+            "core_oversubscription",
+        ):
+            figure = getattr(self, name)
+            if figure is not None:
+                _positive(figure.value, name)
+        if not 0 < self.efficiency.value <= 1:
+            raise TopologyError("efficiency is above 0 and at most 1", got=self.efficiency.value, path="efficiency")
+        if self.shape == "mesh" and self.size.value < 2:
+            raise TopologyError("a mesh joins at least 2 units", got=self.size.value, path="size")
+        return self
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        belongs = {
+            "scope": ("switch",),
+            "planes": ("switch", "clos"),
+            "leaf": ("clos", "rails"),
+            "leaf_name": ("clos",),
+            "leaf_latency": ("clos", "rails"),
+            "spines": ("clos", "rails"),
+            "shared_spine": ("rails",),
+            "pod": ("clos",),
+            "cores": ("clos",),
+            "oversubscription": ("clos", "rails"),
+            "core_oversubscription": ("clos",),
+        }
+        for name, shapes in belongs.items():
+            if name in self.model_fields_set and self.shape not in shapes:
+                raise TopologyError(
+                    f"a {self.shape} tier has no {name}", do=f"Only {' and '.join(shapes)} tiers have it.", path=name
+                )
+        if self.shape in ("clos", "rails"):
+            for name in ("leaf", "spines"):
+                if getattr(self, name) is None:
+                    raise TopologyError(f"a {self.shape} tier says {name}", do=f"Add {name}.", path=name)
+        if (self.pod is None) != (self.cores is None):
+            raise TopologyError("a Clos of three levels says both pod and cores, one of two levels neither", path="pod")
+        return self
+
+
+def _positive(value: float, name: str) -> None:
+    if not value > 0:
+        raise TopologyError("must be above 0", got=value, path=name)
