@@ -176,6 +176,7 @@ class Program:
     ``rank_of[direction][stage]`` is the pipeline rank that runs a stage. ``boundary_bytes`` is what one rank sends to the
     next stage for one micro-batch, forward; the gradient that comes back has the same size [B].
     ``model_flops`` and ``hardware_flops`` are the whole job's FLOPs of one step [FLOP], without and with recompute.
+    ``recompute`` says what is recomputed, in words: where the plan left it open, what was chosen.
     """
 
     ranks: tuple[RankProgram, ...]
@@ -188,3 +189,4 @@ class Program:
     parameters: float
     micro_batches: int
     warnings: tuple[str, ...] = field(default=())
+    recompute: str = "none"

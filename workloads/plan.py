@@ -13,8 +13,9 @@ from pydantic import Field
 from simulator.spec.base import Spec
 from simulator.spec.errors import NotModelled, PlanError
 from workloads import legality
+from workloads.accounting.precision import element_bytes, is_quantised
 from workloads.model import Model
-from workloads.resolved import PRECISION_BYTES, ResolvedOverlap, ResolvedPlan, StateBytes
+from workloads.resolved import ParameterBytes, ResolvedOverlap, ResolvedPlan
 
 __all__ = ["Overlap", "Plan", "PlanDefaults", "ResolvedPlan", "Training", "resolve"]
 
@@ -30,9 +31,6 @@ SELECTIVE_DEFAULT = ("core_attn",)
 
 MODULE_ALIASES = {"rmsnorm": ("layernorm",), "swiglu": ("mlp_act", "moe_act"), "shared_expert": ("shared_experts",)}
 """Other names that recipes use for modules of ours."""
-
-FP8_BYTES = 1.0 + 1.0 / 32.0
-"""One element with its share of a block scale: one byte of scale for 32 elements (MXFP8) [B]."""
 
 
 class Overlap(Spec):
@@ -219,6 +217,8 @@ def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str) -> ResolvedOverl
         # DualPipe exists to overlap dispatch and combine; only an explicit false takes it away.
         ep=_first(given.ep, True if schedule == "dualpipe" else None, usual.ep, False),
         tp=_first(given.tp, usual.tp, False),
+        # Megatron and Transformer Engine do this without being asked; only an explicit false takes it away.
+        tp_gradients=_first(given.tp, True),
         pp=_first(given.pp, usual.pp, True),
         cp=defaults.context_exchange == "ring",
         grad_reduce=_first(given.grad_reduce, usual.grad_reduce, True),
@@ -233,16 +233,14 @@ def _dispatch_precision(defaults: PlanDefaults, dispatcher: str, precision: str)
     return "fp8" if quantised else "bf16"
 
 
-def _state(training: Training, defaults: PlanDefaults, optimizer: str) -> StateBytes:
+def _state(training: Training, defaults: PlanDefaults, optimizer: str) -> ParameterBytes:
     """Bytes per parameter. ``precision_detail`` that begins with "pure bf16" means no fp32 master and no fp32 gradients."""
     pure = (training.precision_detail or "").startswith("pure bf16")
-    gradients = 2.0 if pure else PRECISION_BYTES[defaults.gradients]
-    reduce = PRECISION_BYTES[defaults.gradient_reduce] if defaults.gradient_reduce else gradients
-    moment = 2.0 if pure else PRECISION_BYTES[defaults.moments]
-    master = 0.0 if pure or defaults.master is None else PRECISION_BYTES[defaults.master]
-    quantised = {"fp8": FP8_BYTES, "mxfp8": FP8_BYTES, "mxfp4": 0.53125, "nvfp4": 0.5625}.get(training.precision, 0.0)
+    gradients = 2.0 if pure else element_bytes(defaults.gradients)
+    reduce = element_bytes(defaults.gradient_reduce) if defaults.gradient_reduce else gradients
+    quantised = element_bytes(training.precision) if is_quantised(training.precision) else 0.0
     gathered = defaults.quantised_gather and quantised > 0
-    return StateBytes(
+    return ParameterBytes(
         weights=0.0 if gathered else 2.0,
         quantised=quantised * defaults.quantised_copies,
         gradients=gradients,
@@ -250,5 +248,6 @@ def _state(training: Training, defaults: PlanDefaults, optimizer: str) -> StateB
         # DeepSeek-V4's Muon sums expert gradients from bf16 copies (report, arXiv 2606.19348).
         expert_gradient_reduce=min(reduce, 2.0) if optimizer == "muon" else reduce,
         parameter_gather=quantised if gathered else 2.0,
-        optimizer=master + moment * (1 if optimizer == "muon" else 2),
+        master=0.0 if pure or defaults.master is None else element_bytes(defaults.master),
+        moment=2.0 if pure else element_bytes(defaults.moments),
     )

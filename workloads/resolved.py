@@ -8,12 +8,12 @@ PRECISION_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
-class StateBytes:
+class ParameterBytes:
     """Bytes per parameter of everything a rank keeps or sends for it [B].
 
     ``weights``: the copy that computes; ``quantised``: low-precision copies beside it; ``gradients``: the accumulator;
     ``gradient_reduce`` and ``expert_gradient_reduce``: on the wire when gradients are reduced; ``parameter_gather``: on
-    the wire when parameters are gathered; ``optimizer``: master copy and moments.
+    the wire when parameters are gathered; ``master`` and ``moment``: the optimizer's own copy and each of its moments.
     """
 
     weights: float
@@ -22,15 +22,21 @@ class StateBytes:
     gradient_reduce: float
     expert_gradient_reduce: float
     parameter_gather: float
-    optimizer: float
+    master: float
+    moment: float
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedOverlap:
-    """Which communication may run beside computation. ``cp``: keys and values travel while attention runs (ring)."""
+    """Which communication may run beside computation.
+
+    ``tp``: gathers and reductions run beside the matrix multiplication they belong to; ``tp_gradients``: in the backward pass the
+    input's gradient is reduced beside the weight gradient. ``cp``: keys and values travel while attention runs (ring).
+    """
 
     ep: bool
     tp: bool
+    tp_gradients: bool
     pp: bool
     cp: bool
     grad_reduce: bool
@@ -70,7 +76,7 @@ class ResolvedPlan:
     micro_batches: int
     precision: str
     optimizer: str
-    state: StateBytes
+    state: ParameterBytes
     warnings: tuple[str, ...] = ()
 
     @property

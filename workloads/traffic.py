@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workloads.accounting.sections import Section, Shard
+from workloads.accounting.precision import element_bytes
+from workloads.accounting.sections import LayerParameters, Section, Shard
 from workloads.groups import Groups
 from workloads.instructions import Communication
 from workloads.model import Model
@@ -17,16 +18,13 @@ from workloads.resolved import ResolvedPlan
 COMBINE_BYTES = 2.0
 """Tokens return from the experts in bf16, whatever they went out in (DeepSeek-V3 report, arXiv 2412.19437, 3.3.2) [B]."""
 
-DISPATCH_BYTES = {"bf16": 2.0, "fp8": 1.0 + 1.0 / 32.0}
-"""One element of a token on its way to the experts; fp8 carries an fp32 scale for every 128 elements [B]."""
-
 
 @dataclass(frozen=True, slots=True)
 class ShardParameters:
     """Parameters that one rank holds of a layer, the embedding or the head, by how they are replicated.
 
     ``dense`` repeat over dp x cp, ``experts`` over expert_dp; ``replicated`` is the part of ``dense`` that is also whole on
-    every tp rank. ``matrices`` is the part of ``dense`` that Muon treats as matrices.
+    every tp rank.
     """
 
     dense: float = 0.0
@@ -37,6 +35,12 @@ class ShardParameters:
         return ShardParameters(
             self.dense + other.dense, self.experts + other.experts, self.replicated + other.replicated
         )
+
+    @classmethod
+    def of(cls, parameters: LayerParameters, plan: ResolvedPlan) -> ShardParameters:
+        """One rank's share of these parameters."""
+        dense = parameters.sharded / plan.tp + parameters.replicated
+        return cls(dense, parameters.experts / (plan.ep * plan.etp), parameters.replicated)
 
     @property
     def total(self) -> float:
@@ -80,7 +84,7 @@ class Traffic:
 
     def dispatch(self, what: str = "") -> Communication | None:
         """Tokens to the ranks of their experts; with ``what`` = gradient, output gradients along the same way."""
-        size = DISPATCH_BYTES[self.plan.dispatch_precision]
+        size = element_bytes(self.plan.dispatch_precision)
         return self._expert(f"{what} dispatch".strip(), "dispatch", size)
 
     def combine(self, what: str = "") -> Communication | None:
@@ -89,7 +93,7 @@ class Traffic:
 
     def expert_gather(self) -> Communication | None:
         """Tokens of all ranks that share an expert's slices, before the grouped GEMM."""
-        size = DISPATCH_BYTES[self.plan.dispatch_precision]
+        size = element_bytes(self.plan.dispatch_precision)
         return self._make("expert gather", "ep", "all-gather", "etp", self._expert_elements() * size)
 
     def expert_reduce(self) -> Communication | None:

@@ -153,11 +153,11 @@ def test_tokens_travel_in_fp8_only_where_job_and_dispatcher_do(precision: str, d
 
 
 def test_state_bytes_per_parameter_by_hand() -> None:
-    """AdamW in fp32: 2 + 4 + 12; pure bf16: 2 + 2 + 4; Muon keeps one moment and sums expert gradients from bf16."""
+    """AdamW in fp32: 2 + 4 + 4 + 2 x 4; pure bf16: 2 + 2 + 2 x 2; Muon sums expert gradients from bf16 copies."""
     mixed = laid().state
-    assert (mixed.weights, mixed.gradients, mixed.optimizer, mixed.gradient_reduce) == (2, 4, 12, 4)
+    assert (mixed.weights, mixed.gradients, mixed.master, mixed.moment, mixed.gradient_reduce) == (2, 4, 4, 4, 4)
     pure = laid(training={"precision_detail": "pure bf16 parameters and optimizer state"}).state
-    assert (pure.weights, pure.gradients, pure.optimizer, pure.gradient_reduce) == (2, 2, 4, 2)
+    assert (pure.weights, pure.gradients, pure.master, pure.moment, pure.gradient_reduce) == (2, 2, 0, 2, 2)
     muon = laid(training={"optimizer": "muon"}).state
-    assert (muon.optimizer, muon.gradient_reduce, muon.expert_gradient_reduce) == (8, 4, 2)
-    assert laid(training={"precision": "fp8"}).state.quantised == 2 * (1 + 1 / 32)
+    assert (muon.gradient_reduce, muon.expert_gradient_reduce) == (4, 2)
+    assert laid(training={"precision": "mxfp8"}).state.quantised == 2 * (1 + 1 / 32)

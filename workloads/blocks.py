@@ -1,0 +1,113 @@
+"""The blocks of a pipeline stage: its pieces in order, with parameters that arrive and gradients that leave.
+
+ZeRO-0 sums gradients; ZeRO-1 and 2 cut them (reduce-scatter), update a part each and gather parameters once a step; ZeRO-3
+gathers parameters for every pass and cuts gradients after every one. ZeRO-2 cuts gradients after every micro-batch where
+there is one stage, so that a rank never holds all of them; with more stages gradients are kept whole until the last
+micro-batch, or every micro-batch would send them again. With ``overlap: {grad_reduce: true}`` a layer's gradients leave as
+soon as the last micro-batch has made them, with ``{param_gather: true}`` parameters arrive layer by layer while the
+first micro-batch (or, under ZeRO-3, the previous layer) runs; else both stand in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workloads.chain import Chain
+from workloads.instructions import Block, WorkKind
+from workloads.pieces import Piece
+from workloads.resolved import ResolvedPlan
+from workloads.traffic import Traffic
+
+
+class StageBlocks:
+    """The blocks of one model stage in one direction. ``label`` keeps its tokens apart from those of a rank's other stages."""
+
+    def __init__(self, pieces: Sequence[Piece], traffic: Traffic, label: str) -> None:
+        self.pieces = tuple(pieces)
+        self.traffic = traffic
+        self.plan = traffic.plan
+        self.label = label
+        self._parameter_tokens = [f"parameters {label}.{index}" for index in range(len(self.pieces))]
+        self.gradient_tokens: list[str] = []
+
+    def gather_parameters(self, chain: Chain) -> None:
+        """Start every piece's parameters on their way, in the order the forward pass needs them."""
+        for index, piece in enumerate(self.pieces):
+            for part, communication in enumerate(self.traffic.gather_parameters(piece.parameters, piece.name)):
+                chain.start(communication, f"{self._parameter_tokens[index]}.{part}")
+
+    def forward(self, variant: str, also_wait: Sequence[str] = ()) -> Block:
+        """F; the variant "first" waits for the parameters that the prologue sent for, and for ``also_wait``."""
+        chain = Chain()
+        chain.wait(also_wait)
+        gathered = _Prefetch(chain, self, self.pieces) if self.plan.zero == 3 else None
+        for index, piece in enumerate(self.pieces):
+            if gathered:
+                gathered.need(index)
+            elif variant == "first":
+                parts = len(self.traffic.gather_parameters(piece.parameters, piece.name))
+                chain.wait(f"{self._parameter_tokens[index]}.{part}" for part in range(parts))
+            piece.layer.forward(chain)
+        return chain.block(f"forward {self.label}")
+
+    def backward(self, kind: WorkKind, variant: str) -> Block:
+        """B, I or W; the variant "last" sends each piece's gradients off as soon as they are complete."""
+        chain = Chain()
+        inputs, weights = kind is not WorkKind.W, kind is not WorkKind.I
+        backwards = tuple(reversed(self.pieces))
+        gathered = _Prefetch(chain, self, backwards) if self.plan.zero == 3 and inputs else None
+        every_time = weights and cuts_every_micro_batch(self.plan)
+        leaving: list[str] = []
+        for index, piece in enumerate(backwards):
+            if gathered:
+                gathered.need(index)
+            piece.layer.backward(chain, inputs=inputs, weights=weights)
+            if every_time:
+                leaving += self._cut_gradients(chain, piece)
+            elif weights and variant == "last":
+                self._send_gradients(chain, piece, index)
+        chain.wait(leaving)
+        return chain.block(f"{kind} {self.label}")
+
+    def _cut_gradients(self, chain: Chain, piece: Piece) -> list[str]:
+        """Reduce-scatter after this micro-batch; gives the tokens to wait for at the end of the block."""
+        made = self.traffic.reduce_gradients(piece.parameters, piece.name)
+        if not self.plan.overlap.grad_reduce:
+            chain.exchange(*made)
+            return []
+        return [token for communication in made for token in chain.start(communication)]
+
+    def _send_gradients(self, chain: Chain, piece: Piece, index: int) -> None:
+        """Start the reduction of the step's gradients; the epilogue waits for it."""
+        for part, communication in enumerate(self.traffic.reduce_gradients(piece.parameters, piece.name)):
+            token = f"gradients {self.label}.{index}.{part}"
+            chain.start(communication, token)
+            self.gradient_tokens.append(token)
+
+
+class _Prefetch:
+    """Parameters of a piece gathered while the one before it runs (ZeRO-3); without overlap, when they are needed."""
+
+    def __init__(self, chain: Chain, stage: StageBlocks, pieces: Sequence[Piece]) -> None:
+        self.chain = chain
+        self.traffic = stage.traffic
+        self.ahead = stage.plan.overlap.param_gather
+        self.pieces = pieces
+        self._started: list[list[str]] = []
+
+    def need(self, index: int) -> None:
+        """Wait for the parameters of one piece, and send for those of the next."""
+        self._start_until(index)
+        if self.ahead:
+            self._start_until(min(index + 1, len(self.pieces) - 1))
+        self.chain.wait(self._started[index])
+
+    def _start_until(self, index: int) -> None:
+        for piece in self.pieces[len(self._started) : index + 1]:
+            made = self.traffic.gather_parameters(piece.parameters, piece.name)
+            self._started.append([token for communication in made for token in self.chain.start(communication)])
+
+
+def cuts_every_micro_batch(plan: ResolvedPlan) -> bool:
+    """Whether gradients are reduce-scattered after every micro-batch, and not once a step."""
+    return plan.zero == 3 or (plan.zero == 2 and plan.stages == 1)

@@ -1,0 +1,67 @@
+"""A line of instructions being written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from workloads.instructions import Block, Communication, Compute, Instruction, Operator, Start, Wait
+
+
+class Chain:
+    """Instructions in order. Neighbouring operators with no communication between them become one Compute.
+
+    Tokens are numbered within the chain unless the caller names one, to wait for it in another block.
+    """
+
+    def __init__(self) -> None:
+        self._instructions: list[Instruction] = []
+        self._pending: list[Operator] = []
+        self._tokens = 0
+
+    def run(self, operators: Iterable[Operator]) -> None:
+        """Compute these operators next."""
+        self._pending.extend(operators)
+
+    def start(self, communication: Communication | None, token: str = "") -> tuple[str, ...]:
+        """Begin a communication and go on; gives the tokens to wait for, none if there is nothing to send."""
+        if communication is None:
+            return ()
+        self._flush()
+        if not token:
+            token = f"t{self._tokens}"
+            self._tokens += 1
+        self._instructions.append(Start(communication, token))
+        return (token,)
+
+    def wait(self, tokens: Iterable[str]) -> None:
+        """Go on only when these are done."""
+        for token in tokens:
+            self._flush()
+            self._instructions.append(Wait(token))
+
+    def exchange(self, *communications: Communication | None) -> None:
+        """Communicate, computing nothing meanwhile."""
+        for communication in communications:
+            self.wait(self.start(communication))
+
+    def run_beside(
+        self, operators: Sequence[Operator], communications: Sequence[Communication | None], *, overlap: bool
+    ) -> None:
+        """Communicate, then compute; with ``overlap`` both at once."""
+        if not overlap:
+            self.exchange(*communications)
+            self.run(operators)
+            return
+        tokens = [token for communication in communications for token in self.start(communication)]
+        self.run(operators)
+        self.wait(tokens)
+
+    def block(self, name: str) -> Block:
+        """The finished line."""
+        self._flush()
+        return Block(name, tuple(self._instructions))
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._instructions.append(Compute(tuple(self._pending)))
+            self._pending = []

@@ -1,0 +1,136 @@
+"""What one pipeline rank holds at its peak: state of its parameters, activations in flight, buffers.
+
+Weights: the bf16 copy and its quantised copies; gradients: the accumulator; optimizer: master copy and moments. ZeRO divides
+them: the optimizer's from 1 on, gradients from 2 on (where they are cut after every micro-batch), weights from 3 on. Under
+DualPipe a rank holds two stages, and its mirror the same two: weights and gradients double, the optimizer's state does not.
+Activations follow the order of the schedule as it is, micro-batch by micro-batch and stage by stage.
+
+Leaves out: fragmentation and what libraries reserve (the caller's budget knows), temporary outputs inside an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from workloads.accounting import Matrix, Shard
+from workloads.blocks import cuts_every_micro_batch
+from workloads.instructions import Slot, StageMemory, Work, WorkKind
+from workloads.model import Model
+from workloads.pieces import Piece
+from workloads.resolved import ResolvedPlan
+from workloads.traffic import ShardParameters, Traffic
+
+TOKEN_BYTES = 2.0
+"""Activations between stages and tokens in dispatch buffers are bf16 [B]."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBudget:
+    """What a rank may hold [B]: its share of the chip's memory without what software reserves."""
+
+    capacity: float
+
+
+def rank_memory(
+    model: Model,
+    traffic: Traffic,
+    stages: Sequence[Sequence[Piece]],
+    held: Iterable[int],
+    slots: Sequence[Slot],
+) -> StageMemory:
+    """The peak of one pipeline rank that holds the stages ``held`` and runs ``slots``."""
+    plan, state = traffic.plan, traffic.plan.state
+    own = list(held)
+    parameters = sum((piece.parameters for stage in own for piece in stages[stage]), ShardParameters())
+    cut = _divided(parameters, traffic)
+    activations, in_flight = peak_activations(slots, lambda work: sum(piece.saved for piece in stages[work.stage]))
+    made_again = max((piece.made_again for stage in own for piece in stages[stage]), default=0.0)
+    return StageMemory(
+        weights=(cut if plan.zero == 3 else parameters.total) * (state.weights + state.quantised),
+        gradients=(cut if cuts_every_micro_batch(plan) else parameters.total) * state.gradients,
+        optimizer=optimizer_bytes(model, traffic, [piece for stage in own for piece in stages[stage]]),
+        activations=activations + made_again,
+        buffers=_buffers(model, traffic, [piece for stage in own for piece in stages[stage]]),
+        micro_batches_in_flight=float(in_flight),
+    )
+
+
+def peak_activations(slots: Sequence[Slot], saved: Callable[[Work], float]) -> tuple[float, int]:
+    """The most bytes that an order holds at once, and the most micro-batches (each stage of one counts).
+
+    A forward takes them, the backward gives them back; a split backward gives them back at W, for the weight gradient
+    still needs the inputs. In a joined slot the forward's are taken before the backward's are freed.
+    """
+    now, peak, count, most = 0.0, 0.0, 0, 0
+    for slot in slots:
+        taken = [work for work in slot if work.kind is WorkKind.F]
+        freed = [work for work in slot if work.kind in (WorkKind.B, WorkKind.W)]
+        now += sum(map(saved, taken))
+        count += len(taken)
+        peak, most = max(peak, now), max(most, count)
+        now -= sum(map(saved, freed))
+        count -= len(freed)
+    return peak, most
+
+
+def optimizer_bytes(model: Model, traffic: Traffic, pieces: Iterable[Piece]) -> float:
+    """Master copy and moments of what this rank updates [B]; Muon keeps one moment of matrices, AdamW two of the rest."""
+    plan, state = traffic.plan, traffic.plan.state
+    pieces = list(pieces)
+    owned = owned_parameters(traffic, pieces)
+    moments = 2.0 * owned.total
+    if plan.optimizer == "muon":
+        moments -= sum(matrix.rows * matrix.columns * matrix.count for matrix in owned_matrices(traffic, pieces))
+    return owned.total * state.master + moments * state.moment
+
+
+def owned_parameters(traffic: Traffic, pieces: Iterable[Piece]) -> ShardParameters:
+    """The parameters this rank updates: its share under ZeRO, halved where a mirror holds the same stages."""
+    parameters = sum((piece.parameters for piece in pieces), ShardParameters())
+    mirrored = _mirrors(traffic.plan)
+    dense, experts = traffic.dense_copies * mirrored, traffic.expert_copies * mirrored
+    return ShardParameters(parameters.dense / dense, parameters.experts / experts, parameters.replicated / dense)
+
+
+def owned_matrices(traffic: Traffic, pieces: Iterable[Piece]) -> list[Matrix]:
+    """Whole matrices this rank orthogonalises, as fractions where a plan spreads them over ranks."""
+    plan, mirrored = traffic.plan, _mirrors(traffic.plan)
+    dense = traffic.dense_copies * plan.tp * mirrored
+    experts = traffic.expert_copies * plan.ep * plan.etp * mirrored
+    totals: dict[tuple[float, float, bool], float] = {}
+    for piece in pieces:
+        for matrix in piece.matrices:
+            key = (matrix.rows, matrix.columns, matrix.experts)
+            totals[key] = totals.get(key, 0.0) + matrix.count / (experts if matrix.experts else dense)
+    return [Matrix(rows, columns, count, expert) for (rows, columns, expert), count in totals.items()]
+
+
+def boundary_bytes(model: Model, shard: Shard) -> float:
+    """What one rank sends to the next stage for one micro-batch: all residual streams of its tokens [B]."""
+    return shard.local_tokens * model.residual_width * TOKEN_BYTES
+
+
+def _mirrors(plan: ResolvedPlan) -> int:
+    """Ranks along the pipeline that hold the same stages and share their update."""
+    return 2 if plan.directions == 2 and plan.zero > 0 else 1
+
+
+def _divided(parameters: ShardParameters, traffic: Traffic) -> float:
+    return parameters.dense / traffic.dense_copies + parameters.experts / traffic.expert_copies
+
+
+def _buffers(model: Model, traffic: Traffic, pieces: Sequence[Piece]) -> float:
+    """Stage boundaries (one each way), expert tokens on their way (out and back), gathered parameters of two pieces,
+    and the reduced gradients of one (ZeRO-3) [B].
+    """
+    plan, shard, state = traffic.plan, traffic.shard, traffic.plan.state
+    total = 2.0 * boundary_bytes(model, shard) if plan.stages > 1 else 0.0
+    if model.moe is not None and plan.ep > 1:
+        total += 2.0 * shard.expert_tokens * model.hidden * TOKEN_BYTES
+    largest = max((piece.parameters.total for piece in pieces), default=0.0)
+    if plan.zero == 3 and traffic.dense_copies > 1:
+        total += largest * (2.0 * (state.weights + state.quantised) + state.gradients)
+    elif cuts_every_micro_batch(plan):
+        total += largest * state.gradients
+    return total

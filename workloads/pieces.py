@@ -1,0 +1,187 @@
+"""A model cut into what a pipeline stage runs one after the other: embedding, layers, head, prediction blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from workloads.accounting import (
+    Matrix,
+    Shard,
+    embedding_parameters,
+    embedding_section,
+    head_parameters,
+    head_section,
+    layer_input_bytes,
+    layer_matrices,
+    layer_parameters,
+    layer_sections,
+    mtp_block_parameters,
+    mtp_sections,
+)
+from workloads.accounting.sections import LayerParameters, Section
+from workloads.expert_load import balanced
+from workloads.groups import Groups
+from workloads.layers import Layer
+from workloads.model import LayerShape, Model
+from workloads.resolved import ResolvedPlan
+from workloads.stages import Stage, cut
+from workloads.traffic import ShardParameters, Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Recompute:
+    """What the backward pass makes again: the listed modules, or (``full``) whole layers from their inputs."""
+
+    modules: tuple[str, ...] = ()
+    full: bool = False
+
+    def __str__(self) -> str:
+        if self.full:
+            return "full"
+        return f"selective ({', '.join(self.modules)})" if self.modules else "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a stage on one rank.
+
+    ``saved``: activations kept for the backward pass of one micro-batch; ``made_again``: what the backward pass holds for a
+    moment while it recomputes this piece [B]. ``matrices``: whole weight matrices of the piece, before any cut.
+    """
+
+    name: str
+    layer: Layer
+    parameters: ShardParameters
+    saved: float
+    made_again: float
+    matrices: tuple[Matrix, ...] = ()
+
+
+def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
+    """What one rank holds of a layer for one micro-batch under this plan."""
+    tokens = plan.micro_batch * plan.sequence_length / plan.cp
+    local = tokens / plan.tp if plan.sequence_parallel else tokens
+    load = balanced(model.moe, local, plan.ep, plan.etp) if model.moe else None
+    return Shard(
+        tokens=tokens,
+        sequence_length=plan.sequence_length,
+        cp=plan.cp,
+        tp=plan.tp,
+        sequence_parallel=plan.sequence_parallel,
+        ep=plan.ep,
+        etp=plan.etp,
+        precision=plan.precision,
+        expert_tokens=load.tokens if load else 0.0,
+        local_experts=load.experts if load else 0.0,
+        dispatch_precision="" if plan.dispatch_precision == "bf16" else plan.dispatch_precision,
+    )
+
+
+class Pieces:
+    """Makes the pieces of every stage under one way of recomputing; equal layers share their sections."""
+
+    def __init__(self, model: Model, plan: ResolvedPlan, groups: Groups, recompute: Recompute) -> None:
+        self.model = model
+        self.plan = plan
+        self.recompute = recompute
+        self.shard = make_shard(model, plan)
+        self.traffic = Traffic(model, plan, groups, self.shard)
+        self._layers: dict[LayerShape, Piece] = {}
+
+    @cached_property
+    def stages(self) -> tuple[tuple[Piece, ...], ...]:
+        """The pieces of every model stage, in the order the forward pass runs them."""
+        return tuple(self._stage(stage) for stage in cut(self.model.layers, self.plan.stages))
+
+    def _stage(self, stage: Stage) -> tuple[Piece, ...]:
+        pieces = [self._embedding()] if stage.embedding else []
+        pieces += [self._layer(self.model.layer(index)) for index in stage.layers]
+        if stage.head:
+            pieces += [self._head(), *(piece for _ in range(self.model.mtp.depth) for piece in self._mtp())]
+        return tuple(pieces)
+
+    def _embedding(self) -> Piece:
+        section = embedding_section(self.model, self.shard)
+        parameters = ShardParameters.of(embedding_parameters(self.model), self.plan)
+        return self._plain("embedding", {"embedding": section}, parameters)
+
+    def _head(self) -> Piece:
+        """Norm, head and loss; where the last stage needs the embedding table and lacks it, it keeps a copy here."""
+        parameters = ShardParameters.of(head_parameters(self.model), self.plan)
+        if copies_table(self.model, self.plan):
+            parameters += ShardParameters(table_elements(self.model, self.plan))
+        return self._plain("head", {"head": head_section(self.model, self.shard)}, parameters)
+
+    def _mtp(self) -> tuple[Piece, ...]:
+        """One prediction block: its input projection, its layer, and the model's head once more."""
+        sections, shape = mtp_sections(self.model, self.shard), self.model.mtp_layer()
+        block, layer = mtp_block_parameters(self.model), layer_parameters(self.model, shape)
+        rest = LayerParameters(
+            block.sharded - layer.sharded, block.replicated - layer.replicated, block.experts - layer.experts
+        )
+        entry = self._plain("mtp input", {"mtp_in": sections["mtp_in"]}, ShardParameters.of(rest, self.plan))
+        head = self._plain("mtp head", {"mtp_head": sections["mtp_head"]}, ShardParameters())
+        return entry, self._layer(shape), head
+
+    def _layer(self, shape: LayerShape) -> Piece:
+        piece = self._layers.get(shape)
+        if piece is None:
+            sections = layer_sections(self.model, shape, self.shard)
+            modules = self.recompute.modules
+            everything = sum(section.saved_bytes() for section in sections.values())
+            kept = sum(section.saved_bytes(modules) for section in sections.values())
+            if self.recompute.full:
+                kept = layer_input_bytes(self.model, self.shard)
+            name = f"{shape.attention} {'experts' if shape.moe else 'dense'}{' mtp' if shape.mtp else ''} layer"
+            piece = self._layers[shape] = Piece(
+                name,
+                Layer(sections, self.traffic, modules, full=self.recompute.full),
+                ShardParameters.of(layer_parameters(self.model, shape), self.plan),
+                kept,
+                max(everything - kept, 0.0),
+                layer_matrices(self.model, shape),
+            )
+        return piece
+
+    def _plain(self, name: str, sections: Sections, parameters: ShardParameters) -> Piece:
+        """A piece that is never recomputed."""
+        saved = sum(section.saved_bytes() for section in sections.values())
+        return Piece(name, Layer(sections, self.traffic), parameters, saved, 0.0)
+
+
+def copies_table(model: Model, plan: ResolvedPlan) -> bool:
+    """Whether the last stage keeps a copy of the embedding table: for a tied head, or to embed what MTP predicts from.
+
+    Under DualPipe the rank of the last stage holds the first one too.
+    """
+    return plan.stages > 1 and plan.directions == 1 and (model.tied_embeddings or model.mtp.depth > 0)
+
+
+def table_elements(model: Model, plan: ResolvedPlan) -> float:
+    """One rank's part of the embedding table, cut along the vocabulary."""
+    return model.vocab * model.hidden / plan.tp
+
+
+def recompute_steps(plan: ResolvedPlan) -> tuple[Recompute, ...]:
+    """The ways of recomputing to try, lightest first; one only unless the plan says ``auto``.
+
+    Auto gives up first what costs little to make again for its size: outputs of norms and activations; then latent
+    up-projections and hyper-connection streams; then attention and dense FFNs; at last whole layers.
+    """
+    if plan.recompute == "selective":
+        return (Recompute(plan.recompute_modules),)
+    if plan.recompute != "auto":
+        return (Recompute(full=plan.recompute == "full"),)
+    light = ("layernorm", "mlp_act", "moe_act")
+    middle = (*light, "mla_up_proj", "hyper_connection")
+    return (
+        Recompute(),
+        Recompute(light),
+        Recompute(middle),
+        Recompute((*middle, "core_attn", "mlp", "shared_experts")),
+        Recompute(full=True),
+    )
+
+
+Sections = dict[str, Section]

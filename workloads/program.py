@@ -1,0 +1,239 @@
+"""A model under a plan becomes the instructions of every pipeline rank.
+
+All ranks of one pipeline rank run the same instructions, so a program holds one list for each. The program's FLOPs are
+counted from its instructions and held against the model's: they must agree.
+
+Leaves out: the norm of all gradients (one scalar all-reduce), the loss's own reduction, data loading.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from simulator.spec.errors import IdentityBroken
+from workloads import schedules
+from workloads.accounting import element_bytes, is_quantised, optimizer_operators, total_flops_per_token, total_parameters
+from workloads.accounting.optimizer import StateBytes
+from workloads.blocks import StageBlocks, cuts_every_micro_batch
+from workloads.chain import Chain
+from workloads.groups import Groups
+from workloads.instructions import (
+    Block,
+    Compute,
+    Kernel,
+    Operator,
+    Phase,
+    Program,
+    RankProgram,
+    Slot,
+    StageMemory,
+    WorkKind,
+)
+from workloads.memory import MemoryBudget, boundary_bytes, owned_matrices, owned_parameters, rank_memory
+from workloads.model import Model
+from workloads.pieces import Piece, Pieces, copies_table, recompute_steps, table_elements
+from workloads.resolved import ResolvedPlan
+from workloads.traffic import ShardParameters
+
+TOLERANCE = 1e-9
+
+
+def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudget) -> Program:
+    """The step of every pipeline rank.
+
+    ``recompute: auto`` takes the lightest way that fits ``memory`` on every rank, or the heaviest if none does. Raises
+    IdentityBroken when the instructions' FLOPs are not the model's.
+    """
+    order = schedule_order(plan)
+    owners = schedules.stage_owners(plan.schedule, plan.pp, plan.vpp)
+    pieces, footprint = _recompute(model, plan, groups, order, memory)
+    ranks = tuple(
+        _RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank]) for rank in range(plan.pp)
+    )
+    useful, again = _flops(ranks, groups)
+    model_flops = 3.0 * total_flops_per_token(model, plan.sequence_length) * plan.tokens
+    _check_flops(useful, model_flops, plan)
+    return Program(
+        ranks=ranks,
+        rank_of=owners,
+        boundary_bytes=boundary_bytes(model, pieces.shard),
+        overlap_pp=plan.overlap.pp,
+        tokens=plan.tokens,
+        model_flops=model_flops,
+        hardware_flops=useful + again,
+        parameters=float(total_parameters(model, mtp=True)),
+        micro_batches=plan.micro_batches,
+        warnings=plan.warnings,
+        recompute=str(pieces.recompute),
+    )
+
+
+def schedule_order(plan: ResolvedPlan) -> schedules.Order:
+    """The order of the plan's schedule; expert overlap joins forwards and backwards of 1F1B and interleaved."""
+    if plan.schedule == "dualpipe":
+        return schedules.dualpipe(plan.pp, plan.micro_batches)
+    if plan.overlap.ep and plan.ep > 1:
+        return schedules.overlapped_one_f_one_b(plan.pp, plan.micro_batches, plan.vpp)
+    if plan.schedule == "interleaved":
+        return schedules.interleaved(plan.pp, plan.micro_batches, plan.vpp)
+    return schedules.one_f_one_b(plan.pp, plan.micro_batches)
+
+
+def _recompute(
+    model: Model, plan: ResolvedPlan, groups: Groups, order: schedules.Order, memory: MemoryBudget
+) -> tuple[Pieces, list[StageMemory]]:
+    """The pieces under the lightest recomputation that fits, and what every rank then holds."""
+    pieces, footprint = None, list[StageMemory]()
+    for recompute in recompute_steps(plan):
+        pieces = Pieces(model, plan, groups, recompute)
+        footprint = [
+            rank_memory(model, pieces.traffic, pieces.stages, _stages_of(plan, rank), order[rank])
+            for rank in range(plan.pp)
+        ]
+        if max(part.total for part in footprint) <= memory.capacity:
+            break
+    assert pieces is not None
+    return pieces, footprint
+
+
+def _stages_of(plan: ResolvedPlan, rank: int) -> list[int]:
+    """The stages whose weights a pipeline rank holds: its chunks, or its own and its mirror's."""
+    if plan.directions == 2:
+        return [rank, plan.pp - 1 - rank]
+    return [chunk * plan.pp + rank for chunk in range(plan.vpp)]
+
+
+class _RankBuilder:
+    """Writes the program of one pipeline rank."""
+
+    def __init__(self, model: Model, pieces: Pieces, rank: int, slots: Sequence[Slot]) -> None:
+        self.model = model
+        self.plan = pieces.plan
+        self.traffic = pieces.traffic
+        self.rank = rank
+        self.slots = tuple(slots)
+        works = [work for slot in slots for work in slot]
+        # In the order of their first use: parameters are sent for in that order.
+        self.used = list(dict.fromkeys((work.stage, work.direction) for work in works))
+        self.kinds = {(work.stage, work.direction, work.kind) for work in works}
+        self.last_gradient = {
+            (work.stage, work.direction): work.kind for work in works if work.kind in (WorkKind.B, WorkKind.W)
+        }
+        self.stages = {
+            key: StageBlocks(pieces.stages[key[0]], self.traffic, f"stage {key[0]}" + (" reverse" if key[1] else ""))
+            for key in self.used
+        }
+        self.pieces: list[Piece] = [piece for key in self.used for piece in pieces.stages[key[0]]]
+
+    @property
+    def gathers_early(self) -> bool:
+        """Whether the step begins by gathering the parameters that the last one updated."""
+        return self.plan.zero in (1, 2) and self.plan.overlap.param_gather
+
+    @property
+    def sends_early(self) -> bool:
+        """Whether gradients leave from the last backward blocks."""
+        return self.plan.overlap.grad_reduce and not cuts_every_micro_batch(self.plan)
+
+    def build(self, memory: StageMemory) -> RankProgram:
+        prologue = self._prologue()
+        blocks = self._blocks()
+        return RankProgram(self.rank, self.slots, blocks, prologue, self._epilogue(), memory)
+
+    def _prologue(self) -> Block:
+        chain = Chain()
+        if self.gathers_early:
+            self._gather_mirror(chain)
+            for stage in self.stages.values():
+                stage.gather_parameters(chain)
+        return chain.block("prologue")
+
+    def _blocks(self) -> dict[tuple[int, int, str, str], Block]:
+        blocks: dict[tuple[int, int, str, str], Block] = {}
+        for (index, direction), stage in self.stages.items():
+            blocks[index, direction, "F", ""] = stage.forward("")
+            if self.gathers_early:
+                blocks[index, direction, "F", "first"] = stage.forward("first")
+            for kind in (WorkKind.B, WorkKind.I, WorkKind.W):
+                if (index, direction, kind) in self.kinds:
+                    blocks[index, direction, str(kind), ""] = stage.backward(kind, "")
+            if self.sends_early:
+                kind = self.last_gradient[index, direction]
+                blocks[index, direction, str(kind), "last"] = stage.backward(kind, "last")
+        return blocks
+
+    def _epilogue(self) -> Block:
+        """Gradients made whole, the update, and (where nothing overlaps) the parameters for the next step."""
+        chain = Chain()
+        parameters = sum((piece.parameters for piece in self.pieces), ShardParameters())
+        if self.sends_early:
+            for stage in self.stages.values():
+                chain.wait(stage.gradient_tokens)
+        elif not cuts_every_micro_batch(self.plan):
+            chain.exchange(*self.traffic.reduce_gradients(parameters, "all"))
+        chain.exchange(self.traffic.reduce_replicated(parameters))
+        chain.exchange(*self.traffic.reduce_replicas(parameters, "all"))
+        if copies_table(self.model, self.plan) and self.rank in (0, self.plan.pp - 1):
+            chain.exchange(self.traffic.tied_embedding(table_elements(self.model, self.plan)))
+        if self.plan.directions == 2:
+            collective = "all-reduce" if self.plan.zero == 0 else "reduce-scatter"
+            chain.exchange(self.traffic.mirror(parameters, collective, self.plan.state.gradient_reduce))
+        chain.run(self._update())
+        if not self.gathers_early and self.plan.zero > 0:
+            self._gather_mirror(chain)
+            if self.plan.zero < 3:
+                chain.exchange(*self.traffic.gather_parameters(parameters, "all"))
+        chain.run(self._casts())
+        return chain.block("epilogue")
+
+    def _gather_mirror(self, chain: Chain) -> None:
+        """The half of the update that the mirror rank made."""
+        if self.plan.directions == 2 and self.plan.zero > 0:
+            parameters = sum((piece.parameters for piece in self.pieces), ShardParameters())
+            chain.exchange(self.traffic.mirror(parameters, "all-gather", self.plan.state.parameter_gather))
+
+    def _update(self) -> tuple[Operator, ...]:
+        owned = owned_parameters(self.traffic, self.pieces)
+        state = self.plan.state
+        matrices = owned_matrices(self.traffic, self.pieces) if self.plan.optimizer == "muon" else []
+        states = StateBytes(state.gradients, state.master, state.moment, max(state.weights, state.parameter_gather))
+        # Casting to the training precision is left to ``_casts``: every rank casts all its weights, not those it updates.
+        return optimizer_operators(
+            self.plan.optimizer, owned.dense, owned.experts, matrices, precision="bf16", states=states
+        )
+
+    def _casts(self) -> tuple[Operator, ...]:
+        """The quantised copies of all weights of this rank, once a step: read in bf16, written in rows and columns."""
+        if not is_quantised(self.plan.precision) or self.plan.state.weights == 0:
+            return ()
+        elements = sum(piece.parameters.total for piece in self.pieces)
+        if self.plan.zero == 3:
+            owned = owned_parameters(self.traffic, self.pieces)
+            elements = owned.total
+        moved = elements * (self.plan.state.weights + 2 * element_bytes(self.plan.precision))
+        return (Operator("weight_cast", "optimizer", Kernel.MEMORY, Phase.OPTIMIZER, 0.0, moved),)
+
+
+def _flops(ranks: Sequence[RankProgram], groups: Groups) -> tuple[float, float]:
+    """FLOPs that all ranks execute in a step, without recomputation and of recomputation alone, the optimizer's apart."""
+    useful = again = 0.0
+    for rank in ranks:
+        counts = Counter((work.stage, work.direction, str(work.kind)) for slot in rank.slots for work in slot)
+        for key, count in counts.items():
+            for instruction in rank.blocks[*key, ""].instructions:
+                if not isinstance(instruction, Compute):
+                    continue
+                for operator in instruction.operators:
+                    if operator.phase is Phase.RECOMPUTE:
+                        again += count * operator.flops
+                    else:
+                        useful += count * operator.flops
+    return useful * groups.ranks_per_stage, again * groups.ranks_per_stage
+
+
+def _check_flops(executed: float, of_model: float, plan: ResolvedPlan) -> None:
+    """Equal, but that tp ranks without sequence parallelism repeat what is whole on each of them."""
+    repeats = plan.tp > 1 and not plan.sequence_parallel
+    if executed < of_model * (1 - TOLERANCE) or (executed > of_model * (1 + TOLERANCE) and not repeats):
+        raise IdentityBroken(f"the program executes {executed!r} FLOPs, the model asks for {of_model!r}")
