@@ -109,12 +109,13 @@ def figures(spec: BaseModel, path: str = "") -> Iterator[tuple[str, Figure[Any]]
         yield from _figures_in(getattr(spec, name), f"{path}.{name}" if path else name)
 
 
-def unsourced(spec: BaseModel) -> list[str]:
+def unsourced(spec: BaseModel, sources: Mapping[str, Source] | None = None) -> list[str]:
     """What is wrong with the provenance of a preset's figures, one sentence each; empty when all is well.
 
-    A figure names a source that its file's ``sources`` table has, or it is assumed (or derived) and its note says why.
+    ``sources`` is the file's table, by default the field of that name. A figure names a source that the table has, or it
+    is assumed (or derived) and its note says why.
     """
-    table = getattr(spec, "sources", {})
+    table = getattr(spec, "sources", {}) if sources is None else sources
     problems = []
     for path, figure in figures(spec):
         if figure.source is not None and figure.source not in table:
