@@ -83,7 +83,7 @@ def prepare(scenario: Scenario) -> Prepared:
     chip.peak(plan.precision)
     device = Device.of(chip, efficiency)
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
-    groups = plan.groups()
+    groups = Groups.of(plan)
     capacity = chip.memory_capacity.value / chip.ranks_per_chip
     overhead = assumptions.memory_overhead
     usable = capacity * (1 - overhead.fragmentation.value) - overhead.reserved.value / chip.ranks_per_chip
