@@ -32,20 +32,21 @@ def _imports(tree: ast.AST) -> Iterator[str]:
             yield node.module
 
 
-def _runs_at_import(tree: ast.Module) -> ast.Module:
-    """The module without the bodies of its functions and of ``if TYPE_CHECKING``."""
+class _Runs(ast.NodeTransformer):
+    """The module without ``if TYPE_CHECKING``."""
 
-    class Outer(ast.NodeTransformer):
-        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-            return None
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
 
-        def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-            return None
 
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+class _RunsAtImport(_Runs):
+    """The module also without the bodies of its functions."""
 
-    return ast.fix_missing_locations(Outer().visit(tree))
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        return None
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        return None
 
 
 def _tops(names: Iterator[str]) -> set[str]:
@@ -69,7 +70,11 @@ def test_every_part_of_the_simulator_has_its_layer(root: Path) -> None:
 
 @pytest.mark.parametrize("library", DOORS)
 def test_a_library_comes_in_through_its_door(library: str, modules: list[Path], root: Path) -> None:
-    users = {path.relative_to(root).as_posix() for path in modules if library in _tops(_imports(ast.parse(path.read_text())))}
+    users = {
+        path.relative_to(root).as_posix()
+        for path in modules
+        if library in _tops(_imports(_Runs().visit(ast.parse(path.read_text()))))
+    }
     assert {user for user in users if not user.startswith(DOORS[library])} == set()
 
 
@@ -77,14 +82,14 @@ def test_heavy_libraries_are_imported_where_they_are_used(modules: list[Path], r
     early = {
         (path.relative_to(root).as_posix(), library)
         for path in modules
-        for library in _tops(_imports(_runs_at_import(ast.parse(path.read_text())))) & set(LATE)
+        for library in _tops(_imports(_RunsAtImport().visit(ast.parse(path.read_text())))) & set(LATE)
     }
     assert early == set()
 
 
 def test_the_search_for_early_imports_sees_one() -> None:
     source = "import pandas\ndef f():\n    import numba\nif TYPE_CHECKING:\n    import dask\nclass A:\n    import optuna\n"
-    assert _tops(_imports(_runs_at_import(ast.parse(source)))) == {"pandas", "optuna"}
+    assert _tops(_imports(_RunsAtImport().visit(ast.parse(source)))) == {"pandas", "optuna"}
 
 
 def test_nothing_ours_imports_tests_or_examples(modules: list[Path]) -> None:

@@ -33,7 +33,7 @@ def test_every_module_reads_annotations_late(modules: list[Path], root: Path) ->
     eager = {
         path.relative_to(root).as_posix()
         for path in modules
-        if len(ast.parse(path.read_text()).body) > 1 and "from __future__ import annotations" not in path.read_text()
+        if "def " in path.read_text() and "from __future__ import annotations" not in path.read_text()
     }
     assert eager == set()
 
