@@ -17,7 +17,7 @@ from topologies.parts import Chip, Package, Tier
 from topologies.routing import Minimal, Step, dimension_order, spray
 from topologies.shapes.clos import clos
 from topologies.shapes.mesh import mesh
-from topologies.shapes.place import LinkBundle, Place, TierGraph
+from topologies.shapes.place import Place, TierGraph
 from topologies.shapes.rails import rails
 from topologies.shapes.switch import switch
 
@@ -47,6 +47,7 @@ def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[st
     head = _joined([bundle.head for bundle, _ in bundles])
     counts = [len(bundle.tail) for bundle, _ in bundles]
     capacity = np.repeat([bundle.capacity for bundle, _ in bundles], counts).astype(np.float64)
+    link_latency = np.repeat([bundle.latency for bundle, _ in bundles], counts).astype(np.float64)
     dimensions, coordinates = _coordinates(built, ranks)
     names = Names(tuple(_name_groups(built, ranks)))
     switch_kinds = (group.kind for b in built for group in b.graph.switches for _ in range(len(group.anchor)))
@@ -64,8 +65,9 @@ def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[st
         capacity=capacity,
         ports=_ports(chip, built),
         tiers=tuple(info for _, info in bundles),
-        router=_router(routing, built, bundles, tail, head, names),
+        router=_router(routing, built, tail, head, link_latency, names),
         node_number=names.number,
+        link_latency=link_latency,
     )
 
 
@@ -113,7 +115,7 @@ def _tier(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Buil
             name=f"{name}-{bundle.level}" if bundle.level else name,
             latency=latency if bundle.level else leaf_latency,
             efficiency=tier.efficiency.value,
-            medium=tier.medium,
+            medium=tier.medium if bundle.level or not tier.leaf_medium else tier.leaf_medium,
             units=bundle.units,
             scale_out=tier.scale_out,
         )
@@ -202,7 +204,7 @@ def _ports(chip: Chip, built: Sequence[Built]) -> float:
 
 
 def _router(
-    routing: str, built: Sequence[Built], bundles: Sequence[tuple[LinkBundle, TierInfo]], tail: Ints, head: Ints, names: Names
+    routing: str, built: Sequence[Built], tail: Ints, head: Ints, link_latency: Floats, names: Names
 ) -> Callable[[int, int], Route]:
     steps = tuple(Step(b.place.below, b.place.box, b.joins, b.graph.segment) for b in built)
     if routing == "spray":
@@ -210,8 +212,6 @@ def _router(
     if routing == "dimension-order":
         return partial(dimension_order, steps)
     if routing == "minimal":
-        counts = [len(bundle.tail) for bundle, _ in bundles]
-        latency: Floats = np.repeat([bundle.latency for bundle, _ in bundles], counts).astype(np.float64)
         nodes = names.groups[-1].first + names.groups[-1].count
-        return Minimal(nodes, tail, head, latency, names.name)
+        return Minimal(nodes, tail, head, link_latency, names.name)
     raise InputError("this routing is not known", got=routing, do=f"Use {', '.join(ROUTINGS)}.", path="network.routing")

@@ -78,3 +78,4 @@ class Fabric:
     tiers: tuple[TierInfo, ...]
     router: Callable[[int, int], Route]
     node_number: Callable[[str], int]  # the inverse of node_name; TopologyError if no node is called so
+    link_latency: Floats | None = None  # each link's share of the way over its tier [s], where that is known

@@ -22,7 +22,6 @@ from simulator.spec.units import parse
 from topologies.fabric import Dimension, Fabric, TierInfo
 from topologies.routing import Minimal
 
-NODE_ATTRIBUTES = ("kind", "coordinates", "label")
 EDGE_ATTRIBUTES = ("bandwidth", "latency", "efficiency", "tier", "medium", "scale_out", "key", "id", "capacity")
 
 
@@ -100,12 +99,13 @@ def from_networkx(graph: nx.Graph[Any], name: str = "graph", ranks_per_chip: int
         tiers=tuple(tiers.values()),
         router=Minimal(len(nodes), tail, head, latency, names.name),
         node_number=names.number,
+        link_latency=latency,
     )
 
 
 def to_networkx(fabric: Fabric) -> nx.MultiDiGraph[Any]:
     """The fabric as a directed graph to inspect, draw or edit: nodes by name with kind and coordinates, links with
-    bandwidth [B/s], latency [s, end to end over their tier], efficiency, tier, medium and their number ``id``.
+    bandwidth [B/s], latency [s, their share of the way over their tier], efficiency, tier, medium and their number ``id``.
     """
     graph: nx.MultiDiGraph[Any] = nx.MultiDiGraph(name=fabric.name, ranks=fabric.ranks, ranks_per_chip=fabric.ranks_per_chip)
     columns = [dimension.name for dimension in fabric.dimensions]
@@ -113,6 +113,7 @@ def to_networkx(fabric: Fabric) -> nx.MultiDiGraph[Any]:
     for node, label in enumerate(names):
         place = {column: int(c) for column, c in zip(columns, fabric.coordinates[node], strict=True) if c >= 0}
         graph.add_node(label, kind=fabric.node_kind[node], coordinates=place)
+    shares = fabric.link_latency if fabric.link_latency is not None else [fabric.tiers[t].latency for t in fabric.link_tier]
     rows = zip(fabric.tail.tolist(), fabric.head.tolist(), fabric.link_tier.tolist(), fabric.capacity.tolist(), strict=True)
     for link, (tail, head, tier, capacity) in enumerate(rows):
         info = fabric.tiers[tier]
@@ -120,7 +121,7 @@ def to_networkx(fabric: Fabric) -> nx.MultiDiGraph[Any]:
             names[tail],
             names[head],
             bandwidth=capacity,
-            latency=info.latency,
+            latency=float(shares[link]),
             efficiency=info.efficiency,
             tier=info.name,
             medium=info.medium,

@@ -11,6 +11,7 @@ from simulator.spec.errors import InputError
 from simulator.spec.files import make, split_path
 from simulator.spec.near import suggest
 from simulator.spec.sources import Figure
+from simulator.spec.strict_yaml import read_scalar
 
 SpecClass = TypeVar("SpecClass", bound=BaseModel)
 
@@ -37,6 +38,8 @@ def _set(node: Any, steps: Sequence[str], value: Any, path: str) -> Any:
         if step not in known or rest:
             raise InputError(f"there is no field {step}", do=suggest(step, known, "fields"), path=path)
     old = fields.get(step)
+    if isinstance(value, str) and not rest and not isinstance(old, str):
+        value = read_scalar(value, path)  # what was typed on a command line: "18" is a number, "196 GB/s" stays text
     if rest:
         new = _set(old, rest, value, path)
     elif isinstance(old, Figure) and not isinstance(value, Mapping | Figure):

@@ -99,7 +99,8 @@ class Tier(Spec):
     message; ``efficiency`` payload over raw bandwidth for large messages; ``oversubscription`` bandwidth into a leaf over
     bandwidth out of it. ``leaf`` and ``pod`` count the chips attached under one leaf (under one pod); ``spines`` and
     ``cores`` the links up of a leaf (of a spine), each to a switch of its own. Of the outermost tier ``size`` is a maximum.
-    Left out, ``planes`` and the oversubscriptions are 1 and ``leaf_latency`` is ``latency``.
+    Left out, ``planes`` and the oversubscriptions are 1, and chips have ``latency`` and ``medium`` to
+    their leaf.
     """
 
     shape: Literal["mesh", "switch", "clos", "rails"]
@@ -114,6 +115,7 @@ class Tier(Spec):
     leaf: Figure[int] | None = None
     leaf_name: str | None = Field(default=None, pattern=r"^[a-z][a-z-]*[a-z]$")
     leaf_latency: Figure[Seconds] | None = None
+    leaf_medium: str | None = None
     spines: Figure[int] | None = None
     shared_spine: bool = False
     pod: Figure[int] | None = None
@@ -156,6 +158,7 @@ class Tier(Spec):
             "leaf": ("clos", "rails"),
             "leaf_name": ("clos",),
             "leaf_latency": ("clos", "rails"),
+            "leaf_medium": ("clos", "rails"),
             "spines": ("clos", "rails"),
             "shared_spine": ("rails",),
             "pod": ("clos",),

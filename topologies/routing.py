@@ -107,7 +107,7 @@ class Minimal:
     def __call__(self, source: int, target: int) -> Route:
         if source == target:
             return STAY
-        distance = self._distance_to(target)
+        distance = self.hops(target)
         if distance[source] < 0:
             a, b = self._node_name(source), self._node_name(target)
             raise TopologyError("there is no way from one device to another", got=f"{a} to {b}", do="Add the links between them.")
@@ -131,7 +131,7 @@ class Minimal:
             share, slowest = next_share, next_slowest
         return Route(np.array(links, dtype=np.int64), np.array(fractions), slowest[target])
 
-    def _distance_to(self, target: int) -> Ints:
+    def hops(self, target: int) -> Ints:
         """Hops from every node to ``target``; -1 where there is no way."""
         found = self._distances.get(target)
         if found is None:
