@@ -1,8 +1,8 @@
 """A mixture of experts: router, routed experts, shared experts.
 
-Router: hidden x experts in 16 bits, two FLOPs a weight. Routed experts: three matrices (two if plain) of the expert width each, run as
-one grouped product over the rank's experts; a token takes top_k of them. Shared experts are one dense FFN of their
-joint width, cut by tensor parallelism.
+Router: hidden x experts in 16 bits, two FLOPs a weight. Routed experts: three matrices (two if plain) of the expert width
+each, run as one grouped product over the rank's experts; a token takes top_k of them. Shared experts are one dense FFN of
+their joint width, cut by tensor parallelism.
 
 Dispatched tokens arrive once per chosen expert and are put in expert order (permute); outputs go back to arrival order
 (unpermute) and are summed at their origin (ffn_post). With a quantised dispatch the cast happens once a token before the wire,

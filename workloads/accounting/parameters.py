@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from workloads.accounting.head import embedding_weights, head_weights, mtp_weights
 from workloads.accounting.layer import layer_weights, split_parameters
 from workloads.accounting.sections import LayerParameters
-from workloads.accounting.weights import Linear, Weight
+from workloads.accounting.weights import Weight
 from workloads.model import LayerShape, Model
 
 #: Components that one row of a parameter table shows together.
@@ -68,6 +68,5 @@ def mtp_block_parameters(model: Model) -> LayerParameters:
 def _by_component(weights: Iterable[Weight]) -> Counter[str]:
     total: Counter[str] = Counter()
     for weight in weights:
-        size = weight.parameters if isinstance(weight, Linear) else weight.parameters
-        total[_ROWS.get(weight.component, weight.component)] += size
+        total[_ROWS.get(weight.component, weight.component)] += weight.parameters
     return total

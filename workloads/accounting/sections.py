@@ -94,11 +94,12 @@ class Section:
     """A run of operators without communication inside.
 
     ``modules[i]`` is the recompute path of ``forward[i]``. ``gather_bytes``: the full input a tensor-parallel group
-    gathers before this section under sequence parallelism (without it: the size of the backward all-reduce).
-    ``reduce_bytes``: the full output it reduces afterwards (reduce-scatter under sequence parallelism, else all-reduce).
-    ``context_bytes``: keys and values of all the group's tokens that context parallelism brings together before this
-    section. All three are the whole buffer of the micro-batch, 0 where the section has no such exchange, and the
-    backward pass mirrors them [B].
+    gathers before this section under sequence parallelism; only each rank's share is kept, so the backward pass gathers it
+    again for the weight gradient, and reduce-scatters the input's gradient (without sequence parallelism nothing is
+    gathered and that gradient is all-reduced). ``reduce_bytes``: the full output reduced afterwards (reduce-scatter under
+    sequence parallelism, else all-reduce). ``context_bytes``: keys and values of all the group's tokens that context
+    parallelism brings together before this section. All three are whole buffers of the micro-batch, 0 where the section
+    has no such exchange [B].
     """
 
     name: str
