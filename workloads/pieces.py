@@ -10,6 +10,7 @@ from workloads.accounting import (
     Shard,
     embedding_parameters,
     embedding_section,
+    forward_flops_per_token,
     head_parameters,
     head_section,
     layer_input_bytes,
@@ -92,7 +93,8 @@ class Pieces:
     @cached_property
     def stages(self) -> tuple[tuple[Piece, ...], ...]:
         """The pieces of every model stage, in the order the forward pass runs them."""
-        return tuple(self._stage(stage) for stage in cut(self.model.layers, self.plan.stages))
+        extra = head_in_layers(self.model, self.plan.sequence_length)
+        return tuple(self._stage(stage) for stage in cut(self.model.layers, self.plan.stages, extra))
 
     def _stage(self, stage: Stage) -> tuple[Piece, ...]:
         pieces = [self._embedding()] if stage.embedding else []
@@ -148,6 +150,13 @@ class Pieces:
         """A piece that is never recomputed."""
         saved = sum(section.saved_bytes() for section in sections.values())
         return Piece(name, Layer(sections, self.traffic), parameters, saved, 0.0)
+
+
+def head_in_layers(model: Model, sequence_length: float) -> float:
+    """FLOPs of the head and of the prediction blocks, counted in average layers of the model."""
+    found = forward_flops_per_token(model, sequence_length)
+    end = sum(flops for component, flops in found.items() if component == "lm_head" or component.startswith("mtp"))
+    return end / ((sum(found.values()) - end) / model.layers)
 
 
 def copies_table(model: Model, plan: ResolvedPlan) -> bool:

@@ -18,7 +18,6 @@ from workloads.schedules import (
     overlapped_one_f_one_b,
     stage_owners,
 )
-from workloads.stages import cut
 from workloads.timetable import check_order, play
 
 F, B, I, W = WorkKind  # noqa: E741
@@ -148,13 +147,3 @@ def test_an_order_that_cannot_run_is_refused() -> None:
     check_order(legal, owners, 1)
     with pytest.raises(PlanError, match="made for"):
         check_order([[*legal[0], (Work(F, 0, 5),)], legal[1]], owners, 1)
-
-
-@given(st.integers(1, 200), st.integers(1, 64))
-def test_layers_are_spread_evenly_and_the_ends_are_the_first_to_have_less(layers: int, stages: int) -> None:
-    found = cut(layers, stages)
-    counts = [stage.count for stage in found]
-    assert sum(counts) == layers and max(counts) - min(counts) <= 1
-    assert counts[-1] == min(counts) and (max(counts) == min(counts) or counts[-1] <= counts[0])
-    assert [layer for stage in found for layer in stage.layers] == list(range(layers))
-    assert found[0].embedding and found[-1].head and sum(stage.embedding + stage.head for stage in found) == 2
