@@ -58,7 +58,9 @@ def _change(document: Document, key: str, value: Any, prefix: str = "") -> Docum
                 path="model.sliding_window",
             )
         document = override_document(document, "attention.window_pattern", ["local"], where="model")
-    if isinstance(value, Mapping) and "value" not in value and not isinstance(_field(document, path), type(None)):
+    present = _field(document, path)
+    # Another kind of attention shares no fields with the one it replaces.
+    if isinstance(value, Mapping) and isinstance(present, dict) and value.get("kind") in (None, present.get("kind")):
         for inner, item in value.items():
             document = _change(document, str(inner), item, path)
         return document

@@ -68,6 +68,13 @@ def test_changes_to_a_preset() -> None:
     assert [shape.moe for shape in model.layer_shapes()] == [False, False, False, True]
 
 
+def test_another_kind_of_attention_replaces_the_old() -> None:
+    """Fields of latent attention do not linger in grouped-query attention."""
+    attention = {"kind": "gqa", "heads": 128, "kv_heads": 8, "head_dim": 128}
+    model = workloads.load({"preset": "deepseek-v3", "attention": attention})
+    assert model.layer(0).attention == "gqa"
+
+
 def test_sliding_window_applies_to_every_layer() -> None:
     """The short word replaces a preset's own pattern."""
     model = workloads.load({"preset": "gpt-oss-120b", "sliding_window": 256})
