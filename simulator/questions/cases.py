@@ -18,10 +18,10 @@ from pydantic import ConfigDict, Field, StringConstraints
 from simulator.questions.stacks import assumptions_of
 from simulator.scenario import Scenario
 from simulator.spec.base import Spec
+from simulator.spec.document import Document, Place
 from simulator.spec.errors import InputError
 from simulator.spec.files import build, read_document
 from simulator.spec.sources import Source
-from simulator.spec.document import Document, Place
 
 RACKS: Mapping[str, int] = {"gb200-nvl72": 64, "gb300-nvl72": 64}
 """Chips that published runs use of each rack of 72: plans are powers of two, eight chips stay spare."""
@@ -68,7 +68,11 @@ class Derived(Loose):
 
 
 class Case(Loose):
-    """One measured run. ``release_of`` names the configuration that several software releases ran: they weigh as one."""
+    """One measured run. ``release_of`` names the configuration that several software releases ran: they weigh as one.
+
+    ``recipe_hint``: keys of the plan as a later release of the recipe has them. ``assumed``: keys of the scenario that
+    nobody states and without which it cannot run. Both fill gaps only, and the answer says where they did.
+    """
 
     id: Text
     stack: Text | None = None
@@ -80,6 +84,7 @@ class Case(Loose):
     measured: Measured
     derived: Derived = Derived()
     recipe_hint: dict[str, Any] = {}
+    assumed: dict[str, Any] = {}
 
     @property
     def system(self) -> str:
@@ -127,12 +132,11 @@ class Question:
                 notes.append(f"stack {self.case.stack or 'unnamed'} is not known: assumptions {data['assumptions']}")
         data.setdefault("name", self.case.id)
         _spare_chips(data.get("cluster"), notes)
-        if hints and self.case.recipe_hint:
-            plan = data.get("plan") or {}
-            if isinstance(plan, dict):
-                filled: list[str] = []
-                data["plan"] = _filled(plan, self.case.recipe_hint, "", filled)
-                notes += [f"plan.{name} from the recipe of a later release" for name in filled]
+        if hints:
+            data, filled = filled_in(data, {"plan": self.case.recipe_hint})
+            notes += [f"{name} from the recipe of a later release" for name in filled]
+        data, filled = filled_in(data, self.case.assumed)
+        notes += [f"{name} is assumed" for name in filled]
         return build(Document(data, self.document.keys, self.document.values), Scenario), tuple(notes)
 
 
@@ -194,16 +198,21 @@ def _spare_chips(cluster: Any, notes: list[str]) -> None:
         notes.append(f"cluster.chips_per_domain taken as {used}")
 
 
-def _filled(plan: dict[str, Any], hint: Mapping[str, Any], path: str, filled: list[str]) -> dict[str, Any]:
-    """The plan with keys it lacks taken from the hint; ``filled`` gains their names."""
-    result = dict(plan)
-    for key, value in hint.items():
+def filled_in(data: Mapping[str, Any], extra: Mapping[str, Any], path: str = "") -> tuple[dict[str, Any], list[str]]:
+    """Data with keys it lacks taken from ``extra``, and their paths.
+
+    >>> filled_in({"plan": {"tp": 8}}, {"plan": {"tp": 4, "overlap": {"ep": True}}})
+    ({'plan': {'tp': 8, 'overlap': {'ep': True}}}, ['plan.overlap.ep'])
+    """
+    result, names = dict(data), []
+    for key, value in extra.items():
         inner = result.get(key)
-        if isinstance(value, Mapping) and (inner is None or isinstance(inner, dict)):
-            result[key] = _filled(inner or {}, value, f"{path}{key}.", filled)
+        if isinstance(value, Mapping) and (inner is None or isinstance(inner, Mapping)):
+            merged, below = filled_in(inner or {}, value, f"{path}{key}.")
+            if below:
+                result[key] = merged
+            names += below
         elif key not in result:
             result[key] = value
-            filled.append(f"{path}{key}")
-    return result
-
-
+            names.append(f"{path}{key}")
+    return result, names
