@@ -24,13 +24,21 @@ def picoseconds(seconds: float) -> int:
     return round(seconds * PICOSECONDS)
 
 
-class Call:
-    """A function that will be called at a set time, unless cancelled first."""
+class Call(Event):
+    """A function that will be called at a set time, unless cancelled first.
 
-    __slots__ = ("_function",)
+    An event that is put in SimPy's queue as it is made: a ``Timeout`` with a callback costs twice as much, and calls are half
+    of all events.
+    """
 
-    def __init__(self, function: Callable[[], None]) -> None:
+    def __init__(self, environment: simpy.Environment, time: int, function: Callable[[], None]) -> None:
+        self.env = environment
+        self.callbacks = [self._fire]
+        self._value = None
+        self._ok = True
+        self._defused = False
         self._function: Callable[[], None] | None = function
+        environment.schedule(self, delay=max(0, time - environment._now))
 
     def cancel(self) -> None:
         """Forget it; the clock passes over the empty event."""
@@ -49,7 +57,7 @@ class Clock:
 
     @property
     def now(self) -> int:
-        return self._environment.now  # type: ignore[no-any-return, unused-ignore]
+        return self._environment._now  # type: ignore[return-value]
 
     @property
     def events(self) -> int:
@@ -71,11 +79,7 @@ class Clock:
 
     def call_at(self, time: int, function: Callable[[], None]) -> Call:
         """Call ``function`` at ``time`` (not before now)."""
-        call = Call(function)
-        timeout = self._environment.timeout(max(0, time - self._environment.now))
-        assert timeout.callbacks is not None
-        timeout.callbacks.append(call._fire)
-        return call
+        return Call(self._environment, time, function)
 
     def run(self) -> None:
         """Until nothing is left to happen."""

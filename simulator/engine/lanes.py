@@ -30,9 +30,12 @@ class Ticket:
 class ComputeLane:
     """Runs segments one after the other; slows down while communication takes cores and memory bandwidth."""
 
-    def __init__(self, clock: Clock, accounts: Accounts, recorder: Recorder) -> None:
+    def __init__(
+        self, clock: Clock, accounts: Accounts, recorder: Recorder, contention: Callable[[], tuple[float, float]]
+    ) -> None:
         self._clock = clock
         self._accounts = accounts
+        self._contention = contention
         self._recorder = recorder
         self._queue: deque[tuple[Segment, Event, bool]] = deque()
         self._running: tuple[Segment, Event, bool] | None = None
@@ -41,8 +44,7 @@ class ComputeLane:
         self._updated = 0
         self._position = 0.0
         self._table: list[float] = []
-        self._cores = 0.0
-        self._memory = 0.0
+        self._taken = (0.0, 0.0)  # cores, memory bandwidth
 
     def submit(self, segment: Segment, optimizer: bool = False) -> Event:
         """Queue a segment; the event fires when it has run."""
@@ -52,16 +54,17 @@ class ComputeLane:
             self._next()
         return done
 
-    def contend(self, cores: float, memory: float) -> None:
-        """From now on communication takes these fractions of the cores and of the memory bandwidth."""
-        if cores == self._cores and memory == self._memory:
-            return
-        self._cores, self._memory = cores, memory
+    def refresh(self) -> None:
+        """What communication takes may have changed."""
         if self._running is None:
+            return
+        taken = self._contention()
+        if taken == self._taken:
             return
         now = self._clock.now
         self._position = advance(self._table, self._position, now - self._updated)
         self._updated = now
+        self._taken = taken
         self._schedule()
 
     def _next(self) -> None:
@@ -72,11 +75,12 @@ class ComputeLane:
         self._running = self._queue.popleft()
         self._started = self._updated = now
         self._position = 0.0
+        self._taken = self._contention()
         self._schedule()
 
     def _schedule(self) -> None:
         assert self._running is not None
-        self._table = self._running[0].table(self._cores, self._memory)
+        self._table = self._running[0].table(*self._taken)
         left = self._table[-1] - elapsed_at(self._table, self._position)
         if self._call is not None:
             self._call.cancel()

@@ -74,7 +74,8 @@ class Rank:
         self.rank_class = rank_class
         self.program = program
         self.accounts = Accounts(rank_class, world.recorder)
-        self.compute = ComputeLane(world.clock, self.accounts, world.recorder)
+        self._cores = 0.0
+        self.compute = ComputeLane(world.clock, self.accounts, world.recorder, self.contention)
         self.lanes = {
             kind: CommunicationLane(
                 world.clock, world.rendezvous, self.accounts, world.recorder, kind, self._activity
@@ -100,19 +101,17 @@ class Rank:
         yield from self._execute(self.program.epilogue, optimizer=True)
         self.finished = self.world.clock.now
 
-    def update_contention(self) -> None:
-        """Communication began, ended or changed its rate: tell the compute lane."""
+    def contention(self) -> tuple[float, float]:
+        """What communication now takes: fractions of the cores and of the memory bandwidth."""
         contention = self.world.contention
-        cores = sum(contention.cores[kind] for kind, count in self._active.items() if count)
-        memory = 0.0
-        if any(self._active.values()):
-            rate = self.world.network.memory_rate(self.rank_class)
-            memory = rate * contention.memory_factor / contention.memory_bandwidth
-        self.compute.contend(cores, memory)
+        rate = self.world.network.memory_rate(self.rank_class)
+        return self._cores, rate * contention.memory_factor / contention.memory_bandwidth
 
     def _activity(self, kind: str, change: int) -> None:
         self._active[kind] += change
-        self.update_contention()
+        cores = self.world.contention.cores
+        self._cores = sum(cores[active] for active, count in self._active.items() if count)
+        self.compute.refresh()
 
     def _work(self, work: Work) -> Steps:
         yield from self._receive(work)

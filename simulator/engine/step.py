@@ -57,7 +57,7 @@ def run_step(program: Program, folding: Folding, device: Device, progress: Progr
 
     def on_rates(rank_classes: tuple[int, ...]) -> None:
         for key in rank_classes:
-            ranks[key].update_contention()
+            ranks[key].compute.refresh()
 
     network.on_rates = on_rates
     processes = [clock.process(rank.run()) for rank in ranks.values()]
