@@ -27,6 +27,7 @@ SHORT = 2000
 """Characters of a text that cannot nest deeply enough to do harm."""
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
@@ -224,7 +225,7 @@ class _Builder:
                 raise self._problem(node, "the number is too large", got=text, do="Check its digits and its exponent.")
             case "float" if text.lower().lstrip("+-") in (".inf", ".nan"):
                 raise self._problem(node, "must be a finite number", got=text, do="Write a number.")
-            case "str" if any("\ud800" <= letter <= "\udfff" for letter in text):
+            case "str" if _HALF_CHARACTER.search(text):
                 raise self._problem(node, "has half a character (a lone surrogate)", do="Remove the escape.")
             case "str":
                 return text

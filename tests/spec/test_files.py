@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.spec.errors import FileProblem, InputError, MissingPreset
 from simulator.spec.files import find, make, preset_names, read_document, read_spec
+from simulator.spec.sources import Source
+from tests.spec.machines import WHOLE, Machine
 
 Read = Callable[[str], Any]
 Refusal = Callable[[str], str]
@@ -207,18 +212,33 @@ def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
 
 
 def test_plain_data_is_checked_with_the_same_words() -> None:
-    from simulator.spec.sources import Source
-
     with pytest.raises(InputError, match=r"^titel: unknown key titel\. Did you mean title\?"):
         make({"title": "x", "url": "y", "titel": "z"}, Source)
 
 
-def test_overrides_are_checked_like_the_file(presets: Path, read: Read) -> None:
-    machine_class = type(read(GOOD))
-    machine = read_spec(
-        "small", machine_class, presets, overrides={"chip.memory_bandwidth": "1 TB/s", "tiers[1].latency": "2 us"}
-    )
+_WORDS = r"""~ : - [ ] { } ' " # & * ! | > on 1e999 value: &a *a 0 -"""
+_PIECES = ["", " ", "\n", "\t", "\u00b5", "extends: small\n", *_WORDS.split()]
+
+
+@given(cuts=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 30), st.sampled_from(_PIECES)), min_size=1, max_size=4))
+def test_however_a_file_is_spoiled_it_is_read_or_refused_in_one_line(cuts: list[tuple[int, int, str]]) -> None:
+    text = WHOLE
+    for start, length, piece in cuts:
+        text = text[:start] + piece + text[start + length :]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "machine.yaml"
+        file.write_text(text, encoding="utf-8")
+        (Path(folder) / "small.yaml").write_text(WHOLE)
+        try:
+            read_spec(file, Machine, Path(folder))
+        except InputError as error:
+            line = str(error)
+            assert line.startswith(folder) and "\n" not in line
+
+
+def test_overrides_are_checked_like_the_file(presets: Path) -> None:
+    machine = read_spec("small", Machine, presets, overrides={"chip.memory_bandwidth": "1 TB/s", "tiers[1].latency": "2 us"})
     assert (machine.chip.memory_bandwidth.value, machine.tiers[1].latency) == (1e12, 2e-6)
     with pytest.raises(InputError) as caught:
-        read_spec("small", machine_class, presets, overrides={"chip.memory_bandwith": "1 TB/s"})
+        read_spec("small", Machine, presets, overrides={"chip.memory_bandwith": "1 TB/s"})
     assert str(caught.value).startswith("--set chip.memory_bandwith: unknown key memory_bandwith. Did you mean memory_bandwidth?")

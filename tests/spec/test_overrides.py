@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from simulator.spec.errors import FileProblem, InputError
 from simulator.spec.files import apply_override, build, merge, override, read_document
 from simulator.spec.problems import locate
 from simulator.spec.strict_yaml import read_scalar
+from tests.spec.machines import Machine
 
 DATA: dict[str, Any] = {
     "plan": {"tp": 1},
@@ -85,11 +85,10 @@ def test_an_override_of_an_empty_list_says_so() -> None:
         apply_override({"tiers": []}, "tiers[0]", "1")
 
 
-def test_a_wrong_value_is_told_with_the_option_it_came_from(presets: Path, read: Callable[[str], Any]) -> None:
-    machine_class = type(read("extends: small\n"))
+def test_a_wrong_value_is_told_with_the_option_it_came_from(presets: Path) -> None:
     document = override(read_document("small", presets), "plan.tp", "many")
     with pytest.raises(InputError) as caught:
-        build(document, machine_class)
+        build(document, Machine)
     assert str(caught.value) == "--set plan.tp: must be a whole number (got 'many')."
 
 
