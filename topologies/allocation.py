@@ -52,7 +52,7 @@ def units_used(
         )
     inside = _fill(domain, each, name, "chips_per_domain" if chips_per_domain else "chips")
     if chips % each:
-        near = _phrase([chips // each * each, (chips // each + 1) * each], most)
+        near = _phrase([legal * each for legal in _nearest(beyond, chips // each, chips // each + 1)])
         hint = "" if chips_per_domain else " or set chips_per_domain"
         raise TopologyError(
             f"a job in several domains uses {each} chips of each", got=chips, do=f"Use {near} chips{hint}.", path="chips"
@@ -83,24 +83,25 @@ def _fill(sizes: Sequence[int], count: int, name: str, path: str, each: int = 1)
     rest = count
     for size in sizes:
         if rest >= size and rest % size:
-            near = _phrase([legal * each for legal in _nearest(sizes, count)], None)
+            near = _phrase([legal * each for legal in _nearest(sizes, count, count)])
             raise TopologyError(f"the chips of a job fill a whole box of {name}", got=count * each, do=f"Use {near}.", path=path)
         units.append(min(rest, size))
         rest = rest // size if rest >= size else 1
     return tuple(units)
 
 
-def _nearest(sizes: Sequence[int], count: int) -> list[int]:
-    """The next smaller and the next larger number that fills a box."""
-    below, lower, upper = 1, 1, prod(sizes)
+def _nearest(sizes: Sequence[int], floor: int, ceiling: int) -> list[int]:
+    """The largest number up to ``floor`` and the smallest from ``ceiling`` on that fill a box, where there are such."""
+    lower, upper, below = 0, 0, 1
     for size in sizes:
-        lower = max(lower, below * min(size, max(1, count // below)))
-        if -(-count // below) <= size:
-            upper = min(upper, below * max(1, -(-count // below)))
+        if below <= floor:
+            lower = max(lower, below * min(size, floor // below))
+        if ceiling <= below * size:
+            most = below * max(1, -(-ceiling // below))
+            upper = min(upper, most) if upper else most
         below *= size
-    return [lower, upper]
+    return [number for number in (lower, upper) if number]
 
 
-def _phrase(numbers: Sequence[int], most: int | None) -> str:
-    fitting = sorted({number for number in numbers if number > 0 and (most is None or number <= most)})
-    return " or ".join(map(str, fitting))
+def _phrase(numbers: Sequence[int]) -> str:
+    return " or ".join(map(str, sorted(set(numbers))))

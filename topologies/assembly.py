@@ -116,7 +116,7 @@ def _tier(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Buil
             latency=latency if bundle.level else leaf_latency,
             efficiency=tier.efficiency.value,
             medium=tier.medium if bundle.level or not tier.leaf_medium else tier.leaf_medium,
-            units=bundle.units,
+            units=max(bundle.units, place.below),
             scale_out=tier.scale_out,
         )
         for bundle in graph.bundles

@@ -15,7 +15,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from simulator.spec.errors import TopologyError
+from simulator.spec.errors import InputError, TopologyError
 from simulator.spec.near import nearest
 from simulator.spec.units import Dimension as Unit
 from simulator.spec.units import parse
@@ -174,7 +174,10 @@ def _link(tail: int, head: int, attributes: Mapping[str, Any], path: str) -> Lin
 
 def _quantity(value: Any, unit: Unit, path: str) -> float:
     if isinstance(value, str):
-        return float(parse(value, unit))
+        try:
+            return float(parse(value, unit))
+        except InputError as error:
+            raise TopologyError(error.rule, got=error.got, do=error.do, path=path) from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
         raise TopologyError("must be a quantity with its unit, or a number in SI units", got=value, path=path)
     return float(value)

@@ -23,7 +23,7 @@ from topologies.parts import CHIPS, Chip, Tier
 
 SYSTEMS = Path(__file__).parent / "presets" / "systems"
 
-TIER_NAME = re.compile(r"[a-z][a-z-]*[a-z]")
+TIER_NAME = re.compile(r"[a-z]([a-z-]*[a-z])?")
 RESERVED = ("chip", "die", "package")
 
 

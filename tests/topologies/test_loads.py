@@ -1,0 +1,126 @@
+"""Loads of an all-to-all against what one computes by hand: the closed forms of each shape."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.topologies.machines import MACHINES, TWO_DIES, loads, machine, tier, tier_loads, whole
+from topologies.system import load
+
+
+@pytest.mark.parametrize("routing", ["spray", "dimension-order", "minimal"])
+def test_mesh_link_of_a_dimension_of_size_k_carries_n_over_k(routing):
+    fabric = whole("mesh 4x4", routing)
+    assert tier_loads(fabric, loads(fabric), "row") == tier_loads(fabric, loads(fabric), "grid") == [4.0]
+
+
+def test_mesh_of_unequal_sides():
+    fabric = whole("mesh 2x3x4x2")
+    found = {name: tier_loads(fabric, loads(fabric), name) for name in "abcd"}
+    assert found == {"a": [24.0], "b": [16.0], "c": [12.0], "d": [24.0]}
+
+
+def test_switch_planes_share_a_devices_traffic():
+    # 6 devices, 3 planes: each link up carries a third of what goes to the 5 others.
+    fabric = whole("one switch")
+    assert tier_loads(fabric, loads(fabric), "box") == [pytest.approx(5 / 3)]
+
+
+def test_two_level_clos():
+    """Links of a device: (n-1)/planes; a leaf's p devices send p(n-p) out over planes x spines links."""
+    fabric = whole("two-level Clos")
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "pod") == [pytest.approx(11 / 2)]
+    assert tier_loads(fabric, total, "pod-spine") == [pytest.approx(4 * 8 / (2 * 3))]
+    # A leaf switch has 4 links of 28 GB/s from its chips and 3 links up: 112 / 3 GB/s each.
+    assert set(fabric.capacity[fabric.link_tier == 0].tolist()) == {28e9}
+    assert set(fabric.capacity[fabric.link_tier == 1].tolist()) == {112e9 / 3}
+
+
+def test_three_level_clos():
+    """24 devices, leaves of 4, pods of 8, 2 planes x 2 spines x 3 cores."""
+    fabric = whole("three-level Clos")
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "fabric") == [pytest.approx(23 / 2)]
+    assert tier_loads(fabric, total, "fabric-spine") == [pytest.approx(4 * 20 / (2 * 2))]
+    assert tier_loads(fabric, total, "fabric-core") == [pytest.approx(8 * 16 / (2 * 2 * 3))]
+
+
+def test_rails_carry_equal_positions_and_the_box_the_rest():
+    """4 chips in each of 6 boxes: a chip's rail takes one byte for each of 20 chips in other boxes, whatever their
+    position; over the box switch go its 3 neighbours and, first or last, the change of rail of 15 + 15 flows, half each way.
+    """
+    fabric = whole("rails, a plane each")
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "rails") == [20.0]
+    assert tier_loads(fabric, total, "rails-spine") == [pytest.approx(4 * 3 * 3 / 2)]
+    assert tier_loads(fabric, total, "box") == [3.0 + 15.0]
+
+
+def test_shared_spines_carry_what_separate_ones_do():
+    fabric = whole("rails, shared spine")
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "rails") == [20.0]
+    # A leaf of 2 ports sends 2 x 4 chips' worth of positions x 4 boxes to other leaves over 3 spines.
+    assert tier_loads(fabric, total, "rails-spine") == [pytest.approx(2 * 4 * 4 / 3)]
+
+
+def test_a_cabinet_of_an_atlas_950_by_hand():
+    """8 boards of 8: a board link carries N/k = 8; a chip's link to its low-radix switch carries 56 flows, one byte each
+    to the 7 other boards' 8 chips.
+    """
+    fabric = load("atlas-950-superpod-8192").fabric(64)
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "board") == [8.0]
+    assert tier_loads(fabric, total, "cabinet") == [56.0]
+
+
+def test_two_cabinets_of_an_atlas_950_leave_the_boards_out():
+    """Between cabinets traffic goes straight up from the chip: board links carry what they did in one cabinet, each of the
+    7 planes a seventh of 64 flows.
+    """
+    fabric = load("atlas-950-superpod-8192").fabric(128)
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "board") == [8.0]
+    assert tier_loads(fabric, total, "superpod") == [pytest.approx(64 / 7)]
+
+
+def test_dies_share_their_chips_links_and_have_their_own():
+    """2 dies a chip: the package link carries the other die's byte alone, each die has half of the chip's 56 GB/s."""
+    system = machine(TWO_DIES, box=tier("switch", 3))
+    fabric = system.fabric()
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "package") == [1.0]
+    assert tier_loads(fabric, total, "box") == [4.0]
+    assert set(fabric.capacity.tolist()) == {270e9, 28e9}
+
+
+def test_oversubscription_thins_the_links_up():
+    full = machine(pod=tier("clos", 12, leaf=4, spines=3)).fabric()
+    thin = machine(pod=tier("clos", 12, leaf=4, spines=3, oversubscription=4.0)).fabric()
+    spine = full.link_tier == 1
+    assert (thin.capacity[spine] * 4 == full.capacity[spine]).all()
+    assert (thin.capacity[~spine] == full.capacity[~spine]).all()
+
+
+def test_a_part_of_a_mesh_keeps_the_bandwidth_of_each_link():
+    system = machine(board=tier("mesh", 8, "392 GB/s"))
+    assert set(system.fabric(4).capacity.tolist()) == set(system.fabric(8).capacity.tolist()) == {56e9}
+
+
+def test_a_leaf_that_is_filled_in_part_keeps_its_links_up():
+    system = machine(box=tier("switch", 2), rails=tier("rails", 64, leaf=8, spines=4, scale_out=True))
+    whole_leaves, part = system.fabric(2 * 16), system.fabric(2 * 12)  # 12 boxes: two leaves of 6
+    assert set(part.capacity[part.link_tier == 2].tolist()) == set(whole_leaves.capacity[whole_leaves.link_tier == 2].tolist())
+    assert [dimension.size for dimension in part.dimensions[:3]] == [2, 6, 2]
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_every_byte_leaves_its_source_and_enters_its_target_once(name):
+    """Links out of all devices carry at least the N(N-1) bytes that are sent, and as much leaves devices as enters them."""
+    fabric = whole(name)
+    total = loads(fabric)
+    out = total[fabric.tail < fabric.ranks].sum()
+    into = total[fabric.head < fabric.ranks].sum()
+    assert out == pytest.approx(into)
+    assert out >= fabric.ranks * (fabric.ranks - 1) - 1e-6
