@@ -69,7 +69,7 @@ class InputError(SupernodeError, ValueError):
         line = f"{place}: {self.rule}" if place else self.rule
         if self.got is not None:
             line = f"{line} (got {quote(self.got)})"
-        line = line if line.endswith((".", "?", "!")) else f"{line}."
+        line = line if line.endswith(".") else f"{line}."
         return one_line(f"{line} {self.do}" if self.do else line)
 
     def at(self, *, where: str | None = None, path: str | None = None) -> Self:

@@ -79,7 +79,9 @@ def _problem(
     kind = detail["type"]
     if kind == "extra_forbidden":
         name = str(place[-1]) if place else ""
-        problem = InputError(f"unknown key {name}", do=suggest(name, _known_keys(spec, place[:-1]), "keys"))
+        glued = ":" in name  # "tp:8" is one word to YAML
+        do = "Write a space after the colon." if glued else suggest(name, _known_keys(spec, place[:-1]), "keys")
+        problem = InputError(f"unknown key {name}", do=do)
         return place, problem.at(where=_where(document, place, key=True), path=dotted(place)), document
     if kind == "missing":
         problem = InputError("is missing", do=f"Add {place[-1] if place else 'it'}: to {dotted(place[:-1]) or 'the file'}.")

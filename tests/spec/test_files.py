@@ -40,6 +40,7 @@ def test_a_preset_is_read_by_its_name(presets: Path) -> None:
 
 MALFORMED = [
     ("plan: {tpp: 8}", "machine.yaml:4:8 plan.tpp: unknown key tpp. Did you mean tp?"),
+    ("plan: {tp:8}", "machine.yaml:4:8 plan.tp:8: unknown key tp:8. Write a space after the colon."),
     ("plam: {tp: 8}", "machine.yaml:4:1 plam: unknown key plam. Did you mean plan?"),
     ("tiers: [{name: a, latancy: 1 us}]", "machine.yaml:4:9 tiers[0].latency: is missing. Add latency: to tiers[0]."),
     ("plan: {tp: on}", "machine.yaml:4:12 plan.tp: must be a whole number (got true). YAML reads on"),
