@@ -185,7 +185,9 @@ class Result(_Part):
             return cls(**{"schema_" if key == "schema" else key: value for key, value in data.items()})
         except (OSError, ValueError) as problem:
             raise FileProblem(
-                "this file is not a result of ours", where=str(path), got=str(problem).splitlines()[0],
+                "this file is not a result of ours",
+                where=str(path),
+                got=str(problem).splitlines()[0],
                 do="pass a file written by `supernode run --json`.",
             ) from None
 

@@ -75,9 +75,11 @@ def prepare(scenario: Scenario) -> Prepared:
     model = workloads.load(scenario.model)
     assumptions = load_assumptions(scenario)
     efficiency, known = assumptions.of_chip(chip.name)
-    warnings = [] if known else [
-        f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"
-    ]
+    warnings = (
+        []
+        if known
+        else [f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"]
+    )
     fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing=_routing(scenario))
     plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
     chip.peak(plan.precision)
@@ -89,7 +91,18 @@ def prepare(scenario: Scenario) -> Prepared:
     usable = capacity * (1 - overhead.fragmentation.value) - overhead.reserved.value / chip.ranks_per_chip
     program = build_program(model, plan, groups, MemoryBudget(usable))
     return Prepared(
-        scenario, system, chip, model, assumptions, efficiency, plan, groups, fabric, program, device, usable,
+        scenario,
+        system,
+        chip,
+        model,
+        assumptions,
+        efficiency,
+        plan,
+        groups,
+        fabric,
+        program,
+        device,
+        usable,
         (*warnings, *program.warnings),
     )
 
@@ -134,9 +147,7 @@ def simulate(scenario: Scenario, progress: Progress | None = None, *, symmetric:
     return result.with_recording(_recording(folding, outcome, usage))
 
 
-def _result(
-    prepared: Prepared, folding: Fold, outcome: StepOutcome, usage: Usage, began: tuple[float, float]
-) -> Result:
+def _result(prepared: Prepared, folding: Fold, outcome: StepOutcome, usage: Usage, began: tuple[float, float]) -> Result:
     step = outcome.end / PICOSECONDS
     program, plan = prepared.program, prepared.plan
     chips = prepared.fabric.ranks // prepared.fabric.ranks_per_chip
@@ -145,8 +156,10 @@ def _result(
     memory = _memory(prepared)
     warnings = prepared.warnings
     if not memory.fits:
-        warnings = (*warnings, f"does not fit: needs {memory.peak_gib_per_chip:.1f} GiB of"
-                               f" {memory.usable_gib_per_chip:.1f} GiB usable per chip")
+        warnings = (
+            *warnings,
+            f"does not fit: needs {memory.peak_gib_per_chip:.1f} GiB of {memory.usable_gib_per_chip:.1f} GiB usable per chip",
+        )
     return Result(
         name=prepared.scenario.name,
         step_time_s=step,
@@ -205,10 +218,7 @@ def _memory(prepared: Prepared) -> MemoryResult:
     fullest = max(stages, key=lambda stage: stage.total_gib)
     capacity = prepared.chip.memory_capacity.value / GIB
     usable = prepared.usable_memory * per_chip
-    parts = {
-        name: getattr(fullest, f"{name}_gib")
-        for name in ("weights", "gradients", "optimizer", "activations", "buffers")
-    }
+    parts = {name: getattr(fullest, f"{name}_gib") for name in ("weights", "gradients", "optimizer", "activations", "buffers")}
     return MemoryResult(
         peak_gib_per_chip=fullest.total_gib,
         capacity_gib_per_chip=capacity,
@@ -224,9 +234,7 @@ def _bounds(prepared: Prepared, outcome: StepOutcome) -> Bounds:
     """Data-sheet rates, no efficiency: nothing we assume can make a step shorter than these."""
     compute = memory = 0.0
     for flops, moved in identities.executed(prepared.program):
-        seconds = sum(
-            amount / prepared.device.peak[precision_key(precision)] for precision, amount in flops.items()
-        )
+        seconds = sum(amount / prepared.device.peak[precision_key(precision)] for precision, amount in flops.items())
         compute = max(compute, seconds)
         memory = max(memory, moved / prepared.device.raw_memory_bandwidth)
     return Bounds(compute_s=compute, memory_s=memory, network_s=busiest_seconds(outcome.network))

@@ -73,9 +73,7 @@ class Accounts:
             self._attribute(wait, begin, cursor)
             cursor = begin
         if cursor > start:
-            raise IdentityBroken(
-                f"rank class {self.rank_class} was idle from {start} to {cursor} ps and waited for nothing"
-            )
+            raise IdentityBroken(f"rank class {self.rank_class} was idle from {start} to {cursor} ps and waited for nothing")
 
     def _attribute(self, wait: Waiting, start: int, end: int) -> None:
         """Split [start, end] of a wait at the moments when this rank, and everybody, was ready."""

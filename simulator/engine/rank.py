@@ -77,9 +77,7 @@ class Rank:
         self._cores = 0.0
         self.compute = ComputeLane(world.clock, self.accounts, world.recorder, self.contention)
         self.lanes = {
-            kind: CommunicationLane(
-                world.clock, world.rendezvous, self.accounts, world.recorder, kind, self._activity
-            )
+            kind: CommunicationLane(world.clock, world.rendezvous, self.accounts, world.recorder, kind, self._activity)
             for kind in KINDS
         }
         self._active = dict.fromkeys(KINDS, 0)

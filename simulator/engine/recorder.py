@@ -85,6 +85,11 @@ class Recorder:
 
     def spans(self) -> Spans:
         """The columns as arrays."""
-        columns = (self.rank_class, self.lane, self.name, self.start, self.end)
-        arrays = [np.array(column, dtype=np.int64) for column in columns]
-        return Spans(*arrays, tuple(self.names))
+        return Spans(
+            rank_class=np.array(self.rank_class, dtype=np.int64),
+            lane=np.array(self.lane, dtype=np.int64),
+            name=np.array(self.name, dtype=np.int64),
+            start=np.array(self.start, dtype=np.int64),
+            end=np.array(self.end, dtype=np.int64),
+            names=tuple(self.names),
+        )

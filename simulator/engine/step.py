@@ -51,8 +51,7 @@ def run_step(program: Program, folding: Folding, device: Device, progress: Progr
         on_slot=_progress(program, folding, progress),
     )
     ranks = {
-        rank_class.key: Rank(world, rank_class.key, program.ranks[rank_class.pp_rank])
-        for rank_class in folding.rank_classes
+        rank_class.key: Rank(world, rank_class.key, program.ranks[rank_class.pp_rank]) for rank_class in folding.rank_classes
     }
 
     def on_rates(rank_classes: tuple[int, ...]) -> None:
@@ -87,8 +86,7 @@ def _contention(device: Device) -> Contention:
     none = 0.0
     return Contention(
         cores={
-            kind: efficiency.communication_cores[kind].value if kind in efficiency.communication_cores else none
-            for kind in KINDS
+            kind: efficiency.communication_cores[kind].value if kind in efficiency.communication_cores else none for kind in KINDS
         },
         memory_factor=efficiency.communication_memory.value,
         memory_bandwidth=device.memory_bandwidth,
@@ -126,9 +124,7 @@ def program_flops(program: Program, pp_rank: int, *, optimizer: bool = True) -> 
             seen[base] = seen.get(base, 0) + 1
     flops: dict[str, float] = {}
     moved = 0.0
-    for block, count in [(block, 1) for block in blocks] + [
-        (rank.blocks[*base, ""], count) for base, count in seen.items()
-    ]:
+    for block, count in [(block, 1) for block in blocks] + [(rank.blocks[*base, ""], count) for base, count in seen.items()]:
         for instruction in block.instructions:
             if isinstance(instruction, Compute):
                 for operator in instruction.operators:

@@ -39,9 +39,7 @@ def test_contention_slows_only_what_it_takes_from() -> None:
 
 
 @given(TIMES, st.floats(0, 0.8), st.floats(0, 0.8), st.floats(0, 1))
-def test_a_change_in_the_middle_lies_between_both(
-    times: list[OperatorTime], cores: float, memory: float, share: float
-) -> None:
+def test_a_change_in_the_middle_lies_between_both(times: list[OperatorTime], cores: float, memory: float, share: float) -> None:
     """Contention during a part of a run costs no more than during all of it, no less than none."""
     segment = Segment("x", times)
     alone, slowed = segment.table(0.0, 0.0), segment.table(cores, memory)
