@@ -1,14 +1,14 @@
 """One layer on one rank as instructions: forward, backward, and the communication that stands between its sections.
 
-Tensor parallelism with sequence parallelism gathers a section's input and reduce-scatters its output; without it, only sums
-(all-reduce). The backward pass mirrors this, and gathers the input once more for the weight gradient. Gathering that
-input runs beside the input gradient, and reducing the input gradient beside the weight gradient, as Megatron-LM and Transformer Engine
-do unless tensor-parallel overlap is refused outright (``overlap: {tp: false}``); ``overlap: {tp: true}`` also runs the others beside
-their matrix multiplications.
+Tensor parallelism with sequence parallelism gathers a section's input and reduce-scatters its output; without it, only
+sums (all-reduce). The backward pass mirrors this, and gathers the input once more for the weight gradient. That gather
+runs beside the input gradient, and reducing the input gradient beside the weight gradient, as Megatron-LM and Transformer
+Engine do unless tensor-parallel overlap is refused outright (``overlap: {tp: false}``); ``overlap: {tp: true}`` also runs the
+others beside their matrix multiplications.
 
-Experts: router, dispatch, permute, grouped GEMMs, unpermute, combine. With ``overlap: {ep: true}`` the shared expert runs during the
-dispatch (and during its mirror in the backward pass), and expert weight gradients while input gradients travel home;
-what a joined forward and backward hide from each other comes from the lanes.
+Experts: router, dispatch, permute, grouped GEMMs, unpermute, combine. With ``overlap: {ep: true}`` the shared expert runs
+during the dispatch (and during its mirror in the backward pass), and expert weight gradients while input gradients travel
+home; what a joined forward and backward hide from each other comes from the lanes.
 
 Leaves out: the first and last chunk of a pipelined GEMM, which nothing hides.
 """

@@ -88,7 +88,7 @@ def _recompute(
     for recompute in recompute_steps(plan):
         pieces = Pieces(model, plan, groups, recompute)
         footprint = [
-            rank_memory(model, pieces.traffic, pieces.stages, _stages_of(plan, rank), order[rank])
+            rank_memory(model, pieces.traffic, pieces.stages, stages_of(plan, rank), order[rank])
             for rank in range(plan.pp)
         ]
         if max(part.total for part in footprint) <= memory.capacity:
@@ -97,7 +97,7 @@ def _recompute(
     return pieces, footprint
 
 
-def _stages_of(plan: ResolvedPlan, rank: int) -> list[int]:
+def stages_of(plan: ResolvedPlan, rank: int) -> list[int]:
     """The stages whose weights a pipeline rank holds: its chunks, or its own and its mirror's."""
     if plan.directions == 2:
         return [rank, plan.pp - 1 - rank]

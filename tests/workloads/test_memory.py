@@ -1,0 +1,122 @@
+"""What a rank holds, by hand for a small dense model, and what schedules and ZeRO do to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workloads.accounting import total_parameters
+from workloads.attention_kinds import GroupedQueryAttention
+from workloads.groups import Groups
+from workloads.instructions import StageMemory
+from workloads.memory import MemoryBudget
+from workloads.model import FeedForward, MixtureOfExperts, Model
+from workloads.plan import Plan, Training, resolve
+from workloads.program import build_program
+
+HIDDEN, HEADS, TOKENS, VOCAB = 1024, 16, 2048, 32000
+DENSE = Model(
+    name="dense", layers=8, hidden=HIDDEN, vocab=VOCAB,
+    attention=GroupedQueryAttention(kind="gqa", heads=HEADS, kv_heads=HEADS, head_dim=64),
+    ffn=FeedForward(width=4 * HIDDEN, gated=False, activation="gelu"),
+)  # fmt: skip
+SPARSE = Model(
+    name="sparse", layers=8, hidden=HIDDEN, vocab=VOCAB,
+    attention=GroupedQueryAttention(kind="gqa", heads=HEADS, kv_heads=HEADS, head_dim=64),
+    moe=MixtureOfExperts(experts=16, top_k=4, width=512),
+)  # fmt: skip
+LAYER = 32 * TOKENS * HIDDEN + 4 * TOKENS * HEADS
+"""The 34 s b h of Korthikanti et al. 2022 less two bytes of dropout masks, and a log-sum-exp in place of 5 a s^2 b."""
+HEAD = 2 * 2 * TOKENS * HIDDEN + 4 * TOKENS * VOCAB
+"""The final norm's input, the head's, and the softmax in fp32."""
+
+
+def held(
+    model: Model = DENSE, ranks: int = 8, batch: int = 64, training: dict[str, Any] | None = None, **plan: Any
+) -> list[StageMemory]:
+    settings = {"sequence_length": TOKENS, "global_batch": batch} | (training or {})
+    resolved = resolve(Plan(**({"recompute": "none"} | plan)), Training(**settings), model, ranks)
+    program = build_program(model, resolved, Groups.of(resolved), MemoryBudget(1e18))
+    return [rank.memory for rank in program.ranks]
+
+
+def test_activations_of_one_stage_are_those_of_the_published_formula() -> None:
+    (rank,) = held(ranks=1, batch=4)
+    assert rank.activations == 8 * LAYER + HEAD and rank.micro_batches_in_flight == 1
+
+
+@pytest.mark.parametrize("tp", [2, 4])
+def test_sequence_parallelism_divides_all_activations_and_tensor_parallelism_alone_only_some(tp: int) -> None:
+    """Korthikanti et al. 2022, tables 2 and 3: s b h (10 + 24/t) against s b h 34/t, each less two bytes of dropout masks."""
+    (cut,) = held(ranks=tp, batch=1, tp=tp)
+    (whole,) = held(ranks=tp, batch=1, tp=tp, sequence_parallel=False)
+    softmax, scores = 4 * TOKENS * VOCAB / tp, 4 * TOKENS * HEADS / tp
+    assert cut.activations == 8 * (32 * TOKENS * HIDDEN / tp + scores) + 4 * TOKENS * HIDDEN / tp + softmax
+    assert whole.activations == 8 * ((8 + 24 / tp) * TOKENS * HIDDEN + scores) + 4 * TOKENS * HIDDEN + softmax
+
+
+def test_one_f_one_b_holds_a_micro_batch_for_every_stage_ahead() -> None:
+    """Rank r of 4 holds 4 - r micro-batches of its two layers."""
+    ranks = held(ranks=4, pp=4, batch=16)
+    assert [rank.activations for rank in ranks] == [
+        2 * LAYER * (4 - r) + (HEAD if r == 3 else 0) for r in range(4)
+    ]
+
+
+def test_full_recompute_keeps_inputs_and_one_layer_in_the_making() -> None:
+    (rank,) = held(ranks=1, batch=4, recompute="full")
+    inputs = 2 * TOKENS * HIDDEN
+    assert rank.activations == 8 * inputs + HEAD + (LAYER - inputs)
+
+
+def test_interleaving_costs_activations_as_published() -> None:
+    """1 + (pp - 1)/(pp v) times those of 1F1B on the first rank (Korthikanti et al. 2022, section 4.2.3)."""
+    plain, chunked = held(ranks=4, pp=4, batch=16)[0], held(ranks=4, pp=4, vpp=2, batch=16)[0]
+    assert chunked.activations / plain.activations == pytest.approx(1 + 3 / 8)
+
+
+def test_state_of_parameters_by_hand() -> None:
+    """bf16 weights, fp32 gradients, fp32 master and two moments; ZeRO-1 cuts the last by 8, 2 gradients too, 3 all."""
+    size = total_parameters(DENSE)
+    for zero, weights, gradients, optimizer in ((0, 2, 4, 12), (1, 2, 4, 1.5), (2, 2, 0.5, 1.5), (3, 0.25, 0.5, 1.5)):
+        (rank,) = held(zero=zero, batch=8)
+        assert rank.weights == pytest.approx(weights * size)
+        assert rank.gradients == pytest.approx(gradients * size)
+        assert rank.optimizer == pytest.approx(optimizer * size)
+
+
+def test_fp8_adds_two_copies_of_every_weight() -> None:
+    (rank,) = held(training={"precision": "mxfp8"}, batch=8)
+    assert rank.weights == pytest.approx((2 + 2 * (1 + 1 / 32)) * total_parameters(DENSE))
+
+
+def test_muon_keeps_one_moment_of_matrices_and_two_of_the_rest() -> None:
+    (rank,) = held(zero=0, batch=8, training={"optimizer": "muon"})
+    matrices = 8 * 12 * HIDDEN**2
+    assert rank.optimizer == pytest.approx(8 * matrices + 12 * (total_parameters(DENSE) - matrices))
+
+
+def test_experts_divide_by_expert_parallelism_and_their_state_by_the_ranks_that_hold_them() -> None:
+    experts = 8 * 16 * 3 * HIDDEN * 512
+    rest = total_parameters(SPARSE) - experts
+    (rank,) = held(SPARSE, ep=4, batch=8)
+    assert rank.weights == pytest.approx(2 * (rest + experts / 4))
+    assert rank.optimizer == pytest.approx(12 * (rest / 8 + experts / 4 / 2))
+    assert rank.buffers == pytest.approx(2 * 2 * TOKENS * 4 * HIDDEN)
+
+
+def test_dualpipe_doubles_weights_and_gradients_but_not_the_optimizer() -> None:
+    """Over all ranks: two copies of the model, one of its state; pp + 1 micro-batches of a stage on every rank."""
+    plain, both = held(ranks=4, pp=4, batch=16), held(ranks=4, pp=4, batch=16, schedule="dualpipe")
+    for part, times in (("weights", 2), ("gradients", 2), ("optimizer", 1)):
+        total = sum(getattr(rank, part) for rank in plain)
+        assert sum(getattr(rank, part) for rank in both) == pytest.approx(times * total)
+    assert {rank.micro_batches_in_flight for rank in both} == {5}
+    assert both[1].activations == 5 * 2 * LAYER
+
+
+def test_zero_3_holds_the_parameters_of_two_layers_at_a_time() -> None:
+    (rank,) = held(zero=3, batch=8)
+    largest = VOCAB * HIDDEN + HIDDEN  # head and final norm
+    assert rank.buffers == pytest.approx(largest * (2 * 2 + 4))
