@@ -25,6 +25,8 @@ from simulator.spec.errors import IdentityBroken
 #: Ends closer than this are one end [ps]; far above rounding in durations of seconds, far below a tick.
 TOGETHER = 1.0 / 64.0
 
+NOBODY: frozenset[int] = frozenset()
+
 OnRates = Callable[[tuple[int, ...]], None]
 
 
@@ -249,13 +251,14 @@ class FluidNetwork:
     def _groups(self, now: int) -> list[list[_Part]]:
         """Unsettled parts, and all that are coupled with them, by who is coupled with whom."""
         groups = []
+        alive = self._alive
         while self._unsettled:
             _, first = self._unsettled.popitem()
             group = [first]
             seen = {first.serial}
             for part in group:
-                for shape in self._coupled.get(part.shape, ()):
-                    for serial, other in self._alive.get(shape, {}).items():
+                for shape in alive.keys() & self._coupled.get(part.shape, NOBODY):
+                    for serial, other in alive[shape].items():
                         if serial not in seen:
                             seen.add(serial)
                             group.append(other)
@@ -279,12 +282,13 @@ class FluidNetwork:
 
     def _account(self, contest: _Contest, sign: float) -> None:
         """Add a contest to what links and ranks carry, or take it away."""
-        use = self._use
+        use, at_rank, listened = self._use, self._at_rank, self.on_rates is not None
         for link, amount in contest.share.use:
             use[link] = use.get(link, 0.0) + sign * amount
         for rank_class, rate in contest.share.ranks:
-            rates = self._at_rank.setdefault(rank_class, {})
-            self._before.setdefault(rank_class, sum(rates.values()))
+            rates = at_rank.setdefault(rank_class, {})
+            if listened and rank_class not in self._before:
+                self._before[rank_class] = sum(rates.values())
             if sign > 0:
                 rates[contest.serial] = rate
             else:

@@ -1,0 +1,106 @@
+"""Max-min solvers against the textbook, and the certificate against wrong answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.network.maxmin import Loads, is_max_min, max_min, max_min_few, water_filling
+from topologies.fabric import Floats
+
+System = tuple[Loads, Floats, Floats, Floats]
+
+
+@st.composite
+def systems(draw: st.DrawFn) -> System:
+    """Loads, capacities, weights and caps with many exact ties (few distinct values)."""
+    flows, links = draw(st.integers(1, 12)), draw(st.integers(1, 8))
+    entries = {}
+    for flow in range(flows):
+        for link in draw(st.sets(st.integers(0, links - 1), min_size=1, max_size=links)):
+            entries[flow, link] = draw(st.sampled_from([0.25, 1 / 3, 0.5, 1.0, 3.0]))
+    loads = Loads(
+        np.array([flow for flow, _ in entries]),
+        np.array([link for _, link in entries]),
+        np.array(list(entries.values())),
+        flows,
+        links,
+    )
+    some = st.sampled_from([0.1, 1.0, 1.0, 2.0, 7.0])
+    capacity = np.array([draw(some) for _ in range(links)])
+    weight = np.array([draw(st.sampled_from([1.0, 1.0, 0.5, 3.0])) for _ in range(flows)])
+    cap = np.array([draw(st.sampled_from([math.inf, math.inf, 0.05, 1.0])) for _ in range(flows)])
+    return loads, capacity, weight, cap
+
+
+def few(loads: Loads, capacity: Floats, weight: Floats, cap: Floats) -> Floats:
+    rows = []
+    for flow in range(loads.flows):
+        mine = loads.flow == flow
+        rows.append((loads.link[mine].tolist(), loads.load[mine].tolist(), float(weight[flow]), float(cap[flow])))
+    return np.array(max_min_few(rows, dict(enumerate(capacity.tolist()))))
+
+
+@given(systems())
+def test_both_solvers_agree_with_the_textbook_and_are_certified(case: System) -> None:
+    loads, capacity, weight, cap = case
+    expected = water_filling(loads, capacity, weight, cap)
+    for rates in (max_min(loads, capacity, weight, cap), few(loads, capacity, weight, cap)):
+        assert np.allclose(rates, expected, rtol=1e-10, atol=0)
+        assert is_max_min(loads, capacity, rates, weight, cap)
+
+
+@given(systems(), st.floats(1e-4, 0.5), st.data())
+def test_no_other_allocation_is_certified(case: System, change: float, data: st.DataObject) -> None:
+    loads, capacity, weight, cap = case
+    rates = max_min(loads, capacity, weight, cap)
+    flow = data.draw(st.integers(0, loads.flows - 1))
+    for factor in (1.0 + change, 1.0 - change):
+        wrong = rates.copy()
+        wrong[flow] *= factor
+        assert not is_max_min(loads, capacity, wrong, weight, cap)
+
+
+def test_two_flows_on_one_link_beside_a_long_one() -> None:
+    # link 0 (capacity 1): flows a, b; link 1 (capacity 2): flows b, c. b gets 1/2, so c gets 3/2.
+    loads = Loads(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]), np.ones(4), 3, 2)
+    assert max_min(loads, np.array([1.0, 2.0])).tolist() == pytest.approx([0.5, 0.5, 1.5])
+
+
+def test_a_capped_flow_leaves_the_rest_to_the_others() -> None:
+    loads = Loads(np.array([0, 1, 2]), np.zeros(3, dtype=np.int64), np.ones(3), 3, 1)
+    rates = max_min(loads, np.array([3.0]), None, np.array([0.5, math.inf, math.inf]))
+    assert rates.tolist() == pytest.approx([0.5, 1.25, 1.25])
+
+
+def test_weights_share_a_link_in_proportion() -> None:
+    loads = Loads(np.array([0, 1]), np.zeros(2, dtype=np.int64), np.ones(2), 2, 1)
+    assert max_min(loads, np.array([4.0]), np.array([1.0, 3.0])).tolist() == pytest.approx([1.0, 3.0])
+
+
+def test_a_flow_that_meets_no_limit_has_no_finite_rate() -> None:
+    loads = Loads(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0), 1, 1)
+    assert max_min(loads, np.array([1.0])).tolist() == [math.inf]
+    assert max_min_few([((), (), 1.0, math.inf)], {}) == [math.inf]
+
+
+def test_an_allocation_above_capacity_or_below_its_due_is_not_certified() -> None:
+    loads = Loads(np.array([0, 1]), np.zeros(2, dtype=np.int64), np.ones(2), 2, 1)
+    capacity = np.array([2.0])
+    assert is_max_min(loads, capacity, np.array([1.0, 1.0]))
+    assert not is_max_min(loads, capacity, np.array([1.5, 1.5]))
+    assert not is_max_min(loads, capacity, np.array([0.5, 0.5]))
+    assert not is_max_min(loads, capacity, np.array([0.5, 1.5]))
+
+
+def test_ten_thousand_flows_are_solved_in_few_rounds_and_certified() -> None:
+    rng = np.random.default_rng(1)
+    flows, links = 10_000, 2_000
+    pairs = np.unique(np.stack((np.repeat(np.arange(flows), 5), rng.integers(0, links, 5 * flows)), axis=1), axis=0)
+    loads = Loads(pairs[:, 0], pairs[:, 1], rng.uniform(0.1, 1.0, len(pairs)), flows, links)
+    capacity = rng.uniform(1.0, 9.0, links)
+    assert is_max_min(loads, capacity, max_min(loads, capacity))

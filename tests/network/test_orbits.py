@@ -1,0 +1,91 @@
+"""Closed-form class sizes against counting every link and every pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simulator.network.orbits import Orbits
+from simulator.network.placement import refine
+from simulator.spec.errors import TopologyError
+from tests.network import fabrics
+from tests.network.systems import FABRICS, plans
+from topologies.fabric import Dimension
+from workloads.groups import Groups
+
+CASES = [(name, plan) for name, make in FABRICS.items() for plan in plans(make().ranks)]
+
+
+@pytest.mark.parametrize(("name", "groups"), CASES, ids=str)
+def test_closed_forms_count_every_link_rank_and_pair(name: str, groups: Groups) -> None:
+    fabric = FABRICS[name]()
+    orbits = Orbits(fabric, refine(fabric.dimensions, groups))
+    orbits.check()
+    keys = Counter(orbits.link_keys(np.arange(len(fabric.tail))))
+    for link, key in enumerate(orbits.link_keys(np.arange(len(fabric.tail)))):
+        assert keys[key] == orbits.links_in_class(link)
+    assert np.array_equal(np.bincount(orbits.rank_class), orbits.rank_class_sizes)
+    everyone = np.arange(fabric.ranks)
+    for source in orbits.representatives.tolist():
+        alike = Counter(code.tobytes() for code in orbits.pair_codes(source, everyone))
+        for target in range(fabric.ranks):
+            code = orbits.pair_codes(source, np.array([target]))[0].tobytes()
+            assert alike[code] == orbits.targets_in_class(source, target)
+
+
+def test_link_classes_of_a_class_of_ranks_have_one_load_each() -> None:
+    """Summing every flow's load link by link gives one value on all the links of a class."""
+    fabric = fabrics.clos(4, 6, 1.0, 2.0)
+    orbits = Orbits(fabric, refine(fabric.dimensions, Groups(1, 1, 24, 1, 1, 4)))
+    load = np.zeros(len(fabric.tail))
+    for source in range(24):
+        for target in range(24):
+            if source != target:
+                route = fabric.router(source, target)
+                load[route.links] += route.fraction
+    values: dict[object, set[float]] = {}
+    for key, value in zip(orbits.link_keys(np.arange(len(load))), load.round(9).tolist(), strict=True):
+        values.setdefault(key, set()).add(value)
+    assert all(len(found) == 1 for found in values.values())
+
+
+def test_links_that_differ_inside_a_declared_symmetry_are_found() -> None:
+    fabric = fabrics.mesh((4,), (1.0,))
+    capacity = fabric.capacity.copy()
+    capacity[3] = 0.5
+    broken = replace(fabric, capacity=capacity)
+    with pytest.raises(TopologyError, match="make 12 links like"):
+        Orbits(broken, refine(broken.dimensions, Groups(1, 1, 4, 1))).check()
+
+
+def test_devices_out_of_order_are_refused() -> None:
+    fabric = fabrics.mesh((2, 3), (1.0, 1.0))
+    wrong = replace(fabric, dimensions=(Dimension("a", 3, "full"), Dimension("b", 2, "full")))
+    with pytest.raises(TopologyError, match="innermost first"):
+        Orbits(wrong, refine(wrong.dimensions, Groups(1, 1, 6, 1)))
+
+
+def test_codes_longer_than_a_word_keep_classes_apart() -> None:
+    """Many labelled dimensions: more combinations than 64 bits hold."""
+    dimensions = tuple(Dimension(f"d{index}", 2, "none" if index else "full") for index in range(6))
+    hidden = tuple(Dimension(f"h{index}", 10**6, "none", hidden=True) for index in range(4))
+    mesh = fabrics.mesh((2,) * 6, (1.0,) * 6)
+    coordinates = np.concatenate((mesh.coordinates, np.full((64, 4), -1)), axis=1)
+    fabric = replace(mesh, dimensions=dimensions + hidden, coordinates=coordinates)
+    orbits = Orbits(fabric, refine(fabric.dimensions, Groups(1, 1, 64, 1)))
+    codes = orbits.pair_codes(0, np.arange(64))
+    assert codes.shape[1] > 1
+    assert len(np.unique(codes, axis=0)) == 64
+    orbits.check()
+
+
+def test_parallel_links_are_counted() -> None:
+    mesh = fabrics.mesh((3,), (1.0,))
+    twice = {name: np.concatenate((getattr(mesh, name),) * 2) for name in ("tail", "head", "link_tier", "capacity")}
+    fabric = replace(mesh, **twice)
+    orbits = Orbits(fabric, refine(fabric.dimensions, Groups(1, 1, 3, 1)))
+    assert orbits.links_in_class(0) == 12
+    orbits.check()
