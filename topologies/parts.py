@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, TopologyError
@@ -90,6 +92,14 @@ class Chip(Spec):
             can = ", ".join(name for name, row in PEAK_OF.items() if row in self.matrix_peak)
             raise InputError(f"{self.title} cannot multiply matrices in this precision", got=precision, do=f"It can do {can}.")
         return self.matrix_peak[key].value
+
+
+class OrName:
+    """In the schema of a file a chip may be named instead."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        named = {"type": "string", "description": "a chip preset, or the path of a chip file"}
+        return {"anyOf": [named, handler(schema)]}
 
 
 class Tier(Spec):

@@ -6,20 +6,20 @@ import re
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import model_validator
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import MissingPreset, TopologyError
-from simulator.spec.files import read_spec
+from simulator.spec.errors import InputError, TopologyError
+from simulator.spec.files import build, find, preset_names, read_document, read_spec
 from simulator.spec.sources import Figure, Source
 from simulator.spec.units import Dollars, Watts
 from topologies.allocation import units_used
 from topologies.assembly import assemble
 from topologies.fabric import Fabric
 from topologies.overrides import overridden
-from topologies.parts import CHIPS, Chip, Tier
+from topologies.parts import CHIPS, Chip, OrName, Tier
 
 SYSTEMS = Path(__file__).parent / "presets" / "systems"
 
@@ -36,7 +36,7 @@ class System(Spec):
 
     name: str
     title: str
-    chip: Chip
+    chip: Annotated[Chip, OrName()]
     tiers: dict[str, Tier]
     usual_chips_per_domain: Figure[int] | None = None
     power: Figure[Watts] | None = None
@@ -51,8 +51,8 @@ class System(Spec):
             return data
         try:
             chip = read_spec(data["chip"], Chip, CHIPS)
-        except MissingPreset as error:
-            raise error.at(path="chip") from None
+        except InputError as error:
+            raise error if error.where else error.at(path="chip") from None
         sources = data.get("sources", {})
         return {**data, "chip": chip, "sources": {**chip.sources, **sources} if isinstance(sources, Mapping) else sources}
 
@@ -97,16 +97,18 @@ class System(Spec):
 
         A figure set so is a point value of kind assumed, without the range and the source of the one it replaces.
         """
-        system = self
-        for path, value in changes.items():
-            system = overridden(system, path, value)
-        check_tiers(system.tiers)
-        return system
+        return overridden(self, changes)
 
 
 def load(name: str | Path) -> System:
-    """A system preset by name, or a system file by path."""
-    return read_spec(name, System, SYSTEMS)
+    """A system preset by name, or a system file by path; a chip file that it names may lie beside it."""
+    document = read_document(name, SYSTEMS)
+    chip = document.data.get("chip")
+    if isinstance(chip, str) and chip not in preset_names(CHIPS):
+        beside = find(name, SYSTEMS).parent / chip
+        if beside.is_file():
+            document.data["chip"] = str(beside)
+    return build(document, System)
 
 
 def check_tiers(tiers: Mapping[str, Tier]) -> None:

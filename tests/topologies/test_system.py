@@ -6,11 +6,12 @@ import re
 
 import pytest
 
+from simulator.spec.base import json_schema
 from simulator.spec.errors import InputError, MissingPreset, NotModelled, TopologyError
 from simulator.spec.files import make, read_spec
 from tests.topologies.machines import CHIP, TWO_DIES, machine, tier
 from topologies.parts import CHIPS, Chip
-from topologies.system import load
+from topologies.system import System, load
 
 
 def test_a_peak_by_training_precision():
@@ -60,6 +61,31 @@ def test_an_override_may_change_the_chip_or_a_plain_field():
     changed = load("dgx-h100").with_overrides({"chip": "h200-sxm", "tiers.infiniband.shared_spine": "false"})
     assert changed.chip.name == "h200-sxm" and changed.tiers["infiniband"].shared_spine is False
     assert "NV_H200" in changed.sources
+
+
+def test_overrides_are_checked_together():
+    """Boards of 4 and leaves of 32 chips: each change alone would leave leaves that hold no whole cabinets."""
+    both = {"tiers.board.size": 4, "tiers.scale-out.leaf": 32}
+    assert load("atlas-950-superpod-8192").with_overrides(both).chips == 4096
+    for path, value in both.items():
+        with pytest.raises(TopologyError, match="a leaf holds"):
+            load("atlas-950-superpod-8192").with_overrides({path: value})
+
+
+def test_a_part_of_what_is_replaced_needs_a_second_step():
+    with pytest.raises(InputError, match="Set it in a second step"):
+        load("dgx-h100").with_overrides({"chip": "h200-sxm", "chip.memory_bandwidth": "5 TB/s"})
+
+
+def test_a_chip_file_may_lie_beside_the_system_file(tmp_path):
+    (tmp_path / "mychip.yaml").write_text("extends: h100-sxm\nname: mychip\nmemory_capacity: 120 GB\n")
+    (tmp_path / "mine.yaml").write_text("extends: dgx-h100\nname: mine\nchip: mychip.yaml\n")
+    assert load(tmp_path / "mine.yaml").chip.memory_capacity.value == 120e9
+
+
+def test_the_schema_lets_a_chip_be_named():
+    chip = json_schema(System)["properties"]["chip"]
+    assert chip["anyOf"][0]["type"] == "string"
 
 
 @pytest.mark.parametrize(
