@@ -29,8 +29,14 @@ Storage = Literal["fp32", "bf16"]
 SELECTIVE_DEFAULT = ("core_attn",)
 """What Megatron recomputes under ``recompute: selective`` when no modules are named."""
 
-MODULE_ALIASES = {"rmsnorm": ("layernorm",), "swiglu": ("mlp_act", "moe_act"), "shared_expert": ("shared_experts",)}
-"""Other names that recipes use for modules of ours."""
+MODULE_ALIASES = {
+    "rmsnorm": ("layernorm",),
+    "swiglu": ("mlp_act", "moe_act"),
+    "shared_expert": ("shared_experts",),
+    # MaxText's policy "minimal" saves the outputs of linear layers and makes all else again.
+    "maxtext:minimal": ("layernorm", "mlp_act", "moe_act", "core_attn"),
+}
+"""Other names that recipes use for modules of ours; a remark in parentheses may follow a name."""
 
 
 class Overlap(Spec):
@@ -129,6 +135,8 @@ def resolve(
     global_batch, warnings = _global_batch(training, dp, micro_batch)
     micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
     zero = defaults.zero if plan.zero is None else plan.zero
+    if zero == 0 and plan.zero_group is not None:
+        raise PlanError("zero_group needs zero 1, 2 or 3", got=0, do="Set zero, or leave zero_group out.", path="plan.zero")
     optimizer = training.optimizer or defaults.optimizer
     dispatcher = plan.dispatcher or defaults.dispatcher
     recompute, modules = _recompute(plan, defaults)
@@ -204,8 +212,13 @@ def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, t
 def _recompute(plan: Plan, defaults: PlanDefaults) -> tuple[str, tuple[str, ...]]:
     recompute = plan.recompute or ("selective" if plan.recompute_modules else defaults.recompute)
     if recompute != "selective":
+        if plan.recompute_modules:
+            raise PlanError(
+                "recompute_modules belong to recompute: selective", got=f"recompute {recompute}",
+                do="Set recompute to selective, or leave recompute_modules out.", path="plan.recompute_modules",
+            )  # fmt: skip
         return recompute, ()
-    names = plan.recompute_modules or defaults.recompute_modules
+    names = [name.split(" (")[0] for name in plan.recompute_modules or defaults.recompute_modules]
     modules = [module for name in names for module in MODULE_ALIASES.get(name, (name,))]
     legality.check_recompute_modules(modules)
     return recompute, tuple(dict.fromkeys(modules))

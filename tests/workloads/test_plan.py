@@ -86,6 +86,11 @@ def laid(
          "plan.zero_group: zero_group must divide dp*cp = 1024 (got 48). Lower zero_group from 48 to 32."),
         (DENSE, {"recompute": "selective", "recompute_modules": ["core_attention"]},
          "plan.recompute_modules: no such module to recompute (got 'core_attention'). Did you mean core_attn? Known: core_attn,"),
+        (DENSE, {"recompute": "full", "recompute_modules": ["core_attn"]},
+         "plan.recompute_modules: recompute_modules belong to recompute: selective (got 'recompute full'). Set recompute to"
+         " selective, or leave recompute_modules out."),
+        (DENSE, {"zero": 0, "zero_group": 8},
+         "plan.zero: zero_group needs zero 1, 2 or 3 (got 0). Set zero, or leave zero_group out."),
         (DENSE, {"training": {"global_batch": None}},
          "a step needs training.global_batch [sequences] or training.global_batch_tokens."),
     ],
@@ -129,6 +134,14 @@ def test_chunks_make_a_schedule_interleaved_and_interleaved_finds_its_chunks() -
     assert laid(pp=8, schedule="interleaved").vpp == 8
     assert laid(pp=8, vpp=1, schedule="interleaved").schedule == "1f1b"
     assert laid(pp=64, schedule="interleaved").vpp == 1
+
+
+def test_names_that_recipes_use_become_modules_of_ours() -> None:
+    plan = laid(recompute_modules=["rmsnorm", "mla_up_proj", "swiglu"])
+    assert plan.recompute == "selective"
+    assert plan.recompute_modules == ("layernorm", "mla_up_proj", "mlp_act", "moe_act")
+    minimal = laid(recompute="selective", recompute_modules=["maxtext:minimal (saves matmul outputs)"])
+    assert minimal.recompute_modules == ("layernorm", "mlp_act", "moe_act", "core_attn")
 
 
 def test_a_batch_in_tokens_becomes_whole_micro_batches_and_says_so() -> None:
