@@ -145,8 +145,8 @@ def torus(sizes: Sequence[int], bandwidth: float = 1.0, latency: float = 0.0) ->
 
     edges: list[Edge] = []
     for rank, index in product(range(ranks), range(len(sizes))):
-        for by in (1, -1) if sizes[index] > 2 else (1,):
-            edges.append((rank, step(rank, index, by), index, bandwidth))
+        ways = (1, -1) if sizes[index] > 2 else (1,)
+        edges += [(rank, step(rank, index, by), index, bandwidth) for by in ways]
 
     def router(between: dict[tuple[int, int], list[int]], source: int, target: int) -> Route:
         shares: dict[int, float] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.network.contract import FlowClass
 from simulator.network.fold import Fold
 from simulator.network.maxmin import Loads
-from simulator.network.unfolded import Flows, Send, unfolded
+from simulator.network.unfolded import Flows, Send
 from tests.network import fabrics
 from topologies.fabric import Fabric, Floats
 from workloads.groups import Groups
@@ -101,7 +101,3 @@ def rates_of_each_flow(
         key = (int(each.operation[flow]), int(fold.orbits.rank_class[source]), code, float(each.size[flow]))
         found.append(table[key])
     return np.array(found)
-
-
-def every_flow(fabric: Fabric, groups: Groups, operations: Sequence[Communication | Send], algorithms: Mapping[str, str]) -> Flows:
-    return unfolded(fabric, groups, operations, algorithms)

@@ -137,8 +137,11 @@ FOLDS = {
 CHOICES = {name: operations(fold) for name, fold in FOLDS.items()}
 
 
+LAUNCHES = st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 10**6)), min_size=1, max_size=25)  # ns, choice
+
+
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(FOLDS)), st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 10**6)), min_size=1, max_size=25))
+@given(st.sampled_from(sorted(FOLDS)), LAUNCHES)
 def test_rates_at_any_moment_are_max_min_over_all_flows_under_way(name: str, launches: list[tuple[int, int]]) -> None:
     """Solving few competitors at a time must equal solving all at once, and bytes must be conserved."""
     fold, choices = FOLDS[name], CHOICES[name]
@@ -179,7 +182,8 @@ def test_alone_an_operation_takes_its_isolated_time(name: str) -> None:
     for operation in CHOICES[name]:
         clock = Clock()
         (end,) = run_at(clock, FluidNetwork(clock, fold), [(0, operation)])
-        assert end.time == pytest.approx(isolated_time(operation, fold.link_classes) * 1e12, abs=len(operation.phases) + 1, rel=1e-12)
+        expected = isolated_time(operation, fold.link_classes) * 1e12
+        assert end.time == pytest.approx(expected, abs=len(operation.phases) + 1, rel=1e-12)
 
 
 def test_usage_is_refused_while_bytes_are_under_way() -> None:

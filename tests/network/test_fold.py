@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from simulator.network.collectives.pattern import LibraryCosts
 from simulator.network.contract import PORTS
 from simulator.network.drain import bound, isolated_time
 from simulator.network.fold import Fold, scale_up_domain
@@ -137,10 +139,9 @@ def test_efficiency_makes_wire_bytes_of_payload() -> None:
 
 
 def test_latency_is_the_library_plus_the_slowest_route_of_each_step() -> None:
-    from simulator.network.collectives.pattern import LibraryCosts
-
     fabric = fabrics.clos(4, 4, 1.0, 2.0, latencies=(1.0, 3.0), scale_out=True)
-    fold = Fold(fabric, Groups(1, 1, 16, 1), library=LibraryCosts(launch=10.0, step=0.5), algorithms={"all-gather:dp": "ring"}, ordered=("dp",))
+    library = LibraryCosts(launch=10.0, step=0.5)
+    fold = Fold(fabric, Groups(1, 1, 16, 1), library=library, algorithms={"all-gather:dp": "ring"}, ordered=("dp",))
     assert fold.collective(0, communication("all-to-all", "dp", 1.0)).latency == pytest.approx(10 + 0.5 + 3)
     # two levels: one step inside, one outside, and an all-reduce does both twice
     assert fold.collective(0, communication("reduce-scatter", "dp", 1.0)).latency == pytest.approx(10 + 1.5 + 3.5)
@@ -227,8 +228,6 @@ def test_no_operation_alone_beats_its_bound_and_uniform_ones_meet_it(name: str) 
 def test_a_dimension_without_symmetry_keeps_its_coordinates_apart() -> None:
     fabric = fabrics.star(6)
     dimensions = (Dimension("chip", 6, "none"), *fabric.dimensions[1:])
-    from dataclasses import replace
-
     fold = Fold(replace(fabric, dimensions=dimensions), Groups(1, 1, 6, 1))
     assert len(fold.rank_classes) == 6
     assert math.isclose(isolated_time(fold.collective(0, communication("all-to-all", "dp", 6.0)), fold.link_classes), 5.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -77,7 +78,7 @@ def test_cuts_form_a_chain_and_leave_no_coarser_common_refinement(first: list[in
     chains = [{math.prod(sizes[:count]) for count in range(len(sizes) + 1)} | {ranks} for sizes in (first, second)]
     cuts = common_cuts(chains[0] | chains[1], ranks)
     assert cuts[0] == 1 and cuts[-1] == ranks
-    assert all(high % low == 0 for low, high in zip(cuts, cuts[1:], strict=False))
+    assert all(high % low == 0 for low, high in pairwise(cuts))
     assert all(cut % bound == 0 or bound % cut == 0 for cut in cuts for bound in chains[0] | chains[1])
     # a product that both sides know is always a cut
     assert chains[0] & chains[1] <= set(cuts) or any(

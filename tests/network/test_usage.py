@@ -20,7 +20,8 @@ def story() -> tuple[Fold, FluidNetwork]:
     fold = Fold(fabrics.star(4), Groups(1, 1, 2, 2))
     clock = Clock()
     network = FluidNetwork(clock, fold)
-    run_at(clock, network, [(0, fold.send(0, 1, 6.0)), (2 * SECOND, fold.collective(0, communication("all-to-all", "dp", 2.0, "ep")))])
+    later = fold.collective(0, communication("all-to-all", "dp", 2.0, "ep"))
+    run_at(clock, network, [(0, fold.send(0, 1, 6.0)), (2 * SECOND, later)])
     return fold, network
 
 
