@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 
 from tests.topologies.machines import MACHINES, TWO_DIES, loads, machine, tier, tier_loads, whole
@@ -124,3 +127,37 @@ def test_every_byte_leaves_its_source_and_enters_its_target_once(name):
     into = total[fabric.head < fabric.ranks].sum()
     assert out == pytest.approx(into)
     assert out >= fabric.ranks * (fabric.ranks - 1) - 1e-6
+
+
+def seconds_by_tier(fabric, digits):
+    """Seconds that each tier's links need when every device sends one GB to every other, from one device to one target of
+    each kind: by symmetry all links of a tier carry the same. ``digits``: (size, stride) of the device number.
+    """
+    total = {info.name: 0.0 for info in fabric.tiers}
+    for differs in itertools.product((False, True), repeat=len(digits)):
+        count = math.prod(size - 1 for (size, _), other in zip(digits, differs, strict=True) if other)
+        target = sum(stride for (_, stride), other in zip(digits, differs, strict=True) if other)
+        route = fabric.router(0, target)
+        for link, fraction in zip(route.links.tolist(), route.fraction.tolist(), strict=True):
+            total[fabric.tiers[fabric.link_tier[link]].name] += count * fraction * fabric.ranks
+    found = {}
+    for number, info in enumerate(fabric.tiers):
+        mine = fabric.link_tier == number
+        found[info.name] = total[info.name] / mine.sum() / fabric.capacity[mine][0] * 1e9
+    return found
+
+
+def test_all_to_all_of_8192_on_a_four_dimensional_mesh():
+    """Links of 1 GB/s on 8 x 8 x 8 x 16: a dimension of size k takes N/k seconds a GB, 1024 at most."""
+    sizes = {"a": 8, "b": 8, "c": 8, "d": 16}
+    fabric = machine(**{name: tier("mesh", size, f"{size - 1} GB/s") for name, size in sizes.items()}).fabric()
+    found = seconds_by_tier(fabric, [(8, 1), (8, 8), (8, 64), (16, 512)])
+    assert found == pytest.approx({"a": 1024.0, "b": 1024.0, "c": 1024.0, "d": 512.0}, rel=1e-9)
+
+
+def test_all_to_all_of_8192_on_a_two_level_clos():
+    """Nodes of 8 at 392 GB/s a chip, 3136 GB/s a node: max((n-1)/B, p(n-p)/U) = 8191/392 = 20.895408 seconds a GB."""
+    fabric = machine(pod=tier("clos", 8192, "392 GB/s", leaf=8, planes=7, spines=16)).fabric()
+    found = seconds_by_tier(fabric, [(8, 1), (1024, 8)])
+    assert found["pod"] == pytest.approx(20.895408, rel=1e-7)
+    assert found["pod-spine"] == pytest.approx(8 * 8184 / 3136, rel=1e-9)

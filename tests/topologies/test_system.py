@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -186,3 +187,10 @@ def test_the_two_names_of_the_h800_cluster_are_one_system():
 def test_errors_of_a_tier_are_topology_errors():
     with pytest.raises(TopologyError):
         machine(box=tier("mesh", 4, planes=2))
+
+
+def test_the_system_file_of_the_documentation_is_legal(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "machines.md").read_text()
+    file = tmp_path / "documented.yaml"
+    file.write_text(text.split("```yaml\n")[1].split("```")[0])
+    assert load(file).fabric(512 * 8).ranks == 4096
