@@ -1,0 +1,90 @@
+"""Predictions held against measurements, as text: every case, then the errors by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from simulator.report.words import significant
+
+NAME = 64
+GROUP = 44
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """The document of `supernode validate --json` for people: cases, groups, the whole."""
+    cases, summary = document["cases"], document["summary"]
+    return "\n".join([*_cases(cases), "", *_groups(summary), "", *_refused(cases), *_total(summary)]) + "\n"
+
+
+def signed(error: float | None) -> str:
+    """A signed error in percent; a dash where nothing was compared.
+
+    >>> signed(-0.0312), signed(0.5), signed(None)
+    ('-3.1 %', '+50.0 %', '-')
+    """
+    return "-" if error is None else f"{100 * error:+.1f} %"
+
+
+def reference(case: Mapping[str, Any]) -> float | None:
+    """The step time that a case was held against, measured or derived [s]."""
+    value = case["measured"].get("step_time_s") or case["derived"].get("step_time_s")
+    return None if value is None else float(value)
+
+
+def _cases(cases: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"{'case':<{NAME}}{'measured':>11}{'predicted':>11}{'error':>10}{'memory':>10}",
+        f"{'':<{NAME}}{'s a step':>11}{'s a step':>11}",
+    ]
+    for case in cases:
+        if not case["covered"]:
+            continue
+        step = reference(case)
+        lines.append(
+            f"{case['id'][: NAME - 2]:<{NAME}}{'-' if step is None else significant(step):>11}"
+            f"{significant(case['predicted']['step_time_s']):>11}{signed(case['error'].get('step_time_s')):>10}"
+            f"{signed(case['error'].get('memory_gib_per_chip')):>10}"
+        )
+    return lines
+
+
+def _groups(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key in ("by_stack", "by_system", "by_family"):
+        name = key.removeprefix("by_") + ", families weighted equally"
+        lines.append(f"{name:<{GROUP}}{'covered':>10}{'median |e|':>12}{'90th pct':>11}{'median e':>11}")
+        lines += [f"  {name[: GROUP - 4]:<{GROUP - 2}}{_numbers(group)}" for name, group in summary[key].items()]
+    return lines
+
+
+def _numbers(group: Mapping[str, Any]) -> str:
+    covered = f"{group['covered']}/{group['cases']}"
+    columns = [_absolute(group["median_abs_error"]), _absolute(group["p90_abs_error"]), signed(group["median_error"])]
+    return f"{covered:>10}{columns[0]:>12}{columns[1]:>11}{columns[2]:>11}"
+
+
+def _absolute(error: float | None) -> str:
+    return "-" if error is None else f"{100 * error:.1f} %"
+
+
+def _refused(cases: list[dict[str, Any]]) -> list[str]:
+    refused = [case for case in cases if not case["covered"]]
+    if not refused:
+        return []
+    return ["not covered", *(f"  {case['id']}: {case['reason']}" for case in refused), ""]
+
+
+def _total(summary: Mapping[str, Any]) -> list[str]:
+    memory = summary["memory"]
+    lines = [
+        f"{summary['covered']} of {summary['cases']} cases covered, {summary['compared']} compared in step time: median "
+        f"{_absolute(summary['median_abs_error'])}, 90th percentile {_absolute(summary['p90_abs_error'])}, "
+        f"median signed {signed(summary['median_error'])} (families weighted equally)"
+    ]
+    if memory["compared"]:
+        lines.append(
+            f"memory: {memory['compared']} compared, median {_absolute(memory['median_abs_error'])}, "
+            f"90th percentile {_absolute(memory['p90_abs_error'])}"
+        )
+    return lines
