@@ -108,7 +108,7 @@ class CaseFile(Loose):
     """The file: ``meta`` is for people, ``cases`` is what is run."""
 
     meta: dict[str, Any] = {}
-    cases: tuple[Case, ...] = Field(min_length=1)
+    cases: tuple[Case, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,8 @@ def read_cases(path: str | Path) -> tuple[Question, ...]:
     """
     document = read_document(path)
     cases = build(document, CaseFile).cases
+    if not cases:
+        raise InputError("needs at least one case", path="cases", where=str(document.mark(("cases",))), do="Write one.")
     _unique(cases, document)
     keys, values = _split(document.keys), _split(document.values)
     return tuple(

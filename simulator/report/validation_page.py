@@ -17,8 +17,8 @@ body {{ font: 15px/1.5 {FONT}; color: {INK}; background: #fff; max-width: 1080px
 h1 {{ font-size: 26px; font-weight: 600; margin: 0 0 4px; }} h2 {{ font-size: 18px; font-weight: 600; margin: 36px 0 8px; }}
 p.lead {{ color: {QUIET}; margin: 0 0 20px; }}
 table {{ border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }}
-th, td {{ text-align: right; padding: 4px 10px; border-bottom: 1px solid #e6e9ed; vertical-align: top; }}
-th:first-child, td:first-child {{ text-align: left; }} th {{ font-weight: 600; color: {QUIET}; }}
+th, td {{ text-align: right; white-space: nowrap; padding: 4px 10px; border-bottom: 1px solid #e6e9ed; vertical-align: top; }}
+th:first-child, td:first-child {{ text-align: left; white-space: normal; }} th {{ font-weight: 600; color: {QUIET}; }}
 td small {{ color: {QUIET}; }}
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,9 +43,12 @@ def scatter(document: Mapping[str, Any], group: str = "system") -> go.Figure:
                 hovertemplate="%{customdata[0]}<br>measured %{x:.4g} s, predicted %{y:.4g} s: %{customdata[1]}<extra></extra>",
             )
         )  # fmt: skip
-    styled(figure, height=560)
-    figure.update_xaxes(type="log", title={"text": "measured, seconds a step"})
-    figure.update_yaxes(type="log", title={"text": "predicted, seconds a step"}, scaleanchor="x")
+    styled(figure, height=640)
+    axis = {"type": "log", "dtick": 1, "minor": {"dtick": "D1", "showgrid": False}, "constrain": "domain"}
+    if steps:
+        axis["range"] = [math.log10(min(steps) / 1.5), math.log10(max(steps) * 1.5)]
+    figure.update_xaxes(title={"text": "measured, seconds a step"}, **axis)
+    figure.update_yaxes(title={"text": "predicted, seconds a step"}, scaleanchor="x", **axis)
     return figure
 
 

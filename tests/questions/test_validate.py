@@ -1,0 +1,128 @@
+"""Validate end to end on small cases: answers, refusals and defects all end up in the document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.questions import comparison
+from simulator.questions.validate import validate
+from simulator.report.validation_page import validation_page
+from simulator.report.validation_table import table
+from simulator.spec.errors import InputError
+
+CASES = """\
+cases:
+  - id: small
+    stack: llm-foundry
+    scenario: &small
+      cluster: {system: dgx-h100, chips: 8}
+      model: mpt-760m
+      training: {sequence_length: 2048, global_batch: 64, micro_batch: 4, precision: bf16}
+      plan: {tp: 1, pp: 1, recompute: full}
+    measured: {step_time_s: 1.0, model_tflops_per_chip: 300, hfu: 0.5, memory_gib_per_chip: 20}
+    derived: {mfu_peak_tflops: 989}
+  - id: only-mfu
+    stack: llm-foundry
+    scenario: *small
+    measured: {mfu: 0.4}
+    derived: {mfu_peak_tflops: 989}
+  - id: impossible
+    scenario:
+      cluster: {system: dgx-h100, chips: 8}
+      model: mpt-760m
+      training: {sequence_length: 2048, global_batch: 64, precision: bf16}
+      plan: {tp: 3}
+    measured: {step_time_s: 1.0}
+  - id: nowhere
+    scenario:
+      cluster: {system: no-such-machine, chips: 8}
+      model: mpt-760m
+      training: {sequence_length: 2048, global_batch: 64, precision: bf16}
+    measured: {step_time_s: 1.0}
+  - id: hinted
+    scenario: *small
+    measured: {step_time_s: 1.0}
+    recipe_hint: {offload: [activations]}
+"""
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("validate") / "cases.yaml"
+    path.write_text(CASES)
+    seen: list[str] = []
+    answer = validate(path, jobs=1, progress=lambda done, total, name: seen.append(f"{done}/{total} {name}"))
+    assert seen[-1].startswith("5/5")
+    found: dict[str, Any] = json.loads(answer.to_json())
+    return found
+
+
+def by_id(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(case for case in document["cases"] if case["id"] == name)
+
+
+def test_errors_are_predicted_over_measured_minus_one_for_every_printed_quantity(document: dict[str, Any]) -> None:
+    case = by_id(document, "small")
+    assert case["covered"]
+    assert set(case["error"]) == {"step_time_s", "model_tflops_per_chip", "hfu", "memory_gib_per_chip"}
+    for name, error in case["error"].items():
+        assert error == pytest.approx(case["predicted"][name] / case["measured"][name] - 1)
+
+
+def test_full_recomputation_counts_a_third_more_in_hardware_flops_but_for_the_head(document: dict[str, Any]) -> None:
+    predicted = by_id(document, "small")["predicted"]
+    assert 1.25 < predicted["hfu"] / predicted["mfu"] < 4 / 3
+
+
+def test_a_row_that_prints_only_mfu_gets_its_step_time_from_the_counter(document: dict[str, Any]) -> None:
+    case = by_id(document, "only-mfu")
+    assert case["error"]["step_time_s"] == pytest.approx(0.4 / case["predicted"]["mfu"] - 1)
+
+
+def test_what_cannot_be_expressed_is_counted_with_its_reason(document: dict[str, Any]) -> None:
+    assert "tp*pp*cp" in by_id(document, "impossible")["reason"]
+    assert "no-such-machine" in by_id(document, "nowhere")["reason"]
+    assert document["summary"]["covered"] == 3
+    assert document["summary"]["cases"] == 5
+
+
+def test_a_hint_that_is_not_modelled_is_left_out_and_noted(document: dict[str, Any]) -> None:
+    case = by_id(document, "hinted")
+    assert case["covered"]
+    assert any("offload" in note for note in case["notes"])
+
+
+def test_the_table_and_the_page_show_every_case(document: dict[str, Any]) -> None:
+    text, page = table(document), validation_page(document)
+    for case in document["cases"]:
+        assert case["id"] in text
+        assert case["id"] in page
+
+
+def test_a_defect_in_one_case_is_reported_as_ours_and_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cases.yaml"
+    path.write_text(CASES)
+    monkeypatch.setattr("simulator.run.simulate", lambda scenario: 1 / 0)
+    outcome = validate(path, limit=1, jobs=1).outcomes[0]
+    assert outcome.covered is False
+    assert outcome.reason == "defect: ZeroDivisionError: division by zero"
+    assert comparison.answer.__doc__
+
+
+def test_worker_processes_give_the_answers_of_one_process(tmp_path: Path) -> None:
+    head, small = CASES.split("  - id: only-mfu")[0], []
+    for index in range(8):
+        small.append(head.split("cases:\n")[1].replace("id: small", f"id: small-{index}").replace("&small", ""))
+    path = tmp_path / "cases.yaml"
+    path.write_text("cases:\n" + "".join(small))
+    alone, together = validate(path, jobs=1), validate(path, jobs=2)
+    assert [row.predicted for row in alone.outcomes] == [row.predicted for row in together.outcomes]
+
+
+def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="limit: must be at least 1"):
+        validate(tmp_path / "cases.yaml", limit=0)
