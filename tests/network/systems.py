@@ -17,6 +17,7 @@ from workloads.instructions import Communication
 
 FABRICS: dict[str, Callable[[], Fabric]] = {
     "star 16, 3 planes": lambda: fabrics.star(16, 5.0, planes=3, efficiency=0.8),
+    "star 24": lambda: fabrics.star(24, 1.0),
     "mesh 8": lambda: fabrics.mesh((8,), (1.0,), ports=4.0),
     "mesh 4x4": lambda: fabrics.mesh((4, 4), (1.0, 0.7), ports=3.0),
     "mesh 2x2x4, no ports": lambda: fabrics.mesh((2, 2, 4), (1.0, 1.3, 0.4), efficiency=0.9),
@@ -43,6 +44,8 @@ def plans(ranks: int) -> list[Groups]:
         (3, 1, 1, 1, 3),
         (1, 3, 2, 1, 4),
         (1, 1, 1, 1, 5),
+        (4, 1, 1, 1, 6),
+        (4, 1, 2, 2, 3),
     ):
         if ranks % (tp * cp * pp) == 0 and (ranks // pp) % (etp * ep) == 0:
             found.append(Groups(tp, cp, ranks // (tp * cp * pp), pp, etp, ep))

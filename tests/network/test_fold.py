@@ -174,6 +174,21 @@ def test_a_ring_needs_ranks_in_order() -> None:
         assert isolated_time(fold.collective(0, call), fold.link_classes) == pytest.approx(2 * 7 / 8 * 8.0)
 
 
+def test_a_ring_over_two_dimensions_that_turn_apart_is_refused() -> None:
+    """Rank (3, 0) of a torus sends to (0, 1): no turn makes that of what rank (0, 0) does."""
+    fold = Fold(fabrics.torus((4, 4)), Groups(1, 1, 16, 1), algorithms={"all-reduce": "ring"})
+    with pytest.raises(NotModelled, match="follows the order of ranks"):
+        fold.collective(0, communication("all-reduce", "dp", 1.0))
+
+
+def test_halving_survives_flips_only() -> None:
+    call = communication("all-reduce", "dp", 8.0)
+    chosen = {"all-reduce": "halving-doubling"}
+    assert len(Fold(fabrics.mesh((2, 2), (1.0, 1.0)), Groups(1, 1, 4, 1), algorithms=chosen).collective(0, call).phases) == 4
+    with pytest.raises(NotModelled, match="follows the order of ranks"):
+        Fold(fabrics.torus((8,)), Groups(1, 1, 8, 1), algorithms=chosen).collective(0, call)
+
+
 @pytest.mark.parametrize("name", FABRICS)
 @pytest.mark.parametrize("algorithm", ["ring", "direct"])
 def test_ordered_folding_of_rings_equals_every_flow_by_itself(name: str, algorithm: str) -> None:

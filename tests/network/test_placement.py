@@ -63,6 +63,11 @@ def test_sizes_that_do_not_divide_make_one_labelled_block_and_keep_the_rest() ->
     ]
 
 
+def test_axes_that_do_not_divide_each_other_label_the_slice_between_them() -> None:
+    line = (Dimension("chip", 24, "full"),)
+    assert shape(refine(line, Groups(4, 1, 6, 1, 1, 6))) == [("chip/1", 2, "full"), ("chip/2", 6, "none"), ("chip/12", 2, "full")]
+
+
 def test_too_many_labels_are_refused() -> None:
     line = (Dimension("rank", 6000, "none"),)
     with pytest.raises(NotModelled, match="6000 different classes"):
