@@ -26,13 +26,9 @@ def printed() -> list[tuple[str, Case, float, float]]:
             continue
         speed = training["global_batch"] * training["sequence_length"] / step / chips
         values = case.measured
-        for name in ("model_tflops_per_chip", "hardware_tflops_per_chip"):
-            if getattr(values, name):
-                found.append((name, case, getattr(values, name) * 1e12, speed))
-        for name in ("mfu", "hfu"):
-            if getattr(values, name):
-                assert case.derived.mfu_peak_tflops is not None
-                found.append((name, case, getattr(values, name) * case.derived.mfu_peak_tflops * 1e12, speed))
+        peak = case.derived.mfu_peak_tflops or float("nan")
+        units = {"model_tflops_per_chip": 1.0, "hardware_tflops_per_chip": 1.0, "mfu": peak, "hfu": peak}
+        found += [(name, case, value * units[name] * 1e12, speed) for name, value in values.values().items() if name in units]
     return found
 
 
@@ -44,7 +40,9 @@ def test_a_stack_prints_what_its_counter_says(quantity: str, case: Case, flops: 
     expected = model_flops_per_token(model, length, counter)
     if quantity in ("hardware_tflops_per_chip", "hfu"):
         plan = case.scenario["plan"]
-        recompute = f"{plan['recompute']} {plan.get('recompute_modules', '')}" if plan["recompute"] == "selective" else plan["recompute"]
+        recompute = plan["recompute"]
+        if recompute == "selective":
+            recompute += f" ({', '.join(plan['recompute_modules'])})"
         expected += recomputed_flops_per_token(model, length, counter, recompute)
     assert flops / speed == pytest.approx(expected, rel=TOLERANCE)
 

@@ -114,11 +114,9 @@ def test_a_defect_in_one_case_is_reported_as_ours_and_hides_no_other(tmp_path: P
 
 
 def test_worker_processes_give_the_answers_of_one_process(tmp_path: Path) -> None:
-    head, small = CASES.split("  - id: only-mfu")[0], []
-    for index in range(8):
-        small.append(head.split("cases:\n")[1].replace("id: small", f"id: small-{index}").replace("&small", ""))
+    one = CASES.split("  - id: only-mfu", maxsplit=1)[0].removeprefix("cases:\n").replace("&small", "")
     path = tmp_path / "cases.yaml"
-    path.write_text("cases:\n" + "".join(small))
+    path.write_text("cases:\n" + "".join(one.replace("id: small", f"id: small-{index}") for index in range(8)))
     alone, together = validate(path, jobs=1), validate(path, jobs=2)
     assert [row.predicted for row in alone.outcomes] == [row.predicted for row in together.outcomes]
 
