@@ -14,7 +14,8 @@ from pydantic import model_validator
 
 from simulator.spec.base import Spec
 from simulator.spec.errors import NotModelled
-from simulator.spec.files import apply_override, make, read_spec
+from simulator.spec.document import Document
+from simulator.spec.files import build, merge, override, read_spec
 from simulator.spec.sources import Figure, Source
 from simulator.spec.units import Bytes, Seconds
 from workloads.plan import PlanDefaults
@@ -82,37 +83,25 @@ class Assumptions(Spec):
         if own is None:
             return self.any_chip, False
         base = self.any_chip.model_dump()
-        return ChipEfficiency.model_validate(_merge(base, own)), True
+        return ChipEfficiency.model_validate(merge(base, own)), True
 
     @classmethod
     def load(cls, name: str | Path) -> Assumptions:
         """By preset name or path."""
         return read_spec(str(name), cls, PRESETS)
 
-    def with_overrides(self, changes: Mapping[str, str]) -> Self:
-        """A copy with figures replaced by field path: ``{"any_chip.memory": "0.8"}``. A value loses its source with it."""
-        data: Mapping[str, Any] = self.model_dump(exclude_unset=True)
-        for path, text in changes.items():
-            data = apply_override(data, path, text)
-        return make(data, type(self))
+    def with_overrides(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with figures replaced by field path: ``{"any_chip.memory": 0.8}``. A value loses its source with it."""
+        document = Document(data=self.model_dump(exclude_unset=True))
+        for path, value in changes.items():
+            document = override(document, path, value)
+        return build(document, type(self))
 
     @model_validator(mode="after")
     def _chips_are_efficiencies(self) -> Self:
         for chip in self.chips:
             self.of_chip(chip)
         return self
-
-
-def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """``own`` over ``base``; a mapping that is a figure (has a value) replaces, any other merges."""
-    merged = dict(base)
-    for key, value in own.items():
-        inner = merged.get(key)
-        if isinstance(inner, dict) and isinstance(value, dict) and "value" not in value:
-            merged[key] = _merge(inner, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def figure_of(table: dict[str, Figure[float]], key: str, what: str) -> float:

@@ -68,21 +68,25 @@ def prepare(scenario: Scenario) -> Prepared:
         raise NotModelled("cluster.faults are not modelled yet; leave them out.")
     if cluster.slices is not None:
         raise NotModelled("cluster.slices (pods joined by a data-centre network) are not modelled yet; leave it out.")
-    system = topologies.load(cluster.system)
-    if cluster.set:
-        system = system.with_overrides({key: str(value) for key, value in cluster.set.items()})
+    with scenario.blamed("cluster", at="cluster.system"):
+        system = topologies.load(cluster.system)
+    with scenario.blamed("cluster.set"):
+        system = system.with_overrides(cluster.set)
+    with scenario.blamed("model"):
+        model = workloads.load(scenario.model)
+    with scenario.blamed("assumptions"):
+        assumptions = load_assumptions(scenario)
     chip = system.chip
-    model = workloads.load(scenario.model)
-    assumptions = load_assumptions(scenario)
     efficiency, known = assumptions.of_chip(chip.name)
-    warnings = (
-        []
-        if known
-        else [f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"]
-    )
-    fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing=_routing(scenario))
-    plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
-    chip.peak(plan.precision)
+    warnings = [] if known else [
+        f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"
+    ]
+    with scenario.blamed("training", at="training.precision"):
+        chip.peak(scenario.training.precision)
+    with scenario.blamed("network" if cluster.chips is None else "cluster"):
+        fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing=_routing(scenario))
+    with scenario.blamed("plan"):
+        plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
     device = Device.of(chip, efficiency)
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
     groups = Groups.of(plan)
@@ -111,7 +115,7 @@ def load_assumptions(scenario: Scenario) -> Assumptions:
     """The scenario's assumptions, its replacements applied."""
     choice = scenario.assumptions
     if isinstance(choice, AssumptionChoice):
-        return Assumptions.load(choice.preset).with_overrides({key: str(value) for key, value in choice.set.items()})
+        return Assumptions.load(choice.preset).with_overrides(choice.set)
     return Assumptions.load(choice)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError
-from simulator.spec.files import make, read_spec
+from simulator.spec.document import Document
+from simulator.spec.files import build, make, override, read_document
+from simulator.spec.problems import locate
 from simulator.spec.strict_yaml import read_scalar
 from workloads.plan import Plan, Training
 
@@ -77,6 +81,7 @@ class Scenario(Spec):
     assumptions: str | AssumptionChoice = "default"
     network: NetworkChoice = NetworkChoice()
     seed: int = 0
+    _document: Document | None = PrivateAttr(default=None)
 
     @classmethod
     def load(cls, path: str | Path, overrides: list[str] | None = None) -> Self:
@@ -84,7 +89,26 @@ class Scenario(Spec):
 
         Raises InputError with file, line and column for anything the file says wrongly.
         """
-        return read_spec(path, cls, overrides=dict(_assignment(text) for text in overrides or []))
+        document = read_document(path)
+        for text in overrides or []:
+            document = override(document, *_assignment(text))
+        scenario = build(document, cls)
+        scenario._document = document
+        return scenario
+
+    @contextmanager
+    def blamed(self, section: str, at: str | None = None) -> Iterator[None]:
+        """Errors raised inside are about ``section`` of this scenario (at field ``at``): say where that stands in its file."""
+        try:
+            yield
+        except InputError as error:
+            if error.where is not None and ":" in error.where:
+                raise
+            path = error.path if error.path is not None and not at else at
+            if path is None or path.split(".")[0].split("[")[0] not in type(self).model_fields:
+                path = f"{section}.{path}" if path else section
+            told = type(error)(error.rule, got=error.got, do=error.do, path=path)
+            raise (locate(told, self._document) if self._document is not None else told) from None
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; nested ones by a double underscore: ``plan__ep=128``."""

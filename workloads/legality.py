@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from workloads.resolved import ResolvedPlan
 
 
+#: More micro-batches than this in one step are a slip of the pen: the largest published runs have a few hundred.
+MOST_MICRO_BATCHES = 16_384
+
+
 def data_parallel(ranks: int, tp: int, pp: int, cp: int, given: int | None) -> int:
     """The data-parallel degree, ranks / (tp pp cp), refused if it does not divide or is not the one given."""
     product = tp * pp * cp
@@ -71,7 +75,15 @@ def micro_batches(global_batch: int, dp: int, micro_batch: int) -> int:
             do=f"Use {below}, or change micro_batch or the plan.",
             path="training.global_batch",
         )
-    return global_batch // (dp * micro_batch)
+    count = global_batch // (dp * micro_batch)
+    if count > MOST_MICRO_BATCHES:
+        raise PlanError(
+            f"a pipeline has {count:,} micro-batches in one step; at most {MOST_MICRO_BATCHES:,} are simulated",
+            got=global_batch,
+            do="Check training.global_batch; it counts sequences.",
+            path="training.global_batch",
+        )
+    return count
 
 
 def default_chunks(layers: int, pp: int) -> int:

@@ -75,10 +75,14 @@ class Plan(Spec):
     placement: str | dict[str, Any] | None = None
 
 
+MOST_TOKENS = 2**30
+"""A longer sequence is a slip of the pen: the longest contexts in use are some millions of tokens."""
+
+
 class Training(Spec):
     """What one optimizer step trains on, and in which precision. Batches are in sequences."""
 
-    sequence_length: int = Field(ge=1)
+    sequence_length: int = Field(ge=1, le=MOST_TOKENS)
     global_batch: int | None = Field(default=None, ge=1)
     global_batch_tokens: int | None = Field(default=None, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)

@@ -213,13 +213,14 @@ class FluidNetwork:
     def _settle(self, now: int) -> None:
         """Solve again whoever competes with something that began or ended."""
         self._before.clear()
-        moved: dict[int, _Contest] = {}
+        begun: list[_Contest] = []
         while self._unsettled or self._dissolved:
-            self._dissolve(now)
-            begun = [self._contest(group, now) for group in self._groups(now)]
-            moved.update((contest.serial, contest) for contest in begun)
-            self._couple(begun)
-        for contest in moved.values():
+            if self._dissolved:
+                self._dissolve(now)
+            latest = [self._contest(group, now) for group in self._groups(now)]
+            self._couple(latest)
+            begun += latest
+        for contest in begun:
             if contest.serial in self._contests:
                 for part, speeds in zip(contest.parts, contest.share.speeds, strict=True):
                     if part.speeds != speeds:
@@ -227,7 +228,8 @@ class FluidNetwork:
                         part.speeds = speeds
                         self._schedule(part, now)
         if self.on_rates is not None:
-            changed = tuple(key for key, rate in self._before.items() if self.memory_rate(key) != rate)
+            at_rank = self._at_rank
+            changed = tuple([key for key, rate in self._before.items() if sum(at_rank[key].values()) != rate])
             if changed:
                 self.on_rates(changed)
 
@@ -255,6 +257,9 @@ class FluidNetwork:
         while self._unsettled:
             _, first = self._unsettled.popitem()
             group = [first]
+            groups.append(group)
+            if first.shape not in self._coupled:
+                continue
             seen = {first.serial}
             for part in group:
                 for shape in alive.keys() & self._coupled.get(part.shape, NOBODY):
@@ -268,7 +273,6 @@ class FluidNetwork:
                                 self._dissolve(now)
                                 self._unsettled.pop(serial, None)
             group.sort(key=lambda part: (part.shape, part.serial))
-            groups.append(group)
         return groups
 
     def _contest(self, parts: list[_Part], now: int) -> _Contest:
@@ -298,8 +302,8 @@ class FluidNetwork:
         """Where contests overload a link together, couple the shapes that cross it and settle them again."""
         capacity = self.shares.capacity
         use = self._use
-        over = {link for contest in begun for link, _ in contest.share.use if use[link] > capacity[link] * OVER}
-        for link in sorted(over):
+        over = [link for contest in begun for link, _ in contest.share.use if use[link] > capacity[link] * OVER]
+        for link in sorted(set(over)):
             crossing = [
                 part
                 for contest in self._contests.values()
