@@ -76,21 +76,22 @@ class Figure(Spec, Generic[T]):
         if not isinstance(value, int | float):
             return self
         if isinstance(low, int | float) and low > value:
-            raise InputError("low must not be above the value", got=Words(f"{self._show(low)} > {self._show(value)}"), path="low")
+            raise InputError("low must not be above the value", got=Words(f"{self.show(low)} > {self.show(value)}"), path="low")
         if isinstance(high, int | float) and high < value:
             raise InputError(
-                "high must not be below the value", got=Words(f"{self._show(high)} < {self._show(value)}"), path="high"
+                "high must not be below the value", got=Words(f"{self.show(high)} < {self.show(value)}"), path="high"
             )
         return self
 
     def __str__(self) -> str:
         """The value with its unit, and the range if there is one: ``3.2 TB/s (3 TB/s to 3.3 TB/s)``."""
         if self.low is None and self.high is None:
-            return self._show(self.value)
+            return self.show(self.value)
         low, high = self.value if self.low is None else self.low, self.value if self.high is None else self.high
-        return f"{self._show(self.value)} ({self._show(low)} to {self._show(high)})"
+        return f"{self.show(self.value)} ({self.show(low)} to {self.show(high)})"
 
-    def _show(self, value: Any) -> str:
+    def show(self, value: Any) -> str:
+        """One of its values as text, with the unit of its quantity."""
         quantity = next((extra for extra in type(self).model_fields["value"].metadata if isinstance(extra, Quantity)), None)
         if quantity is not None:
             return show(value, quantity.dimension)

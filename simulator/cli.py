@@ -1,0 +1,256 @@
+"""The command line: ``supernode VERB ...``.
+
+Exit codes: 0 answered; 1 a fault of ours; 2 the input is wrong (one line on stderr); 3 with ``--strict`` when the job does not
+fit in memory or something asked for is not modelled. Answers go to stdout, progress and errors to stderr; ``--json -``
+prints one JSON document and nothing else. Heavy libraries load inside the verbs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from simulator.spec.errors import InputError, NotModelled, SupernodeError
+
+if TYPE_CHECKING:
+    from simulator.questions.explain import Fact
+
+app = typer.Typer(
+    name="supernode",
+    help="Simulate a training step of a large model on a supernode: how long, what fills it, how sure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Scenario = Annotated[str, typer.Argument(help="A scenario file (YAML).", show_default=False)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Set a field of the scenario, as plan.ep=128.")
+]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the answer as JSON.")]
+ANSWER_IS_WRONG = 3
+
+
+@app.command()
+def run(
+    scenario: Scenario,
+    settings: Settings = None,
+    as_json: Json = None,
+    report: Annotated[str | None, typer.Option(metavar="FILE.html", help="Write a report to open in a browser.")] = None,
+    trace: Annotated[str | None, typer.Option(metavar="FILE.json.gz", help="Write a trace for ui.perfetto.dev.")] = None,
+    strict: Annotated[bool, typer.Option(help="Exit 3 if it does not fit or something asked for is not modelled.")] = False,
+) -> None:
+    """Simulate one training step."""
+    from simulator.run import simulate
+    from simulator.scenario import Scenario as Question
+
+    for path in (as_json, report, trace):
+        _require_folder(path)
+    try:
+        with progress_bar() as progress:
+            result = simulate(Question.load(scenario, settings), progress)
+    except NotModelled as error:
+        _fail(str(error), ANSWER_IS_WRONG if strict else InputError.exit_code)
+    if as_json != "-":
+        print(result.summary())
+    _write(result.to_json, as_json)
+    for path, write in ((report, result.report), (trace, result.trace)):
+        if path is not None:
+            write(path)
+            if as_json != "-":
+                print(f"{'report' if path == report else 'trace':8s} {path}")
+    if strict and result.warnings:
+        _fail(result.warnings[0], ANSWER_IS_WRONG)
+
+
+@app.command()
+def validate(
+    cases: Annotated[str, typer.Argument(help="A file of measured cases (YAML).", show_default=False)],
+    as_json: Json = None,
+    report: Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the page of the comparison.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Run only the first so many cases.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes; all cores if left out.")] = None,
+) -> None:
+    """Predict measured cases and show the signed errors."""
+    from simulator.questions.validate import validate as run_cases
+    from simulator.report.validation_page import write_validation_page
+    from simulator.report.validation_table import table
+
+    for path in (as_json, report):
+        _require_folder(path)
+    with progress_bar() as progress:
+        answer = run_cases(cases, limit=limit, jobs=jobs, progress=progress)
+    if as_json != "-":
+        print(table(answer.to_dict()))
+    _write(answer.to_json, as_json)
+    if report is not None:
+        write_validation_page(answer.to_dict(), Path(report))
+
+
+@app.command()
+def presets(
+    action: Annotated[str, typer.Argument(metavar="[list|show]", help="list all, or show one.")] = "list",
+    name: Annotated[str | None, typer.Argument(help="The preset to show.", show_default=False)] = None,
+    as_json: Json = None,
+) -> None:
+    """List the systems, chips, models and assumptions that ship, or show one."""
+    from simulator.questions.explain import FOLDERS, catalog, find_preset
+
+    if action == "show" and name is not None:
+        kind, spec = find_preset(name)
+        document = {"kind": kind, "name": name, "preset": spec.model_dump(mode="json", exclude_none=True)}
+        if as_json != "-":
+            print((FOLDERS[kind] / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+        _write(lambda: _dump(document), as_json)
+    elif action == "list" and name is None:
+        names = catalog()
+        if as_json != "-":
+            for kind, known in names.items():
+                print(f"{kind}\n" + "\n".join(f"  {preset}" for preset in known))
+        _write(lambda: _dump(names), as_json)
+    else:
+        raise InputError("presets takes list, or show and a name", got=action, do="Try supernode presets show h100-sxm.")
+
+
+@app.command()
+def explain(
+    subject: Annotated[str, typer.Argument(metavar="SCENARIO|NAME", help="A scenario file or a preset.", show_default=False)],
+    settings: Settings = None,
+    as_json: Json = None,
+) -> None:
+    """Show every number with its range, how it is known, and its source."""
+    from simulator.questions.explain import catalog, explain_scenario, explain_spec, find_preset
+    from simulator.scenario import Scenario as Question
+
+    if any(subject in names for names in catalog().values()):
+        facts = explain_spec(find_preset(subject)[1])
+    else:
+        facts = explain_scenario(Question.load(subject, settings))
+    if as_json != "-":
+        _print_facts(facts)
+    _write(lambda: _dump([fact.to_dict() for fact in facts]), as_json)
+
+
+@app.command()
+def schema(
+    what: Annotated[str, typer.Argument(help="scenario, system, chip, model or assumptions.")] = "scenario",
+    as_json: Json = None,
+) -> None:
+    """Print the JSON Schema of a file, for editors that complete and check."""
+    from simulator.assumptions import Assumptions
+    from simulator.scenario import Scenario as Question
+    from simulator.spec.base import json_schema
+    from simulator.spec.near import suggest
+    from topologies.parts import Chip
+    from topologies.system import System
+    from workloads.model import Model
+
+    specs = {"scenario": Question, "system": System, "chip": Chip, "model": Model, "assumptions": Assumptions}
+    if what not in specs:
+        raise InputError("there is no schema of this name", got=what, do=suggest(what, list(specs), "schemas"))
+    document = _dump(json_schema(specs[what]))
+    if as_json in (None, "-"):
+        print(document, end="")
+    else:
+        _write(lambda: document, as_json)
+
+
+@app.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Read the options that come before a verb."""
+    if version:
+        import simulator
+
+        print(simulator.__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every way out is an exit code and at most one line on stderr."""
+    try:
+        code = app(standalone_mode=False)
+    except SupernodeError as error:
+        if error.exit_code == 1:
+            _report_fault(error)
+        _fail(str(error), InputError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        verb = context.command_path if context is not None else "supernode"
+        _fail(f"{str(error).rstrip('.?')}. Try {verb} --help.", InputError.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has what it wanted
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  (the last door: never a traceback for what a user typed)
+        _report_fault(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[float, str], None]]:
+    """A bar on stderr while work runs; nothing if stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _fraction, _text: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("starting", total=1.0)
+        yield lambda fraction, text: bars.update(task, completed=fraction, description=text)
+
+
+def _print_facts(facts: list[Fact]) -> None:
+    width = max((len(fact.path) for fact in facts), default=0)
+    for fact in facts:
+        span = f" ({fact.low or fact.value} to {fact.high or fact.value})" if fact.low or fact.high else ""
+        known = f"{fact.kind}, {fact.check}" if fact.check else fact.kind
+        source = f"; {fact.source} {fact.url or ''}".rstrip() if fact.source else ""
+        note = f" [{fact.note}]" if fact.note else ""
+        print(f"{fact.path:{width}s}  {fact.value}{span}  {known}{source}{note}")
+
+
+def _dump(data: Any) -> str:
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _write(text: Callable[[], str], target: str | None) -> None:
+    """Write a document to a file or to stdout."""
+    if target == "-":
+        sys.stdout.write(text())
+    elif target is not None:
+        Path(target).write_text(text(), encoding="utf-8")
+
+
+def _require_folder(path: str | None) -> None:
+    """Before long work: is there a folder to write into?"""
+    if path in (None, "-"):
+        return
+    target = Path(str(path))
+    if target.is_dir() or not target.parent.is_dir():
+        raise InputError("is no place to write a file", got=path, do="Name a file in a folder that exists.")
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _report_fault(error: Exception) -> NoReturn:
+    """Something is wrong with the simulator itself."""
+    if os.environ.get("SUPERNODE_DEBUG"):
+        raise error
+    _fail(
+        f"{type(error).__name__}: {' '.join(str(error).split())} This is a fault of the simulator: please report it with the"
+        " scenario. SUPERNODE_DEBUG=1 shows where.",
+        1,
+    )
