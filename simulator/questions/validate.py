@@ -17,8 +17,8 @@ from simulator.spec.errors import InputError, SupernodeError, one_line
 WORTH_PROCESSES = 8
 """Cases from which starting worker processes (about a second each) pays."""
 
-Progress = Callable[[int, int, str], None]
-"""Called with cases done, cases in all, and the id of the case just answered."""
+Progress = Callable[[float, str], None]
+"""Called with the share of cases done, and a word on the one just answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def validate(
     for done, outcome in enumerate(_run(tasks, jobs or os.cpu_count() or 1), start=1):
         answers[outcome.id] = outcome
         if progress:
-            progress(done, len(tasks), outcome.id)
+            progress(done / len(tasks), f"{done} of {len(tasks)}: {outcome.id}")
     return Validation(tuple(answers[task.case.id] for task in tasks))
 
 

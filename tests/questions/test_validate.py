@@ -54,9 +54,9 @@ cases:
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("validate") / "cases.yaml"
     path.write_text(CASES)
-    seen: list[str] = []
-    answer = validate(path, jobs=1, progress=lambda done, total, name: seen.append(f"{done}/{total} {name}"))
-    assert seen[-1].startswith("5/5")
+    seen: list[tuple[float, str]] = []
+    answer = validate(path, jobs=1, progress=lambda share, text: seen.append((share, text)))
+    assert seen[-1] == (1.0, "5 of 5: hinted")
     found: dict[str, Any] = json.loads(answer.to_json())
     return found
 
