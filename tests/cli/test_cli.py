@@ -1,0 +1,133 @@
+"""The command as people run it: exit codes, clean stdout, one line on stderr."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL = """\
+name: small
+cluster: {system: dgx-h100, chips: 8}
+model: {preset: llama3.1-8b, layers: 4}
+training: {sequence_length: 2048, global_batch: 8, micro_batch: 1, precision: bf16}
+plan: {tp: 2}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def supernode(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "simulator", *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+def one_error_line(answer: subprocess.CompletedProcess[str]) -> str:
+    """The only line on stderr."""
+    lines = answer.stderr.splitlines()
+    assert len(lines) == 1, answer.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_run_writes_everything_it_is_asked_for(scenario: Path, tmp_path: Path) -> None:
+    """The table on stdout; result, report and trace as files that can be read back."""
+    answer = supernode(
+        "run", scenario, "--json", tmp_path / "r.json", "--report", tmp_path / "r.html", "--trace", tmp_path / "t.json.gz"
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "Step time" in answer.stdout
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert list(document)[:3] == ["schema", "name", "step_time_s"]
+    assert sum(document["breakdown_s"].values()) == pytest.approx(document["step_time_s"], rel=1e-6)
+    assert "plotly" in (tmp_path / "r.html").read_text().lower()
+    assert json.loads(gzip.decompress((tmp_path / "t.json.gz").read_bytes()))["traceEvents"]
+
+
+def test_json_on_stdout_is_the_only_thing_there(scenario: Path) -> None:
+    """`--json -` prints one document and nothing else."""
+    answer = supernode("run", scenario, "--json", "-")
+    assert answer.returncode == 0
+    assert json.loads(answer.stdout)["name"] == "small"
+    assert answer.stderr == ""
+
+
+def test_set_changes_the_answer(scenario: Path) -> None:
+    """A field set on the command line counts like one in the file."""
+    base = json.loads(supernode("run", scenario, "--json", "-").stdout)
+    more = json.loads(supernode("run", scenario, "--set", "training.global_batch=16", "--json", "-").stdout)
+    assert more["tokens_per_s"] * more["step_time_s"] == pytest.approx(2 * base["tokens_per_s"] * base["step_time_s"])
+
+
+def test_strict_refuses_what_does_not_fit(scenario: Path) -> None:
+    """Without --strict a job that does not fit is answered with a warning, with it the exit code is 3."""
+    tight = ("run", scenario, "--set", "cluster.set={chip.memory_capacity: 6 GB}")
+    assert supernode(*tight).returncode == 0
+    answer = supernode(*tight, "--strict")
+    assert answer.returncode == 3
+    assert "does not fit" in one_error_line(answer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("run", "nowhere.yaml"), "no such file"),
+        (("rnu",), "run"),
+        (("run",), "scenario"),
+        (("run", "small.yaml", "--frobnicate"), "--frobnicate"),
+        (("run", "small.yaml", "--set", "plan.tq=2"), "plan.tq"),
+        (("run", "small.yaml", "--set", "plan.tp"), "PATH=VALUE"),
+        (("run", "small.yaml", "--set", "cluster.chips=7"), "7"),
+        (("run", "small.yaml", "--set", "training.precision=mxfp4"), "bf16"),
+        (("run", "small.yaml", "--report", "no/such/folder/r.html"), "folder"),
+        (("presets", "show", "h10-sxm"), "h100-sxm"),
+        (("presets", "shwo", "h100-sxm"), "presets"),
+        (("explain", "dgx-h10"), "no preset"),
+        (("schema", "scenery"), "scenario"),
+        (("validate", "small.yaml"), "cases"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(arguments: tuple[str, ...], wanted: str, scenario: Path) -> None:
+    """Whatever is typed wrongly: exit 2, one line, nothing on stdout."""
+    answer = supernode(*arguments, cwd=scenario.parent)
+    assert answer.returncode == 2, answer.stdout + answer.stderr
+    assert wanted in one_error_line(answer)
+    assert answer.stdout == ""
+
+
+def test_not_modelled_is_refused(scenario: Path) -> None:
+    """Asked for, legal, not simulated: refused with its sentence; 3 under --strict."""
+    asked = ("run", scenario, "--set", "plan.offload=[activations]")
+    answer = supernode(*asked)
+    assert answer.returncode == 2
+    assert "offload" in one_error_line(answer)
+    assert supernode(*asked, "--strict").returncode == 3
+
+
+def test_explain_names_a_source_for_every_figure_of_the_machine(scenario: Path) -> None:
+    """Each number of system and assumptions has a source or says that it is assumed and why."""
+    facts = json.loads(supernode("explain", scenario, "--json", "-").stdout)
+    machine = [fact for fact in facts if fact["path"].startswith(("system", "assumptions"))]
+    assert len(machine) > 30
+    assert all(fact["source"] or fact["note"] for fact in machine)
+    assert {fact["path"].split(".")[0] for fact in facts} == {"scenario", "system", "model", "assumptions"}
+
+
+def test_presets_and_schema() -> None:
+    """What ships is listed by kind; the schema knows the scenario's keys."""
+    names = json.loads(supernode("presets", "list", "--json", "-").stdout)
+    assert "atlas-950-superpod-8192" in names["systems"]
+    assert "deepseek-v4-pro" in names["models"]
+    schema = json.loads(supernode("schema").stdout)
+    assert {"cluster", "model", "training", "plan"} <= set(schema["properties"])
