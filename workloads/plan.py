@@ -100,9 +100,11 @@ class PlanDefaults(Spec):
     an fp8 or mxfp8 job, else bf16. ``gradients``, ``gradient_reduce``, ``master`` and ``moments`` say in which precision state
     is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16 one (row-wise
     and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and the quantised one is gathered.
+    ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron without folding), or not at all.
     """
 
     zero: int = Field(default=1, ge=0, le=3)
+    etp: Literal["one", "tp"] = "one"
     sequence_parallel: bool | None = None
     schedule: Schedule | None = None
     recompute: Recompute = "auto"
@@ -131,7 +133,7 @@ def resolve(
     defaults = defaults or PlanDefaults()
     _refuse_unmodelled(plan, training)
     tp, pp, cp = plan.tp or 1, plan.pp or 1, plan.cp or 1
-    ep, etp = plan.ep or 1, plan.etp or 1
+    ep, etp = plan.ep or 1, plan.etp or (tp if defaults.etp == "tp" and model.moe is not None else 1)
     dp = legality.data_parallel(ranks, tp, pp, cp, plan.dp)
     legality.check_experts(model, tp * cp * dp, ep, etp)
     schedule, vpp = _schedule(plan, defaults, model, pp)

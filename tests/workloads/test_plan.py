@@ -129,6 +129,13 @@ def test_defaults_of_the_stack_fill_what_is_left_out() -> None:
     assert other.overlap.tp and other.overlap.grad_reduce and not other.overlap.ep
 
 
+def test_a_stack_may_cut_experts_by_tp_where_the_plan_says_nothing_of_it() -> None:
+    training, stack = Training(sequence_length=4096, global_batch=1024), PlanDefaults(etp="tp")
+    assert resolve(Plan(tp=2, ep=8), training, SPARSE, 64, stack).etp == 2
+    assert resolve(Plan(tp=2, ep=8, etp=1), training, SPARSE, 64, stack).etp == 1
+    assert resolve(Plan(tp=2), training, DENSE, 64, stack).etp == 1
+
+
 def test_chunks_make_a_schedule_interleaved_and_interleaved_finds_its_chunks() -> None:
     assert laid(pp=8, vpp=4).schedule == "interleaved"
     assert laid(pp=8, schedule="interleaved").vpp == 8
