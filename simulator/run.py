@@ -24,7 +24,7 @@ from simulator.network.usage import Usage, busiest_seconds
 from simulator.results import Bounds, Breakdown, MemoryResult, Result, Simulation, StageMemoryResult
 from simulator.saturation import network_result, series
 from simulator.scenario import AssumptionChoice, Scenario
-from simulator.spec.errors import NotModelled
+from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Fabric
 from topologies.parts import Chip
 from topologies.system import System
@@ -58,9 +58,11 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(scenario: Scenario) -> Prepared:
+def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     """Load the machine, the model and the assumptions; lay the plan out; build the program.
 
+    ``fabric`` (a user's own graph, from ``topologies.from_networkx``) takes the place of the system's links; its devices
+    are chips of the system.
     Raises InputError (with its sentence) for anything illegal, NotModelled for what we cannot answer.
     """
     cluster = scenario.cluster
@@ -78,13 +80,18 @@ def prepare(scenario: Scenario) -> Prepared:
         assumptions = load_assumptions(scenario)
     chip = system.chip
     efficiency, known = assumptions.of_chip(chip.name)
-    warnings = [] if known else [
-        f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"
-    ]
+    warnings = (
+        []
+        if known
+        else [f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"]
+    )
     with scenario.blamed("training", at="training.precision"):
         chip.peak(scenario.training.precision)
-    with scenario.blamed("network" if cluster.chips is None else "cluster"):
-        fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing=_routing(scenario))
+    if fabric is None:
+        with scenario.blamed("cluster"):
+            fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing=_routing(scenario))
+    else:
+        _check_own_fabric(scenario, fabric, chip)
     with scenario.blamed("plan"):
         plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
     device = Device.of(chip, efficiency)
@@ -111,6 +118,24 @@ def prepare(scenario: Scenario) -> Prepared:
     )
 
 
+def _check_own_fabric(scenario: Scenario, fabric: Fabric, chip: Chip) -> None:
+    """A graph that was passed in must be what the scenario says of the machine."""
+    chips = fabric.ranks // chip.ranks_per_chip
+    if scenario.cluster.chips not in (None, chips):
+        raise InputError(
+            f"the graph passed in has {chips} chips",
+            got=scenario.cluster.chips,
+            do="Leave cluster.chips out, or make them equal.",
+            path="cluster.chips",
+        )
+    if scenario.cluster.chips_per_domain is not None or scenario.network.routing != "spray":
+        raise InputError(
+            "a graph that was passed in brings its own domains and routes",
+            do="Leave cluster.chips_per_domain and network.routing out.",
+            path="cluster",
+        )
+
+
 def load_assumptions(scenario: Scenario) -> Assumptions:
     """The scenario's assumptions, its replacements applied."""
     choice = scenario.assumptions
@@ -126,15 +151,18 @@ def _routing(scenario: Scenario) -> str:
     return routing
 
 
-def simulate(scenario: Scenario, progress: Progress | None = None, *, symmetric: bool = True) -> Result:
+def simulate(
+    scenario: Scenario, progress: Progress | None = None, *, fabric: Fabric | None = None, symmetric: bool = True
+) -> Result:
     """One training step of the scenario.
 
+    ``fabric``: the links of a user's own graph (``topologies.from_networkx``) between chips of the scenario's system.
     ``symmetric=False`` simulates every rank and every flow by itself: the same answer, for checking, at small sizes.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     if progress:
         progress(0.0, "building the machine and the program")
-    prepared = prepare(scenario)
+    prepared = prepare(scenario, fabric)
     library = prepared.assumptions.library
     costs = LibraryCosts(library.launch.value, library.step.value)
     folding = Fold(
