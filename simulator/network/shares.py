@@ -17,7 +17,7 @@ from simulator.network.maxmin import Loads, Row, max_min, max_min_few
 from simulator.spec.errors import IdentityBroken
 
 #: Non-zero loads up to which plain Python beats numpy (measured).
-FEW = 1500
+FEW = 100
 OVER = 1.0 + 1e-9
 
 
@@ -34,14 +34,14 @@ class Pattern:
 class Share:
     """The rates of some competing shapes.
 
-    ``speeds[i]`` are those of shape i's flows [B/ps]; ``use`` is (link class, wire bytes/s on one of its links); ``kinds`` the
-    same by who sends: (link class, kind, wire bytes/s); ``ranks`` is (rank class, payload bytes/s in and out of one rank).
+    ``speeds[i]`` are those of the flows of ``shapes[i]`` [B/ps]; ``use`` is (link class, wire bytes/s on one of its links);
+    ``ranks`` is (rank class, payload bytes/s in and out of one rank).
     """
 
     key: int
+    shapes: tuple[int, ...]
     speeds: tuple[tuple[float, ...], ...]
     use: tuple[tuple[int, float], ...]
-    kinds: tuple[tuple[int, str, float], ...]
     ranks: tuple[tuple[int, float], ...]
 
 
@@ -60,6 +60,7 @@ class Shares:
         self.patterns: list[Pattern] = []
         self.shapes: list[tuple[int, ...]] = []
         self.links: list[frozenset[int]] = []  # of each shape
+        self.kinds: list[dict[str, set[int]]] = []  # of each shape: who sends over which of its links
         self.shares: list[Share] = []
         self.capacity: dict[int, float] = {}
         self._pattern_ids: dict[tuple[object, ...], int] = {}
@@ -84,7 +85,11 @@ class Shares:
         if found is None:
             found = self._shape_ids[patterns] = len(self.shapes)
             self.shapes.append(patterns)
-            self.links.append(frozenset(link for pattern in patterns for link in self.patterns[pattern].row[0]))
+            kinds: dict[str, set[int]] = {}
+            for pattern in patterns:
+                kinds.setdefault(self.patterns[pattern].kind, set()).update(self.patterns[pattern].row[0])
+            self.kinds.append(kinds)
+            self.links.append(frozenset().union(*kinds.values()))
         return found
 
     def share(self, shapes: tuple[int, ...]) -> Share:
@@ -130,13 +135,11 @@ class Shares:
     def _solve(self, shapes: tuple[int, ...]) -> Share:
         patterns = [self.patterns[pattern] for shape in shapes for pattern in self.shapes[shape]]
         rates = self._rates([pattern.row for pattern in patterns])
-        kinds: dict[tuple[int, str], float] = {}
         use: dict[int, float] = {}
         ranks: dict[int, float] = {}
         for pattern, rate in zip(patterns, rates, strict=True):
             for link, load in zip(pattern.row[0], pattern.row[1], strict=True):
                 use[link] = use.get(link, 0.0) + load * rate
-                kinds[link, pattern.kind] = kinds.get((link, pattern.kind), 0.0) + load * rate
             for rank_class, amount in pattern.ends:
                 ranks[rank_class] = ranks.get(rank_class, 0.0) + amount * rate
         over = [link for link, amount in use.items() if amount > self.capacity[link] * OVER]
@@ -150,9 +153,9 @@ class Shares:
             start = end
         return Share(
             key=len(self.shares),
+            shapes=shapes,
             speeds=tuple(speeds),
             use=tuple(use.items()),
-            kinds=tuple((link, kind, amount) for (link, kind), amount in kinds.items()),
             ranks=tuple(ranks.items()),
         )
 

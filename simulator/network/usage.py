@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -56,32 +55,42 @@ class Usage:
         self._history = history
         self._start: Ints = np.array(history.start, dtype=np.int64)
         self._end: Ints = np.array(history.end, dtype=np.int64)
-        share: Ints = np.array(history.share, dtype=np.int64)
-        count = len(shares.shares)
-        order = np.argsort(share, kind="stable")
-        bounds = np.searchsorted(share[order], np.arange(count + 1))
-        self._rows = [order[low:high] for low, high in pairwise(bounds.tolist())]
-        self._held = np.bincount(share, weights=(self._end - self._start).astype(np.float64), minlength=count) * SECONDS
+        self._share: Ints = np.array(history.share, dtype=np.int64)
+        self._count = len(shares.shares)
         self._shares_on: dict[int, list[tuple[int, float]]] = {}
         self._kinds_on: dict[int, dict[str, list[int]]] = {}
         for solved in shares.shares:
             for link, amount in solved.use:
                 self._shares_on.setdefault(link, []).append((solved.key, amount))
-            for link, kind, _ in solved.kinds:
-                self._kinds_on.setdefault(link, {}).setdefault(kind, []).append(solved.key)
+            for shape in solved.shapes:
+                for kind, links in shares.kinds[shape].items():
+                    for link in links:
+                        self._kinds_on.setdefault(link, {}).setdefault(kind, []).append(solved.key)
+        self._steps: dict[int, tuple[Ints, Floats]] = {}
 
     def steps(self, link_class: int) -> tuple[Ints, Floats]:
         """Utilisation of raw capacity over time: it is ``value[i]`` from ``time[i]`` [ps] until the next time."""
-        entries = self._shares_on.get(link_class, [])
-        found = [self._rows[share] for share, _ in entries]
-        if not sum(map(len, found)):
+        found = self._steps.get(link_class)
+        if found is None:
+            found = self._steps[link_class] = self._stepped(link_class)
+        return found
+
+    def _stepped(self, link_class: int) -> tuple[Ints, Floats]:
+        used = self._amounts(link_class)
+        rows = np.flatnonzero(used > 0.0)
+        if not len(rows):
             return np.zeros(1, dtype=np.int64), np.zeros(1)
-        rows = np.concatenate(found)
-        amounts = np.repeat([amount for _, amount in entries], [len(some) for some in found])
-        time, value = _stacked(self._start[rows], self._end[rows], amounts / self.link_classes[link_class].capacity)
+        time, value = _stacked(self._start[rows], self._end[rows], used[rows] / self.link_classes[link_class].capacity)
         value[value < 1e-12] = 0.0  # what is left of sums and differences when nothing flows
         changed = np.concatenate(([True], value[1:] != value[:-1]))
         return time[changed], value[changed]
+
+    def _amounts(self, link_class: int) -> Floats:
+        """Wire bytes per second on one link of the class, for every row of the history."""
+        by_share = np.zeros(self._count)
+        for share, amount in self._shares_on.get(link_class, ()):
+            by_share[share] = amount
+        return by_share[self._share]
 
     def link(self, link_class: int) -> LinkUse:
         """All that is known of one link of a class."""
@@ -115,9 +124,10 @@ class Usage:
         ends = sum(
             times * sum(len(phase) for phase in history.operations[key].phases) for key, times in history.completed.items()
         )
+        held = (self._end - self._start) * SECONDS
         for link_class in self.link_classes:
             key, capacity = link_class.key, link_class.capacity
-            moved = sum(self._held[share] * amount for share, amount in self._shares_on.get(key, ()))
+            moved = float(held @ self._amounts(key))
             sent = sum(self.wire_bytes.get(key, {}).values())
             if abs(moved - sent) > 1e-9 * sent + ends * capacity * SECONDS:
                 raise IdentityBroken(f"link {link_class.example}: rates moved {moved} bytes, operations sent {sent}")
@@ -127,7 +137,9 @@ class Usage:
 
     def _covered(self, shares: Sequence[int]) -> float:
         """Seconds during which at least one of these shares held."""
-        rows = np.concatenate([self._rows[share] for share in shares])
+        chosen = np.zeros(self._count, dtype=bool)
+        chosen[np.array(shares, dtype=np.int64)] = True
+        rows = np.flatnonzero(chosen[self._share])
         if not len(rows):
             return 0.0
         time, depth = _stacked(self._start[rows], self._end[rows], np.ones(len(rows)))
