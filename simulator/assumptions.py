@@ -13,8 +13,8 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import NotModelled
 from simulator.spec.document import Document
+from simulator.spec.errors import NotModelled
 from simulator.spec.files import build, merge, override, read_spec
 from simulator.spec.sources import Figure, Source
 from simulator.spec.units import Bytes, Seconds

@@ -21,6 +21,8 @@ from typer.exceptions import TyperException
 from simulator.spec.errors import InputError, NotModelled, SupernodeError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from simulator.questions.explain import Fact
 
 app = typer.Typer(
@@ -153,7 +155,13 @@ def schema(
     from topologies.system import System
     from workloads.model import Model
 
-    specs = {"scenario": Question, "system": System, "chip": Chip, "model": Model, "assumptions": Assumptions}
+    specs: dict[str, type[BaseModel]] = {
+        "scenario": Question,
+        "system": System,
+        "chip": Chip,
+        "model": Model,
+        "assumptions": Assumptions,
+    }
     if what not in specs:
         raise InputError("there is no schema of this name", got=what, do=suggest(what, list(specs), "schemas"))
     document = _dump(json_schema(specs[what]))
@@ -190,7 +198,7 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has what it wanted
         sys.exit(0)
-    except Exception as error:  # noqa: BLE001  (the last door: never a traceback for what a user typed)
+    except Exception as error:
         _report_fault(error)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import InputError
 from simulator.spec.document import Document
+from simulator.spec.errors import InputError
 from simulator.spec.files import build, make, override, read_document
 from simulator.spec.problems import locate
 from simulator.spec.strict_yaml import read_scalar

@@ -44,9 +44,7 @@ class Chain:
         for communication in communications:
             self.wait(self.start(communication))
 
-    def run_beside(
-        self, operators: Sequence[Operator], communications: Sequence[Communication | None], *, overlap: bool
-    ) -> None:
+    def run_beside(self, operators: Sequence[Operator], communications: Sequence[Communication | None], *, overlap: bool) -> None:
         """Communicate, then compute; with ``overlap`` both at once."""
         if not overlap:
             self.exchange(*communications)

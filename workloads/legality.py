@@ -124,9 +124,7 @@ def _check_tensor_parallel(plan: ResolvedPlan, model: Model) -> None:
     if isinstance(model.attention, GroupedQueryAttention):
         kv_heads = model.attention.kv_heads
         if kv_heads % tp:
-            raise PlanError(
-                f"tp must divide the {kv_heads} key-value heads", got=tp, do=_use(tp, kv_heads, "tp"), path="plan.tp"
-            )
+            raise PlanError(f"tp must divide the {kv_heads} key-value heads", got=tp, do=_use(tp, kv_heads, "tp"), path="plan.tp")
     if isinstance(model.attention, CompressedAttention) and model.attention.output_groups % tp:
         groups = model.attention.output_groups
         raise PlanError(f"tp must divide the {groups} output groups", got=tp, do=_use(tp, groups, "tp"), path="plan.tp")

@@ -119,9 +119,7 @@ class Pieces:
         """One prediction block: its input projection, its layer, and the model's head once more."""
         sections, shape = mtp_sections(self.model, self.shard), self.model.mtp_layer()
         block, layer = mtp_block_parameters(self.model), layer_parameters(self.model, shape)
-        rest = LayerParameters(
-            block.sharded - layer.sharded, block.replicated - layer.replicated, block.experts - layer.experts
-        )
+        rest = LayerParameters(block.sharded - layer.sharded, block.replicated - layer.replicated, block.experts - layer.experts)
         entry = self._plain("mtp input", {"mtp_in": sections["mtp_in"]}, ShardParameters.of(rest, self.plan))
         head = self._plain("mtp head", {"mtp_head": sections["mtp_head"]}, ShardParameters())
         return entry, self._layer(shape), head

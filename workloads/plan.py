@@ -123,9 +123,7 @@ class PlanDefaults(Spec):
     quantised_gather: bool = False
 
 
-def resolve(
-    plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None
-) -> ResolvedPlan:
+def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None) -> ResolvedPlan:
     """The plan on ``ranks`` ranks, concrete and legal.
 
     Raises PlanError for a plan that these ranks or this model can't carry, NotModelled for what is legal but not simulated.

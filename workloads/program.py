@@ -48,9 +48,7 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
     order = schedule_order(plan)
     owners = schedules.stage_owners(plan.schedule, plan.pp, plan.vpp)
     pieces, footprint = _recompute(model, plan, groups, order, memory)
-    ranks = tuple(
-        _RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank]) for rank in range(plan.pp)
-    )
+    ranks = tuple(_RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank]) for rank in range(plan.pp))
     useful, again = _flops(ranks, groups)
     model_flops = 3.0 * total_flops_per_token(model, plan.sequence_length) * plan.tokens
     _check_flops(useful, model_flops, plan)
@@ -88,8 +86,7 @@ def _recompute(
     for recompute in recompute_steps(plan):
         pieces = Pieces(model, plan, groups, recompute)
         footprint = [
-            rank_memory(model, pieces.traffic, pieces.stages, stages_of(plan, rank), order[rank])
-            for rank in range(plan.pp)
+            rank_memory(model, pieces.traffic, pieces.stages, stages_of(plan, rank), order[rank]) for rank in range(plan.pp)
         ]
         if max(part.total for part in footprint) <= memory.capacity:
             break
@@ -117,9 +114,7 @@ class _RankBuilder:
         # In the order of their first use: parameters are sent for in that order.
         self.used = list(dict.fromkeys((work.stage, work.direction) for work in works))
         self.kinds = {(work.stage, work.direction, work.kind) for work in works}
-        self.last_gradient = {
-            (work.stage, work.direction): work.kind for work in works if work.kind in (WorkKind.B, WorkKind.W)
-        }
+        self.last_gradient = {(work.stage, work.direction): work.kind for work in works if work.kind in (WorkKind.B, WorkKind.W)}
         self.stages = {
             key: StageBlocks(pieces.stages[key[0]], self.traffic, f"stage {key[0]}" + (" reverse" if key[1] else ""))
             for key in self.used
@@ -199,9 +194,7 @@ class _RankBuilder:
         matrices = owned_matrices(self.traffic, self.pieces) if self.plan.optimizer == "muon" else []
         states = StateBytes(state.gradients, state.master, state.moment, max(state.weights, state.parameter_gather))
         # Casting to the training precision is left to ``_casts``: every rank casts all its weights, not those it updates.
-        return optimizer_operators(
-            self.plan.optimizer, owned.dense, owned.experts, matrices, precision="bf16", states=states
-        )
+        return optimizer_operators(self.plan.optimizer, owned.dense, owned.experts, matrices, precision="bf16", states=states)
 
     def _casts(self) -> tuple[Operator, ...]:
         """The quantised copies of all weights of this rank, once a step: read in bf16, written in rows and columns."""

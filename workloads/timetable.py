@@ -108,9 +108,7 @@ def _output(work: Work) -> Key:
     return kind, work.stage, work.micro_batch, work.direction
 
 
-def _refuse_deadlock(
-    order: Sequence[Sequence[Slot]], position: list[int], stages: int, done: dict[Key, float]
-) -> None:
+def _refuse_deadlock(order: Sequence[Sequence[Slot]], position: list[int], stages: int, done: dict[Key, float]) -> None:
     for rank, slots in enumerate(order):
         if position[rank] < len(slots):
             slot = slots[position[rank]]

@@ -32,9 +32,7 @@ class ShardParameters:
     replicated: float = 0.0
 
     def __add__(self, other: ShardParameters) -> ShardParameters:
-        return ShardParameters(
-            self.dense + other.dense, self.experts + other.experts, self.replicated + other.replicated
-        )
+        return ShardParameters(self.dense + other.dense, self.experts + other.experts, self.replicated + other.replicated)
 
     @classmethod
     def of(cls, parameters: LayerParameters, plan: ResolvedPlan) -> ShardParameters:

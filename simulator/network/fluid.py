@@ -183,9 +183,7 @@ class FluidNetwork:
         """Take out the flows of a part that have arrived."""
         _advance(part, now)
         keep = [
-            index
-            for index, (left, speed) in enumerate(zip(part.remaining, part.speeds, strict=True))
-            if left > speed * TOGETHER
+            index for index, (left, speed) in enumerate(zip(part.remaining, part.speeds, strict=True)) if left > speed * TOGETHER
         ]
         if len(keep) == len(part.speeds):
             self._schedule(part, now)  # rounding: a huge transfer is a tick short of its end
@@ -305,10 +303,7 @@ class FluidNetwork:
         over = [link for contest in begun for link, _ in contest.share.use if use[link] > capacity[link] * OVER]
         for link in sorted(set(over)):
             crossing = [
-                part
-                for contest in self._contests.values()
-                for part in contest.parts
-                if link in self.shares.links[part.shape]
+                part for contest in self._contests.values() for part in contest.parts if link in self.shares.links[part.shape]
             ]
             rivals = {contest.serial: contest for part in crossing if (contest := part.contest) is not None}
             if len(rivals) < 2:
@@ -331,7 +326,5 @@ def _advance(part: _Part, now: int) -> None:
     """Bytes that moved since the last look."""
     elapsed = now - part.updated
     if elapsed:
-        part.remaining = [
-            left - speed * elapsed for left, speed in zip(part.remaining, part.speeds, strict=True)
-        ]
+        part.remaining = [left - speed * elapsed for left, speed in zip(part.remaining, part.speeds, strict=True)]
         part.updated = now

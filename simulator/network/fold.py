@@ -244,9 +244,7 @@ class Fold:
             if part.size > 1 and np.any(coordinates[:, column] != coordinates[0, column])
         ]
         if pattern.survives == "turns":
-            fine = all(part.symmetry == "none" for part in moved[:-1]) and (
-                moved[-1].symmetry != "full" or moved[-1].size == 2
-            )
+            fine = all(part.symmetry == "none" for part in moved[:-1]) and (moved[-1].symmetry != "full" or moved[-1].size == 2)
         else:
             fine = pattern.survives == "swaps" or all(part.symmetry == "none" or part.size == 2 for part in moved)
         if not fine:

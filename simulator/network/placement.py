@@ -91,9 +91,7 @@ def common_cuts(products: Iterable[int], ranks: int) -> tuple[int, ...]:
     for one in chain:
         for other in chain:
             candidates |= {math.gcd(one, other), math.lcm(one, other)}
-    cuts = (
-        cut for cut in candidates if ranks % cut == 0 and all(cut % bound == 0 or bound % cut == 0 for bound in chain)
-    )
+    cuts = (cut for cut in candidates if ranks % cut == 0 and all(cut % bound == 0 or bound % cut == 0 for bound in chain))
     return tuple(sorted(cuts))
 
 

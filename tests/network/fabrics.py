@@ -126,9 +126,7 @@ def mesh(
             amount = arrived
         return route(shares, hops * latency)
 
-    tiers = [
-        TierInfo(f"d{index}", latency, efficiency, "copper", math.prod(sizes[: index + 1])) for index in range(len(sizes))
-    ]
+    tiers = [TierInfo(f"d{index}", latency, efficiency, "copper", math.prod(sizes[: index + 1])) for index in range(len(sizes))]
     return assemble("mesh", dimensions, coordinates, ["device"] * ranks, edges, tiers, router, ports)
 
 

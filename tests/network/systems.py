@@ -66,9 +66,7 @@ def launch_all(fold: Fold, operations: Sequence[Communication | Send]) -> list[l
                 made = fold.collective(rank_class.key, operation)
                 phases[made.key] = made.phases
         longest = max((len(each) for each in phases.values()), default=0)
-        found.append(
-            [sum((each[index] for each in phases.values() if index < len(each)), ()) for index in range(longest)]
-        )
+        found.append([sum((each[index] for each in phases.values() if index < len(each)), ()) for index in range(longest)])
     return found
 
 
@@ -94,8 +92,7 @@ def rates_of_each_flow(
 ) -> Floats:
     """The folded rate of every unfolded flow, found by operation, source class, pair and size."""
     table: Mapping[tuple[int, int, bytes, float], float] = {
-        (operation, *pair_of(fold, flow), flow.size): rate
-        for (operation, flow), rate in zip(tagged, rates.tolist(), strict=True)
+        (operation, *pair_of(fold, flow), flow.size): rate for (operation, flow), rate in zip(tagged, rates.tolist(), strict=True)
     }
     found = []
     for flow in chosen:

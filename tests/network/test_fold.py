@@ -42,9 +42,7 @@ def traffic(groups: Groups) -> list[object]:
 def test_rates_of_overlapping_operations_equal_those_of_every_flow_by_itself(name: str, groups: Groups) -> None:
     fabric = FABRICS[name]()
     operations = [
-        operation
-        for operation in traffic(groups)
-        if isinstance(operation, Send) or not _refused(fabric, groups, operation)
+        operation for operation in traffic(groups) if isinstance(operation, Send) or not _refused(fabric, groups, operation)
     ]
     fold = Fold(fabric, groups)
     folded = launch_all(fold, operations)

@@ -59,9 +59,7 @@ def test_sequence_parallelism_divides_all_activations_and_tensor_parallelism_alo
 def test_one_f_one_b_holds_a_micro_batch_for_every_stage_ahead() -> None:
     """Rank r of 4 holds 4 - r micro-batches of its two layers."""
     ranks = held(ranks=4, pp=4, batch=16)
-    assert [rank.activations for rank in ranks] == [
-        2 * LAYER * (4 - r) + (HEAD if r == 3 else 0) for r in range(4)
-    ]
+    assert [rank.activations for rank in ranks] == [2 * LAYER * (4 - r) + (HEAD if r == 3 else 0) for r in range(4)]
 
 
 def test_full_recompute_keeps_inputs_and_one_layer_in_the_making() -> None:

@@ -212,6 +212,7 @@ def test_v3_dispatches_fp8_to_four_domains_and_returns_bf16() -> None:
 
 def test_shared_expert_and_expert_weight_gradients_run_while_tokens_travel() -> None:
     """Only with expert overlap: between Start and Wait of dispatch and of the gradient's combine."""
+
     def between(program: Program, kind: str, name: str) -> list[str]:
         inside = False
         found: list[str] = []
@@ -285,9 +286,7 @@ def test_zero_sends_the_bytes_of_its_definition_whatever_overlaps(overlap: Overl
     assert bytes_of(0) == pytest.approx({"all-reduce": 4 * size})
     assert bytes_of(1) == pytest.approx({"reduce-scatter": 4 * size, "all-gather": 2 * size})
     assert bytes_of(2) == pytest.approx({"reduce-scatter": 4 * size * micro_batches, "all-gather": 2 * size})
-    assert bytes_of(3) == pytest.approx(
-        {"reduce-scatter": 4 * size * micro_batches, "all-gather": 2 * 2 * size * micro_batches}
-    )
+    assert bytes_of(3) == pytest.approx({"reduce-scatter": 4 * size * micro_batches, "all-gather": 2 * 2 * size * micro_batches})
 
 
 def test_zero_2_over_stages_cuts_gradients_once_a_step() -> None:

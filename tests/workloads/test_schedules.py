@@ -66,9 +66,7 @@ def test_overlapped_order_is_legal_and_joins_different_micro_batches(pp: int, gr
 
 
 @given(st.integers(1, 8), st.integers(0, 20), st.floats(0.1, 4), st.floats(0.1, 4), st.floats(0, 1))
-def test_overlapped_order_costs_one_joined_slot_a_micro_batch(
-    pp: int, more: int, f: float, b: float, hidden: float
-) -> None:
+def test_overlapped_order_costs_one_joined_slot_a_micro_batch(pp: int, more: int, f: float, b: float, hidden: float) -> None:
     """F + (M - 1) FB + B on every rank, and (PP - 1)(F + B) to fill and drain, from 2 PP micro-batches on."""
     micro_batches = 2 * pp + more
     joined = max(f, b) + (f + b - max(f, b)) * (1 - hidden)

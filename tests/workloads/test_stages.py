@@ -12,9 +12,7 @@ from workloads.stages import cut
 
 
 @given(st.integers(1, 200), st.integers(1, 64), st.floats(0, 6))
-def test_every_layer_is_on_one_stage_and_only_the_last_differs_by_more_than_one(
-    layers: int, stages: int, extra: float
-) -> None:
+def test_every_layer_is_on_one_stage_and_only_the_last_differs_by_more_than_one(layers: int, stages: int, extra: float) -> None:
     found = cut(layers, stages, extra)
     counts = [stage.count for stage in found]
     assert [layer for stage in found for layer in stage.layers] == list(range(layers))
@@ -28,9 +26,7 @@ def test_layers_that_divide_are_spread_evenly_whatever_the_head_weighs(each: int
 
 
 @given(st.integers(2, 60), st.integers(2, 8), st.floats(0, 6))
-def test_no_other_number_of_layers_on_the_last_stage_makes_the_heaviest_lighter(
-    layers: int, stages: int, extra: float
-) -> None:
+def test_no_other_number_of_layers_on_the_last_stage_makes_the_heaviest_lighter(layers: int, stages: int, extra: float) -> None:
     counts = [stage.count for stage in cut(layers, stages, extra)]
     if layers % stages:
         heaviest = max(*counts[:-1], counts[-1] + extra)

@@ -38,9 +38,7 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
     wanted = overrides.get(f"{collective}:{communication.group}", overrides.get(collective))
     if wanted is not None:
         if wanted not in ALGORITHMS:
-            raise InputError(
-                f"unknown algorithm for {collective}", got=wanted, do=f"Choose one of {', '.join(ALGORITHMS)}."
-            )
+            raise InputError(f"unknown algorithm for {collective}", got=wanted, do=f"Choose one of {', '.join(ALGORITHMS)}.")
         return wanted
     if members[0] // domain == members[-1] // domain:
         return "direct"
