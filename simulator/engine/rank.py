@@ -88,15 +88,15 @@ class Rank:
 
     def run(self) -> Steps:
         """The step of this rank, from its first instruction to its last."""
-        yield from self._execute(self.program.prologue, optimizer=False)
+        yield from self._execute(self.program.prologue, 0, optimizer=False)
         for slot in self.program.slots:
             if len(slot) == 1:
                 yield from self._work(slot[0])
             else:
-                chains = [self.world.clock.process(self._work(work)) for work in slot]
+                chains = [self.world.clock.process(self._work(work, chain)) for chain, work in enumerate(slot)]
                 yield self.world.clock.all_of(chains)
             self.world.on_slot()
-        yield from self._execute(self.program.epilogue, optimizer=True)
+        yield from self._execute(self.program.epilogue, 0, optimizer=True)
         self.finished = self.world.clock.now
 
     def contention(self) -> tuple[float, float]:
@@ -111,10 +111,10 @@ class Rank:
         self._cores = sum(cores[active] for active, count in self._active.items() if count)
         self.compute.refresh()
 
-    def _work(self, work: Work) -> Steps:
+    def _work(self, work: Work, chain: int = 0) -> Steps:
         yield from self._receive(work)
         start = self.world.clock.now
-        yield from self._execute(self._block(work), optimizer=False)
+        yield from self._execute(self._block(work), chain, optimizer=False)
         name = f"{work.kind}{work.micro_batch} stage {work.stage}" + (" reverse" if work.direction else "")
         self.world.recorder.add(self.rank_class, SLOT, name, start, self.world.clock.now)
         yield from self._send(work)
@@ -130,7 +130,7 @@ class Rank:
             return blocks[*base, "last"]
         return blocks[*base, ""]
 
-    def _execute(self, block: Block, optimizer: bool) -> Steps:
+    def _execute(self, block: Block, chain: int, *, optimizer: bool) -> Steps:
         local: dict[str, Ticket] = {}
         for instruction in block.instructions:
             if isinstance(instruction, Compute):
@@ -138,7 +138,7 @@ class Rank:
             elif isinstance(instruction, Start):
                 operation = self._operation(instruction)
                 communication = instruction.communication
-                local[instruction.token] = self.lanes[communication.kind].submit(operation, communication.name)
+                local[instruction.token] = self.lanes[communication.kind].submit(operation, communication.name, chain)
             else:
                 yield from self._wait(self._ticket(instruction, local))
         self._tickets.update(local)
