@@ -46,7 +46,7 @@ def main() -> None:
     for part in PARTS:
         print(f"{part:24s}" + "".join(f"{getattr(results[name].breakdown_s, part):22.3f}" for name in columns))
     print(f"{'step':24s}" + "".join(f"{results[name].step_time_s:22.3f}" for name in columns))
-    print(f"{'fits (recompute)':24s}" + "".join(f"{str(results[name].memory.fits):>22s}" for name in columns))
+    print(f"{'fits (recompute)':24s}" + "".join(f"{results[name].memory.fits!s:>22s}" for name in columns))
     for name, result in results.items():
         print(f"\n{name}: recompute {result.memory.recompute}")
         for tier, text in network(result).items():

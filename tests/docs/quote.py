@@ -23,7 +23,7 @@ def marks(name: str) -> tuple[str, str]:
 def quoted(text: str, name: str) -> str:
     """What stands between the marks."""
     begin, end = marks(name)
-    return text.split(begin)[1].split(end)[0]
+    return text.split(begin)[1].split(end, maxsplit=1)[0]
 
 
 def replaced(text: str, name: str, body: str) -> str:
@@ -40,7 +40,7 @@ def row(example: str, setting: str, step_time_s: float, mfu: float) -> str:
 
 def shortened(summary: str) -> str:
     """The answer to where its details begin."""
-    return summary.split("\n\nMemory\n")[0] + "\n..."
+    return summary.split("\n\nMemory\n", maxsplit=1)[0] + "\n..."
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ def test_every_scenario_in_the_documents_can_be_run(
     name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that it names are the other blocks of its document."""
-    for block in blocks(ROOT / name.split(":")[0], "yaml"):
+    for block in blocks(ROOT / name.split(":", maxsplit=1)[0], "yaml"):
         data = yaml.safe_load(block)
         (tmp_path / f"{data['name']}.yaml").write_text(block, encoding="utf-8")
     file = tmp_path / "scenario of the document.yaml"
@@ -129,8 +129,8 @@ def test_every_example_is_in_the_table_with_its_recorded_answer() -> None:
         name, _, _, step, mfu = (cell.strip() for cell in shown.strip("|").split("|"))
         assert name == f"[{example.stem}](examples/{example.name})"
         answer = recorded[example.stem]
-        assert step == f"{float(answer['step_time_s']):.2f} s"
-        assert mfu == f"{100 * float(answer['mfu']):.1f}%"
+        recorded_now = (f"{float(answer['step_time_s']):.2f} s", f"{100 * float(answer['mfu']):.1f}%")
+        assert (step, mfu) == recorded_now, f"{example.stem}: run python tests/docs/quote.py"
 
 
 def test_the_answer_shown_is_the_recorded_one() -> None:
