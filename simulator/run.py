@@ -158,6 +158,11 @@ def assumptions_without_effect(scenario: Scenario, chip: str) -> Iterator[str]:
             yield f"assumptions.set {path} = {value} changes nothing for {chip}; what it has of its own is under chips.{chip}"
 
 
+def _ringed(algorithms: Mapping[str, str]) -> tuple[str, ...]:
+    """The groups along which a ring was asked for: there the order of ranks must be kept when they are folded."""
+    return tuple({key.partition(":")[2]: None for key, name in algorithms.items() if name == "ring" and ":" in key})
+
+
 def _routing(scenario: Scenario) -> str:
     routing = scenario.network.routing
     if not isinstance(routing, str):
@@ -185,6 +190,7 @@ def simulate(
         symmetric=symmetric,
         library=costs,
         algorithms=scenario.network.algorithms,
+        ordered=_ringed(scenario.network.algorithms),
     )
     outcome = run_step(prepared.program, folding, prepared.device, progress)
     usage = Usage(outcome.network)
