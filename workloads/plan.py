@@ -144,7 +144,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     schedule, vpp = _schedule(plan, defaults, model, pp)
     micro_batch = training.micro_batch or defaults.micro_batch
     global_batch, warnings = _global_batch(training, dp, micro_batch)
-    warnings += _unread_detail(training)
+    warnings += _unread_detail(training) + _without_effect(plan, model, pp * vpp)
     micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
     zero = defaults.zero if plan.zero is None else plan.zero
     if zero == 0 and plan.zero_group is not None:
@@ -226,6 +226,16 @@ def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, t
     if rounded * training.sequence_length == training.global_batch_tokens:
         return rounded, ()
     return rounded, (f"global_batch_tokens {training.global_batch_tokens} is taken as {rounded} whole sequences.",)
+
+
+def _without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
+    """What was asked for and changes nothing here."""
+    found = []
+    if plan.zero == 2 and stages > 1:
+        found.append("zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut.")
+    if plan.dispatcher is not None and not model.has_experts:
+        found.append(f"dispatcher {plan.dispatcher} has no effect: the model has no experts.")
+    return tuple(found)
 
 
 def _unread_detail(training: Training) -> tuple[str, ...]:
