@@ -44,11 +44,10 @@ def pipeline(result: Result) -> go.Figure:
         range=[rows - 0.5, -0.5],
         tickmode="array",
         tickvals=list(range(0, rows, every)),
-        ticktext=list(drawn.labels[::every]),
+        ticktext=[f"{text}  " for text in drawn.labels[::every]],  # a suffix is not drawn beside texts of one's own
         showgrid=False,
         showline=False,
         fixedrange=True,
-        ticksuffix="  ",
     )
     figure.update_xaxes(range=[0, drawn.end / scale], title={"text": f"{unit} since the step began"}, showgrid=True)
     return figure
