@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from simulator.engine.step import program_flops
 from simulator.network.contract import Folding
 from simulator.network.usage import Usage
+from simulator.prepare import Prepared
 from simulator.results import Result
 from simulator.spec.errors import IdentityBroken
 from workloads.instructions import Program
-
-if TYPE_CHECKING:
-    from simulator.run import Prepared
 
 TOLERANCE = 1e-6
 

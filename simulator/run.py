@@ -1,173 +1,30 @@
-"""A scenario becomes a result: prepare (load, check, lay out), simulate one step, close the books, report."""
+"""A scenario becomes a result: simulate one step of what was prepared, close the books, report."""
 
 from __future__ import annotations
 
 import hashlib
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import simulator
-import topologies
-import workloads
 from simulator import identities
-from simulator.assumptions import Assumptions, ChipEfficiency, figure_of
-from simulator.engine.chip import Device, precision_key
+from simulator.engine.chip import precision_key
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
-from simulator.network.collectives.choice import check_overrides
 from simulator.network.collectives.pattern import LibraryCosts
+from simulator.network.contract import RankClass
 from simulator.network.fold import Fold
 from simulator.network.usage import Usage, busiest_seconds
+from simulator.prepare import Prepared, prepare
 from simulator.results import Bounds, Breakdown, MemoryResult, Result, Simulation, StageMemoryResult
 from simulator.saturation import network_result, series
-from simulator.scenario import AssumptionChoice, Scenario
-from simulator.spec.errors import InputError, NotModelled
+from simulator.scenario import Scenario
 from topologies.fabric import Fabric
-from topologies.parts import Chip
-from topologies.system import System
-from workloads.groups import PIPELINE_PAIRS, Groups
-from workloads.instructions import Program
-from workloads.memory import MemoryBudget
-from workloads.model import Model
-from workloads.plan import ResolvedPlan, resolve
-from workloads.program import build_program
 
 GIB = 2.0**30
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything a step needs, loaded and checked; nothing simulated yet."""
-
-    scenario: Scenario
-    system: System
-    chip: Chip
-    model: Model
-    assumptions: Assumptions
-    efficiency: ChipEfficiency
-    plan: ResolvedPlan
-    groups: Groups
-    fabric: Fabric
-    program: Program
-    device: Device
-    usable_memory: float  # per rank [B]
-    warnings: tuple[str, ...]
-
-
-def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
-    """Load the machine, the model and the assumptions; lay the plan out; build the program.
-
-    ``fabric`` (a user's own graph, from ``topologies.from_networkx``) takes the place of the system's links; its devices
-    are chips of the system.
-    Raises InputError (with its sentence) for anything illegal, NotModelled for what we cannot answer.
-    """
-    cluster = scenario.cluster
-    if cluster.faults:
-        raise NotModelled("cluster.faults are not modelled yet; leave them out.")
-    if cluster.slices is not None:
-        raise NotModelled("cluster.slices (pods joined by a data-centre network) are not modelled yet; leave it out.")
-    with scenario.blamed("cluster", at="cluster.system"):
-        system = topologies.load(cluster.system)
-    with scenario.blamed("cluster.set"):
-        system = system.with_overrides(cluster.set)
-    with scenario.blamed("model"):
-        model = workloads.load(scenario.model)
-    with scenario.blamed("assumptions"):
-        assumptions = load_assumptions(scenario)
-    chip = system.chip
-    efficiency, known = assumptions.of_chip(chip.name)
-    warnings = list(assumptions_without_effect(scenario, chip.name))
-    if not known:
-        warnings.append(
-            f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"
-        )
-    with scenario.blamed("training", at="training.precision"):
-        chip.peak(scenario.training.precision)
-    if fabric is None:
-        with scenario.blamed("cluster"):
-            fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing=_routing(scenario))
-    else:
-        _check_own_fabric(scenario, fabric, chip)
-    with scenario.blamed("plan"):
-        plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
-    device = Device.of(chip, efficiency)
-    figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
-    groups = Groups.of(plan)
-    with scenario.blamed("network"):
-        check_overrides(scenario.network.algorithms, (*groups.spans, *PIPELINE_PAIRS))
-    capacity = chip.memory_capacity.value / chip.ranks_per_chip
-    overhead = assumptions.memory_overhead
-    usable = capacity * (1 - overhead.fragmentation.value) - overhead.reserved.value / chip.ranks_per_chip
-    program = build_program(model, plan, groups, MemoryBudget(usable))
-    return Prepared(
-        scenario,
-        system,
-        chip,
-        model,
-        assumptions,
-        efficiency,
-        plan,
-        groups,
-        fabric,
-        program,
-        device,
-        usable,
-        (*warnings, *program.warnings),
-    )
-
-
-def _check_own_fabric(scenario: Scenario, fabric: Fabric, chip: Chip) -> None:
-    """A graph that was passed in must be what the scenario says of the machine."""
-    chips = fabric.ranks // chip.ranks_per_chip
-    if scenario.cluster.chips not in (None, chips):
-        raise InputError(
-            f"the graph passed in has {chips} chips",
-            got=scenario.cluster.chips,
-            do="Leave cluster.chips out, or make them equal.",
-            path="cluster.chips",
-        )
-    if scenario.cluster.chips_per_domain is not None or scenario.network.routing != "spray":
-        raise InputError(
-            "a graph that was passed in brings its own domains and routes",
-            do="Leave cluster.chips_per_domain and network.routing out.",
-            path="cluster",
-        )
-
-
-def load_assumptions(scenario: Scenario) -> Assumptions:
-    """The scenario's assumptions, its replacements applied."""
-    choice = scenario.assumptions
-    if isinstance(choice, AssumptionChoice):
-        return Assumptions.load(choice.preset).with_overrides(choice.set)
-    return Assumptions.load(choice)
-
-
-def assumptions_without_effect(scenario: Scenario, chip: str) -> Iterator[str]:
-    """A sentence for every replaced figure that this job's chip does not use: it has its own, or is another chip."""
-    choice = scenario.assumptions
-    if not isinstance(choice, AssumptionChoice):
-        return
-    base = Assumptions.load(choice.preset)
-    for path, value in choice.set.items():
-        if base.with_overrides({path: value}).used_by(chip) == base.used_by(chip):
-            yield f"assumptions.set {path} = {value} changes nothing for {chip}; what it has of its own is under chips.{chip}"
-
-
-def _ringed(algorithms: Mapping[str, str]) -> tuple[str, ...]:
-    """The groups along which a ring was asked for: there the order of ranks must be kept when they are folded."""
-    return tuple({key.partition(":")[2]: None for key, name in algorithms.items() if name == "ring" and ":" in key})
-
-
-def _routing(scenario: Scenario) -> str:
-    routing = scenario.network.routing
-    if not isinstance(routing, str):
-        raise NotModelled("network.routing hash is not modelled yet; use spray or dimension-order.")
-    return routing
 
 
 def simulate(
@@ -300,7 +157,7 @@ def _recording(folding: Fold, outcome: StepOutcome, usage: Usage) -> Recording:
     return Recording(outcome.recorder.spans(), series(folding, usage), ranks, outcome.end)
 
 
-def _label(rank_class: Any, folding: Fold) -> str:
+def _label(rank_class: RankClass, folding: Fold) -> str:
     stages = len({other.pp_rank for other in folding.rank_classes})
     if len(folding.rank_classes) == stages:
         return f"pipeline rank {rank_class.pp_rank}"
@@ -314,3 +171,8 @@ def fingerprint(spans: Spans, end: int) -> str:
         digest.update(column.tobytes())
     digest.update("\n".join(spans.names).encode())
     return digest.hexdigest()[:16]
+
+
+def _ringed(algorithms: Mapping[str, str]) -> tuple[str, ...]:
+    """The groups along which a ring was asked for: there the order of ranks must be kept when they are folded."""
+    return tuple({key.partition(":")[2]: None for key, name in algorithms.items() if name == "ring" and ":" in key})

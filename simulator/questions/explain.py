@@ -13,7 +13,7 @@ import topologies
 import workloads
 from simulator.assumptions import PRESETS as ASSUMPTION_PRESETS
 from simulator.assumptions import Assumptions
-from simulator.run import prepare
+from simulator.prepare import prepare
 from simulator.scenario import Scenario
 from simulator.spec.errors import MissingPreset
 from simulator.spec.files import preset_names, read_spec

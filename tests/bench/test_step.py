@@ -9,7 +9,8 @@ import pytest
 
 from simulator.engine.step import run_step
 from simulator.network.fold import Fold
-from simulator.run import prepare, simulate
+from simulator.prepare import prepare
+from simulator.run import simulate
 from simulator.scenario import Scenario
 
 MAIN = Path(__file__).parents[2] / "examples" / "v4_pro_on_atlas_950.yaml"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.run import prepare
+from simulator.prepare import prepare
 from simulator.scenario import Scenario
 from simulator.spec.errors import InputError
 

@@ -15,7 +15,7 @@ import typer.main
 import yaml
 
 from simulator.cli import app
-from simulator.run import prepare
+from simulator.prepare import prepare
 from simulator.scenario import Scenario
 
 ROOT = Path(__file__).parents[2]

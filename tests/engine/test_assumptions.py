@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.run import prepare
+from simulator.prepare import prepare
 from simulator.scenario import Scenario
 from simulator.spec.errors import InputError
 from simulator.spec.files import make

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.prepare import prepare
 from simulator.results import Result
-from simulator.run import prepare, simulate
+from simulator.run import simulate
 from simulator.scenario import Scenario
 from simulator.spec.files import make
 
