@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf, prod
 
 import numpy as np
@@ -14,7 +13,7 @@ from topologies.fabric import Dimension, Fabric, Floats, Ints, Route, TierInfo
 from topologies.leaves import Axis, Inner, clos_tree, plain_axis, planes_of, rail_tree
 from topologies.naming import NameGroup, Names
 from topologies.parts import Chip, Package, Tier
-from topologies.routing import Minimal, Step, dimension_order, spray
+from topologies.routing import Minimal, Step, Tiered
 from topologies.shapes.clos import clos
 from topologies.shapes.mesh import mesh
 from topologies.shapes.place import Place, TierGraph
@@ -68,6 +67,7 @@ def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[st
         router=_router(routing, built, tail, head, link_latency, names),
         node_number=names.number,
         link_latency=link_latency,
+        nodes_matching=names.matching,
     )
 
 
@@ -165,13 +165,15 @@ def _name_groups(built: Sequence[Built], ranks: int) -> Iterator[NameGroup]:
     """The naming of devices and of every group of switches, in node order. The path to a box names all boxes around it."""
     digits = [[(axis.label, axis.size) for axis in _named_axes(b)] for b in built]
     outer = [pair for tier in reversed(digits) for pair in reversed(tier)]
-    yield NameGroup(0, tuple(label for label, _ in outer), tuple(size for _, size in outer))
+    labels = tuple(label for label, _ in outer)
+    yield NameGroup(0, labels, tuple(size for _, size in outer), labels)
     first = ranks
     for index, b in enumerate(built):
         path = [pair for tier in reversed(digits[index + 1 :]) for pair in reversed(tier)] or [(b.box_label, 1)]
         for group in b.graph.switches:
             digits_of = (*path, *group.digits)
-            yield NameGroup(first, tuple(label for label, _ in digits_of), tuple(size for _, size in digits_of))
+            own = tuple(label for label, _ in group.digits)
+            yield NameGroup(first, tuple(label for label, _ in digits_of), tuple(size for _, size in digits_of), own)
             first += len(group.anchor)
 
 
@@ -206,11 +208,9 @@ def _ports(chip: Chip, built: Sequence[Built]) -> float:
 def _router(
     routing: str, built: Sequence[Built], tail: Ints, head: Ints, link_latency: Floats, names: Names
 ) -> Callable[[int, int], Route]:
-    steps = tuple(Step(b.place.below, b.place.box, b.joins, b.graph.segment) for b in built)
-    if routing == "spray":
-        return partial(spray, steps)
-    if routing == "dimension-order":
-        return partial(dimension_order, steps)
+    steps = tuple(Step(b.place.below, b.place.box, b.joins, b.graph.segment, len(b.graph.bundles)) for b in built)
+    if routing in ("spray", "dimension-order"):
+        return Tiered(steps, routing)
     if routing == "minimal":
         nodes = names.groups[-1].first + names.groups[-1].count
         return Minimal(nodes, tail, head, link_latency, names.name)
