@@ -98,6 +98,62 @@ def validate(
 
 
 @app.command()
+def collective(
+    operation: Annotated[str, typer.Argument(metavar="OP", help="all-reduce, all-gather, all-to-all ...", show_default=False)],
+    system: Annotated[str, typer.Option(help="A system: a preset or a file.")],
+    size: Annotated[
+        str | None, typer.Option("--bytes", metavar="SIZE", help="Per-rank buffer: 64 MiB, or a number of bytes.")
+    ] = None,
+    chips: Annotated[int | None, typer.Option(help="Chips used; one scale-up domain if left out.")] = None,
+    group_size: Annotated[
+        int | None, typer.Option(help="Ranks of a group; all groups run at once. All ranks if left out.")
+    ] = None,
+    stride: Annotated[int, typer.Option(help="Ranks between neighbours of a group.")] = 1,
+    algorithm: Annotated[str | None, typer.Option(help="Instead of what the library would take: rings, ring, tree ...")] = None,
+    library: Annotated[str | None, typer.Option(help="Instead of the usual one of the chip: nccl, hccl, deepep ...")] = None,
+    assumptions: Annotated[str, typer.Option(help="A preset of assumptions, or a file.")] = "default",
+    chips_per_domain: Annotated[int | None, typer.Option(help="Chips used of each scale-up domain.")] = None,
+    routing: Annotated[str, typer.Option(help="spray, dimension-order or minimal.")] = "spray",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FAULT", help="{link: a->b, capacity: 0.5}, {chip: 17, speed: 0}; as in a scenario."),
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="Experts a token, for dispatch and combine with one copy per domain.")] = 0,
+    sweeps: Annotated[bool, typer.Option("--sweep", help="At sizes from 1 KiB to 16 GiB, or up to --bytes.")] = False,
+    as_json: Json = None,
+) -> None:
+    """Time one collective alone: time, algorithm and bus bandwidth, and the bound of the links."""
+    from simulator.questions.collective import collective as ask
+    from simulator.questions.collective import sizes_up_to, sweep, table
+    from simulator.spec.strict_yaml import read_scalar
+
+    _require_folder(as_json)
+    options: dict[str, Any] = {
+        "chips": chips,
+        "group_size": group_size,
+        "stride": stride,
+        "algorithm": algorithm,
+        "library": library,
+        "assumptions": assumptions,
+        "chips_per_domain": chips_per_domain,
+        "routing": routing,
+        "faults": [read_scalar(text, "--fault") for text in fault or ()],
+        "top_k": top_k,
+    }
+    if sweeps:
+        answers = sweep(system, operation, sizes=sizes_up_to(size), **options)
+        text, rows = answers.to_json, answers.rows
+    elif size is None:
+        raise InputError("a collective needs the bytes of a rank's buffer", do="Add --bytes 64MiB, or --sweep.", path="--bytes")
+    else:
+        answer = ask(system, operation, bytes=size, **options)
+        text, rows = answer.to_json, (answer,)
+    if as_json != "-":
+        print(table(rows))
+    _write(text, as_json)
+
+
+@app.command()
 def presets(
     action: Annotated[str, typer.Argument(metavar="[list|show]", help="list all, or show one.")] = "list",
     name: Annotated[str | None, typer.Argument(help="The preset to show.", show_default=False)] = None,

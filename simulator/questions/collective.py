@@ -1,0 +1,285 @@
+"""One collective alone on a machine: its time, its bandwidths as nccl-tests defines them, and how far its links let it go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import topologies
+from simulator.assumptions import Assumptions, CollectiveLibrary, ProtocolCosts
+from simulator.network.blocks import GROUP, Blocks
+from simulator.network.collectives.choice import ALGORITHMS, COLLECTIVES, candidates
+from simulator.network.collectives.library import ANY, Library, Protocol
+from simulator.questions.alone import Alone, Bench
+from simulator.spec.errors import InputError
+from simulator.spec.near import suggest
+from simulator.spec.units import Dimension, parse, show
+from topologies.fabric import Fabric
+from topologies.system import System
+from workloads.instructions import Communication
+
+GENERIC = "generic"
+"""The library of launch and step latencies that every operation of a training step is given."""
+
+BUS_FACTORS = {"all-reduce": 2.0, "broadcast": None, "send-recv": None}
+"""Bus bandwidth over algorithm bandwidth, divided by (n - 1) / n; None: 1, whatever n. Others: 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveResult:
+    """One collective of all groups at once.
+
+    ``bytes`` is the per-rank buffer of nccl-tests: all that a rank holds (all-reduce, reduce-scatter, all-to-all), gets
+    (all-gather) or sends. ``algorithm_bandwidth`` = bytes / time, ``bus_bandwidth`` = that x 2 (n - 1) / n for an all-reduce, (n - 1) / n for
+    all-gather, reduce-scatter and all-to-all, 1 for broadcast and send-recv [B/s]. ``bound_s``: payload bytes of the busiest
+    link over its raw capacity; ``latency_s``: the part of the time that does not grow with bytes.
+    """
+
+    collective: str
+    system: str
+    chips: int
+    group_size: int  # ranks
+    bytes: float
+    time_s: float
+    algorithm_bandwidth: float
+    bus_bandwidth: float
+    bound_s: float
+    latency_s: float
+    busiest_link: str
+    busiest_tier: str
+    algorithm: str
+    protocol: str
+    library: str
+    rung: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document as plain data."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The JSON document."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveSweep:
+    """The same collective at several sizes, ascending."""
+
+    rows: tuple[CollectiveResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document as plain data."""
+        return {"sweep": [row.to_dict() for row in self.rows]}
+
+    def to_json(self) -> str:
+        """The JSON document."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def collective(
+    system: str | Path | System | Fabric,
+    operation: str,
+    *,
+    bytes: float | str,  # noqa: A002  (the word of the contract)
+    chips: int | None = None,
+    group_size: int | None = None,
+    stride: int = 1,
+    algorithm: str | None = None,
+    library: str | None = None,
+    assumptions: str | Path | Assumptions = "default",
+    chips_per_domain: int | None = None,
+    routing: str = "spray",
+    faults: Iterable[Mapping[str, Any]] = (),
+    top_k: int = 0,
+    max_domains: int = 0,
+) -> CollectiveResult:
+    """Time of one collective on ``chips`` chips of a system, run by all groups of ``group_size`` ranks at once.
+
+    ``bytes`` is the per-rank buffer ("64 MiB" or a number). Members of a group are ``stride`` ranks apart; without
+    ``group_size`` all ranks are one group. ``algorithm`` overrides what the library would take, ``library`` who it is (default: the usual one of the chip's vendor). ``faults`` as in a
+    scenario's cluster. A dispatch or combine of ``top_k`` experts a token may send one copy per domain, in at most
+    ``max_domains`` of them. Raises InputError or NotModelled with the sentence that says why not.
+    """
+    question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
+    return question.answer(operation, _bytes(bytes), algorithm, top_k, max_domains)
+
+
+def sweep(
+    system: str | Path | System | Fabric,
+    operation: str,
+    *,
+    sizes: Sequence[float | str] = (),
+    chips: int | None = None,
+    group_size: int | None = None,
+    stride: int = 1,
+    algorithm: str | None = None,
+    library: str | None = None,
+    assumptions: str | Path | Assumptions = "default",
+    chips_per_domain: int | None = None,
+    routing: str = "spray",
+    faults: Iterable[Mapping[str, Any]] = (),
+    top_k: int = 0,
+    max_domains: int = 0,
+) -> CollectiveSweep:
+    """:func:`collective` at several sizes, by default 1 KiB to 16 GiB in steps of 4."""
+    question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
+    payloads = sorted(_bytes(size) for size in sizes or sizes_up_to(None))
+    return CollectiveSweep(tuple(question.answer(operation, size, algorithm, top_k, max_domains) for size in payloads))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """A machine with groups and a stack, before anything is sent."""
+
+    bench: Bench
+    system: str
+    chip: str
+    vendor: str
+    library: str | None
+    assumptions: Assumptions
+
+    @classmethod
+    def of(
+        cls,
+        system: str | Path | System | Fabric,
+        chips: int | None,
+        chips_per_domain: int | None,
+        routing: str,
+        faults: Iterable[Mapping[str, Any]],
+        group_size: int | None,
+        stride: int,
+        library: str | None,
+        assumptions: str | Path | Assumptions,
+    ) -> _Question:
+        chip = vendor = ""
+        if isinstance(system, Fabric):
+            fabric = system
+            if chips not in (None, fabric.ranks // fabric.ranks_per_chip):
+                raise InputError(f"the fabric has {fabric.ranks // fabric.ranks_per_chip} chips", got=chips, path="chips")
+        else:
+            machine = system if isinstance(system, System) else topologies.load(system)
+            fabric = machine.fabric(chips, chips_per_domain, routing=routing)
+            chip, vendor = machine.chip.name, machine.chip.vendor
+        faults = tuple(faults)
+        if any(isinstance(fault, str) for fault in faults):
+            raise InputError("a fault is a mapping", got=faults[0], do='Write {link: "a->b", capacity: 0.5}.', path="faults")
+        if faults:
+            fabric = fabric.with_faults(faults)
+        blocks = Blocks(fabric.ranks, group_size or fabric.ranks // stride, stride)
+        if blocks.size < 2:
+            raise InputError("a collective needs at least 2 ranks", got=blocks.size, do="Use more chips.", path="group_size")
+        stack = assumptions if isinstance(assumptions, Assumptions) else Assumptions.load(assumptions)
+        return cls(Bench(fabric, blocks), fabric.name, chip, vendor, library, stack)
+
+    def answer(self, operation: str, payload: float, algorithm: str | None, top_k: int, max_domains: int) -> CollectiveResult:
+        if operation not in COLLECTIVES:
+            raise InputError("unknown collective", got=operation, do=suggest(operation, list(COLLECTIVES), "collectives"))
+        if algorithm is not None and algorithm not in ALGORITHMS:
+            raise InputError("unknown algorithm", got=algorithm, do=suggest(algorithm, list(ALGORITHMS), "algorithms"))
+        library = self._library(operation)
+        one = Communication("", "collective", operation, GROUP, payload, top_k, max_domains, top_k > 0)
+        names = [algorithm] if algorithm else self._candidates(library.name, one)
+        tries = [self.bench.run(one, name) for name in names]
+        best = min(
+            ((run, protocol) for run in tries for protocol in library.of(run.algorithm)),
+            key=lambda pair: pair[0].time(pair[1], payload),
+        )
+        return self._result(operation, payload, *best, library.name)
+
+    def _result(self, operation: str, payload: float, run: Alone, protocol: Protocol, library: str) -> CollectiveResult:
+        fabric = self.bench.fabric
+        seconds = run.time(protocol, payload)
+        size = self.bench.blocks.size
+        factor = BUS_FACTORS.get(operation, 1.0)
+        return CollectiveResult(
+            collective=operation,
+            system=self.system,
+            chips=fabric.ranks // fabric.ranks_per_chip,
+            group_size=size,
+            bytes=payload,
+            time_s=seconds,
+            algorithm_bandwidth=payload / seconds,
+            bus_bandwidth=payload / seconds * (1.0 if factor is None else factor * (size - 1) / size),
+            bound_s=run.least,
+            latency_s=run.latency(protocol),
+            busiest_link=run.busiest.example if run.busiest else "",
+            busiest_tier=run.busiest.tier if run.busiest else "",
+            algorithm=run.algorithm,
+            protocol=protocol.name,
+            library=library,
+            rung=next((each.rung for each in run.operations if each.rung != "exact"), "exact"),
+        )
+
+    def _candidates(self, library: str, communication: Communication) -> tuple[str, ...]:
+        known = self.assumptions.libraries.get(library)
+        add = known is not None and self.chip in known.in_switch
+        return candidates(library, communication, self.bench.members, self.bench.domain, switches_add=add)
+
+    def _library(self, operation: str) -> Library:
+        """The library asked for, or the usual one of the chip's vendor for this collective, or the generic costs."""
+        known = self.assumptions.libraries
+        if self.library is not None and self.library not in (*known, GENERIC):
+            raise InputError("unknown library", got=self.library, do=suggest(self.library, [*known, GENERIC], "libraries"))
+        usual = [name for name, each in known.items() if self.vendor in each.vendors and operation in each.collectives]
+        usual += [name for name, each in known.items() if self.vendor in each.vendors and not each.collectives]
+        name = self.library or (usual[0] if usual else GENERIC)
+        if name == GENERIC:
+            costs = self.assumptions.library
+            step = costs.step.value
+            return Library(GENERIC, {ANY: (Protocol("", costs.launch.value, step, step),)})
+        return library_of(name, known[name])
+
+
+def library_of(name: str, spec: CollectiveLibrary) -> Library:
+    """A library of the assumptions as the network knows it."""
+    return Library(
+        name,
+        {
+            algorithm: tuple(_protocol(protocol, costs) for protocol, costs in table.items())
+            for algorithm, table in spec.protocols.items()
+        },
+    )
+
+
+def _protocol(name: str, costs: ProtocolCosts) -> Protocol:
+    return Protocol(name, costs.launch.value, costs.inside.value, costs.outside.value, costs.share.value, costs.ramp.value)
+
+
+def _bytes(size: float | str) -> float:
+    """A size with a unit, or a plain number of bytes."""
+    if isinstance(size, str):
+        size = float(size) if size.strip().isdecimal() else parse(size, Dimension.BYTES)
+    if isinstance(size, bool) or not 0 < size < 2.0**80:
+        raise InputError("bytes must be above 0", got=size, do="Write 64 MiB.", path="bytes")
+    return float(size)
+
+
+def sizes_up_to(largest: str | None) -> list[float]:
+    """1 KiB to 16 GiB in steps of 4, or up to a size.
+
+    >>> sizes_up_to("20 kB")
+    [1024.0, 4096.0, 16384.0, 20000.0]
+    """
+    end = _bytes(largest) if largest is not None else 2.0**34
+    return [*(float(4**power) for power in range(5, 40) if 4**power < end), end]
+
+
+def table(rows: Sequence[CollectiveResult]) -> str:
+    """Sizes, times and bandwidths as columns of text."""
+    first = rows[0]
+    lines = [
+        f"{first.collective} on {first.chips:,} chips of {first.system}, groups of {first.group_size:,} ranks",
+        f"{'bytes':>12}{'time':>12}{'algorithm':>14}{'bus':>14}{'bound':>12}{'of bound':>10}  algorithm",
+    ]
+    for row in rows:
+        how = f"{row.algorithm} {row.protocol}".strip()
+        lines.append(
+            f"{show(row.bytes, 'bytes', digits=4):>12}{show(row.time_s, 'time', digits=4):>12}"
+            f"{show(row.algorithm_bandwidth, 'bandwidth', digits=4):>14}{show(row.bus_bandwidth, 'bandwidth', digits=4):>14}"
+            f"{show(row.bound_s, 'time', digits=4):>12}{row.bound_s / row.time_s:>10.1%}  {how} ({row.library}, {row.rung})"
+        )
+    lines.append(f"busiest link: {rows[-1].busiest_link} ({rows[-1].busiest_tier})")
+    return "\n".join(lines)
