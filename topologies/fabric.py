@@ -9,7 +9,7 @@ Symmetries are declared, never guessed: along a ``full`` dimension any two coord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -126,3 +126,18 @@ class Fabric:
         from topologies.faults import with_faults
 
         return with_faults(self, faults)
+
+    def with_ways(self, ways: Iterable[Sequence[str | int]]) -> Fabric:
+        """The fabric with the way of some pairs written down: node names (or numbers) from source to target, each way one list.
+
+        Other pairs keep the fabric's policy, and so does a pair whose way has a dead link. Nothing is symmetric any more.
+        """
+        from topologies.policies import with_table
+
+        return with_table(self, ways)
+
+    def with_routing(self, routing: str | Mapping[str, Any]) -> Fabric:
+        """The fabric under another routing policy, as in ``System.fabric``; symmetries stay as they are declared here."""
+        from topologies.policies import routed
+
+        return routed(self, routing)

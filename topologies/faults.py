@@ -8,7 +8,7 @@ number or name, or all chips of a named box; 0, dead and excluded), ``{switch: "
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,9 @@ from pydantic import Field
 from simulator.spec.base import Spec
 from simulator.spec.errors import TopologyError, Words
 from simulator.spec.files import make
-from topologies.detour import Avoiding
-from topologies.fabric import Defect, Fabric, Floats, Ints, Route
+from topologies.fabric import Defect, Fabric, Floats, Ints
 from topologies.naming import links_named
+from topologies.policies import respecting
 from topologies.routing import reach
 
 
@@ -93,7 +93,7 @@ def with_faults(fabric: Fabric, faults: Iterable[Fault | Mapping[str, Any]]) -> 
     broken = replace(fabric, capacity=capacity, speed=speed, dead=dead, defects=tuple(defects))
     if (capacity == 0).any():
         _check_connected(broken)
-        broken = replace(broken, router=_router(broken))
+        broken = replace(broken, router=respecting(broken, broken.router))
     return broken
 
 
@@ -189,12 +189,3 @@ def _check_connected(fabric: Fabric) -> None:
                 do="Take a fault away, or make the chips that are cut off dead too (speed: 0).",
                 path="faults",
             )
-
-
-def _router(fabric: Fabric) -> Callable[[int, int], Route]:
-    """The fabric's own policy over what is left of it."""
-    base = fabric.router.base if isinstance(fabric.router, Avoiding) else fabric.router
-    latency = fabric.link_latency
-    if latency is None:
-        latency = np.array([fabric.tiers[tier].latency for tier in fabric.link_tier.tolist()])
-    return Avoiding(base, fabric.tail, fabric.head, fabric.link_tier, latency, fabric.capacity > 0, fabric.dead, fabric.node_name)

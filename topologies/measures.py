@@ -30,7 +30,7 @@ def bisection(fabric: Fabric) -> float:
     The halves part the units of the outermost tier that the job uses (of an odd number, one side has one unit less).
     Switches between them count on whichever side makes the cut smaller; pooled ports limit it too.
     """
-    if any(dimension.symmetry == "none" for dimension in fabric.dimensions):
+    if fabric.nodes_matching is None:  # a graph of one's own
         raise NotModelled(f"{fabric.name} has no coordinates that say which devices are its halves, so no bisection.")
     devices = [dimension for dimension in fabric.dimensions if not dimension.hidden]
     outer = devices[-1]
