@@ -20,11 +20,15 @@ from simulator.network.links import LinkTable
 from simulator.network.orbits import Orbits
 from simulator.network.paths import Heading, Path, Paths, heading
 from simulator.network.placement import refine
+from simulator.network.rungs import judge
 from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Defect, Fabric, Ints
 from workloads.instructions import Communication
 
 FREE = LibraryCosts()
+
+#: Classes of ranks that a fold makes at most.
+CLASS_LIMIT = 4096
 
 #: Classes of pairs that a fold routes at most; each takes about a kilobyte and 0.1 ms.
 FLOW_LIMIT = 60_000
@@ -59,7 +63,7 @@ class Fold:
         library: LibraryCosts = FREE,
         algorithms: Mapping[str, str] | None = None,
         ordered: Sequence[str] = (),
-        class_limit: int = 4096,
+        class_limit: int = CLASS_LIMIT,
         flow_limit: int = FLOW_LIMIT,
         relaxed: Sequence[Defect] = (),
     ) -> None:
@@ -124,6 +128,10 @@ class Fold:
     def capacity(self, link_class: int) -> float:
         """Raw capacity of one link of the class [B/s]."""
         return self._links.classes[link_class].capacity
+
+    def held_down_by(self, defect: Defect) -> set[int]:
+        """The link classes met so far of which a link that this defect weakens is the weakest."""
+        return self._links.weakest_in(_touched(self.fabric, [defect]))
 
     def path(self, source: int, target: int) -> Path:
         """What a flow between two ranks loads, if an operation has it."""
@@ -201,6 +209,7 @@ class Fold:
             participants=tuple(patterns),
             bytes_sent=sum(flow.count * flow.size for phase in phases for flow in phase),
             algorithm=algorithm,
+            rung=judge(phases, self._links.classes) if self.relaxed else "exact",
         )
         self._made.append(operation)
         return operation
@@ -216,19 +225,21 @@ class Fold:
     def _headings(self, name: str, patterns: Mapping[int, Pattern]) -> dict[tuple[int, bytes], Heading]:
         """Where each class sends, by class and peers, and all of it routed."""
         found: dict[tuple[int, bytes], Heading] = {}
+        count = len(self._paths)
         for rank_class, pattern in patterns.items():
             for phase in pattern.phases:
                 for exchange in phase:
                     key = (rank_class, exchange.peers.tobytes())
-                    if key not in found:
-                        found[key] = heading(self.orbits, self.rank_classes[rank_class], exchange.peers)
+                    if key in found:
+                        continue
+                    found[key] = heading(self.orbits, self.rank_classes[rank_class], exchange.peers)
+                    count += self._paths.unmet(found[key])
+                    if count > self._flow_limit:
+                        raise NotModelled(
+                            f"{name}: more than {self._flow_limit} classes of pairs of ranks. Relax some defects "
+                            "(simulator.network.ladder), take fewer of them, or raise flow_limit."
+                        )
         headings = list(found.values())
-        count = len(self._paths) + self._paths.unmet(headings)
-        if count > self._flow_limit:
-            raise NotModelled(
-                f"{name}: {count} classes of pairs of ranks, the limit is {self._flow_limit}. "
-                "Relax some defects (simulator.network.ladder), or take fewer."
-            )
         self._paths.add(headings)
         for each in headings:
             self._require_whole(name, each)

@@ -60,6 +60,12 @@ class LinkTable:
         ends = np.searchsorted(owner, np.arange(len(counts) + 1)).tolist()
         return [(ids[start:end], load[start:end]) for start, end in pairwise(ends)]
 
+    def weakest_in(self, links: Ints) -> set[int]:
+        """The classes, as far as routes have met them, in which one of these links has no more than the class."""
+        found = zip(self.orbits.link_keys(links), self.fabric.capacity[links].tolist(), strict=True)
+        known = ((self._link_ids.get(key), capacity) for key, capacity in found)
+        return {link for link, capacity in known if link is not None and capacity <= self.classes[link].capacity}
+
     def _classes_of(self, links: Ints) -> Ints:
         """The class of each link."""
         new = links[self._class_of[links] == _UNMET]

@@ -57,9 +57,9 @@ class Paths:
     def __len__(self) -> int:
         return len(self._found)
 
-    def unmet(self, headings: Sequence[Heading]) -> int:
+    def unmet(self, each: Heading) -> int:
         """How many of these classes of pairs are not routed yet."""
-        return sum((each.source.key, code) not in self._found for each in headings for code in each.codes)
+        return sum((each.source.key, code) not in self._found for code in each.codes)
 
     def add(self, headings: Sequence[Heading]) -> None:
         """Route a representative of every class that is new."""
