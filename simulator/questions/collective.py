@@ -33,9 +33,10 @@ class CollectiveResult:
     """One collective of all groups at once.
 
     ``bytes`` is the per-rank buffer of nccl-tests: all that a rank holds (all-reduce, reduce-scatter, all-to-all), gets
-    (all-gather) or sends. ``algorithm_bandwidth`` = bytes / time, ``bus_bandwidth`` = that x 2 (n - 1) / n for an all-reduce, (n - 1) / n for
-    all-gather, reduce-scatter and all-to-all, 1 for broadcast and send-recv [B/s]. ``bound_s``: payload bytes of the busiest
-    link over its raw capacity; ``latency_s``: the part of the time that does not grow with bytes.
+    (all-gather) or sends. ``algorithm_bandwidth`` = bytes / time; ``bus_bandwidth`` = that x 2 (n - 1) / n for an
+    all-reduce, x (n - 1) / n for all-gather, reduce-scatter and all-to-all, x 1 for broadcast and send-recv [B/s].
+    ``bound_s``: payload bytes of the busiest link over its raw capacity, level after level where an algorithm takes them
+    in turn; ``latency_s``: the part of the time that does not grow with bytes.
     """
 
     collective: str
@@ -99,9 +100,10 @@ def collective(
     """Time of one collective on ``chips`` chips of a system, run by all groups of ``group_size`` ranks at once.
 
     ``bytes`` is the per-rank buffer ("64 MiB" or a number). Members of a group are ``stride`` ranks apart; without
-    ``group_size`` all ranks are one group. ``algorithm`` overrides what the library would take, ``library`` who it is (default: the usual one of the chip's vendor). ``faults`` as in a
-    scenario's cluster. A dispatch or combine of ``top_k`` experts a token may send one copy per domain, in at most
-    ``max_domains`` of them. Raises InputError or NotModelled with the sentence that says why not.
+    ``group_size`` all ranks are one group. ``algorithm`` overrides what the library would take, ``library`` who it is
+    (default: the usual one of the chip's vendor). ``faults`` as in a scenario's cluster. A dispatch or combine of
+    ``top_k`` experts a token may send one copy per domain, in at most ``max_domains`` of them. Raises InputError or
+    NotModelled with the sentence that says why not.
     """
     question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
     return question.answer(operation, _bytes(bytes), algorithm, top_k, max_domains)
