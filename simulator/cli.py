@@ -81,13 +81,23 @@ def validate(
     limit: Annotated[int | None, typer.Option(help="Run only the first so many cases.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; all cores if left out.")] = None,
 ) -> None:
-    """Predict measured cases and show the signed errors."""
+    """Predict measured training steps (cases) or collectives and show the signed errors."""
+    from simulator.questions.measured_collectives import holds_collectives, validate_collectives
     from simulator.questions.validate import validate as run_cases
     from simulator.report.validation_page import write_validation_page
     from simulator.report.validation_table import table
 
     for path in (as_json, report):
         _require_folder(path)
+    if holds_collectives(cases):
+        if report is not None:
+            raise InputError("there is no page of collectives", got=report, do="Leave --report out.", path="--report")
+        with progress_bar() as progress:
+            rows = validate_collectives(cases, limit=limit, progress=progress)
+        if as_json != "-":
+            print(rows.table(), end="")
+        _write(rows.to_json, as_json)
+        return
     with progress_bar() as progress:
         answer = run_cases(cases, limit=limit, jobs=jobs, progress=progress)
     if as_json != "-":

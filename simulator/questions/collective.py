@@ -24,6 +24,9 @@ from workloads.instructions import Communication
 GENERIC = "generic"
 """The library of launch and step latencies that every operation of a training step is given."""
 
+WIRE = "wire"
+"""No library at all: the latency of the routes, and the bytes."""
+
 BUS_FACTORS = {"all-reduce": 2.0, "broadcast": None, "send-recv": None}
 """Bus bandwidth over algorithm bandwidth, divided by (n - 1) / n; None: 1, whatever n. Others: 1."""
 
@@ -223,11 +226,14 @@ class _Question:
     def _library(self, operation: str) -> Library:
         """The library asked for, or the usual one of the chip's vendor for this collective, or the generic costs."""
         known = self.assumptions.libraries
-        if self.library is not None and self.library not in (*known, GENERIC):
-            raise InputError("unknown library", got=self.library, do=suggest(self.library, [*known, GENERIC], "libraries"))
+        names = [*known, GENERIC, WIRE]
+        if self.library is not None and self.library not in names:
+            raise InputError("unknown library", got=self.library, do=suggest(self.library, names, "libraries"), path="library")
         usual = [name for name, each in known.items() if self.vendor in each.vendors and operation in each.collectives]
         usual += [name for name, each in known.items() if self.vendor in each.vendors and not each.collectives]
         name = self.library or (usual[0] if usual else GENERIC)
+        if name == WIRE:
+            return Library(WIRE, {ANY: (Protocol(""),)})
         if name == GENERIC:
             costs = self.assumptions.library
             step = costs.step.value
