@@ -75,6 +75,7 @@ class CollectiveLibrary(Spec):
     vendors: tuple[str, ...] = ()  # of the chips whose collectives it runs unless told otherwise
     collectives: tuple[str, ...] = ()  # for which it is the usual one; empty: all that no other one is
     called: tuple[str, ...] = ()  # other names, of libraries with the same costs
+    links: dict[str, Figure[float]] = {}  # by chip: share of its scale-up links' efficient bandwidth that this library reaches
     in_switch: tuple[str, ...] = ()  # chips whose domain switches add for it
     protocols: dict[str, dict[str, ProtocolCosts]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ class _Question:
         names = [algorithm] if algorithm else self._candidates(library.name, one)
         tries = [self.bench.run(one, name) for name in names]
         best = min(
-            ((run, protocol) for run in tries for protocol in library.of(run.algorithm)),
+            ((run, self._on_links(run, protocol, library.name)) for run in tries for protocol in library.of(run.algorithm)),
             key=lambda pair: pair[0].time(pair[1], payload),
         )
         return self._result(operation, payload, *best, library.name)
@@ -217,6 +217,14 @@ class _Question:
             library=library,
             rung=next((each.rung for each in run.operations if each.rung != "exact"), "exact"),
         )
+
+    def _on_links(self, run: Alone, protocol: Protocol, library: str) -> Protocol:
+        """The protocol on the links that are busiest: within a domain a library may reach less of some chips' links."""
+        known = self.assumptions.libraries.get(library)
+        outside = {tier.name for tier in self.bench.fabric.tiers if tier.scale_out}
+        if known is None or self.chip not in known.links or run.busiest is None or run.busiest.tier in outside:
+            return protocol
+        return replace(protocol, share=protocol.share * known.links[self.chip].value)
 
     def _candidates(self, library: str, communication: Communication) -> tuple[str, ...]:
         known = self.assumptions.libraries.get(library)

@@ -1,8 +1,9 @@
 """Measured collectives held against predictions: a file whose top-level key is ``collectives``, one row a measurement.
 
-A row names a system, chips, a collective, who ran it (``library``) and what was printed: ``time_us``, ``busbw_GBps`` (as nccl-tests
-defines it) or ``algbw_GBps``. Its size is ``bytes_per_chip`` (the per-rank buffer) or, for dispatch and combine, ``tokens``,
-``hidden``, ``top_k`` and ``dtype``. The error is predicted time / measured time - 1; nothing is fitted to a row.
+A row names a system, chips, a collective, who ran it (``library``) and what was printed: ``time_us``, ``busbw_GBps``
+(as nccl-tests defines it) or ``algbw_GBps``. Its size is ``bytes_per_chip`` (the per-rank buffer) or, for dispatch and
+combine, ``tokens``, ``hidden``, ``top_k`` and ``dtype``. The error is predicted time / measured time - 1; nothing is fitted to
+a row.
 
 Bandwidths of dispatch and combine count what their authors count: every copy of a token, the rank's own included; where
 ``bandwidth_kind`` names RDMA, one copy for each server that a token goes to, its own included.
@@ -45,8 +46,8 @@ class Printed(Spec):
 
     model_config = ConfigDict(extra="ignore")
     time_us: Annotated[float, Field(gt=0)] | None = None
-    busbw_GBps: Annotated[float, Field(ge=0)] | None = None
-    algbw_GBps: Annotated[float, Field(ge=0)] | None = None
+    busbw_GBps: Annotated[float, Field(ge=0)] | None = None  # noqa: N815  (as files have it)
+    algbw_GBps: Annotated[float, Field(ge=0)] | None = None  # noqa: N815
 
 
 class Row(Spec):
@@ -177,9 +178,9 @@ def answer(row: Row, stack: Assumptions) -> RowOutcome:
 def _predict(row: Row, stack: Assumptions) -> tuple[CollectiveResult, float, tuple[str, ...]]:
     """The answer, the bytes that a printed algorithm bandwidth counts, and what had to be filled in."""
     library = _library(row.library, stack)
-    chips, extra = row.chips, {}
+    chips, in_each = row.chips, None
     if row.link is not None:
-        chips, extra = _pair(row)
+        chips, in_each = _pair(row)
     notes: list[str] = []
     top_k = 0
     if row.collective in ("dispatch", "combine"):
@@ -194,9 +195,17 @@ def _predict(row: Row, stack: Assumptions) -> tuple[CollectiveResult, float, tup
         size = LARGE
     one_copy = top_k if library == "deepep" else 0
     result = collective(
-        row.system, row.collective, bytes=size, chips=chips, library=library, assumptions=stack,
-        algorithm=ALGORITHMS.get(row.algorithm or "", row.algorithm), top_k=one_copy, max_domains=row.top_groups, **extra,
-    )  # fmt: skip
+        row.system,
+        row.collective,
+        bytes=size,
+        chips=chips,
+        chips_per_domain=in_each,
+        algorithm=ALGORITHMS.get(row.algorithm or "", row.algorithm),
+        library=library,
+        assumptions=stack,
+        top_k=one_copy,
+        max_domains=row.top_groups,
+    )
     counted = size
     if "RDMA" in row.bandwidth_kind:
         servers = row.chips // load(row.system).chips
@@ -230,15 +239,15 @@ def _library(name: str, stack: Assumptions) -> str:
     return max(starts, key=len)
 
 
-def _pair(row: Row) -> tuple[int, dict[str, int]]:
+def _pair(row: Row) -> tuple[int, int | None]:
     """Chips that hold a pair of the kind a latency was measured on: in one server, under one leaf, under two."""
     if row.link == "NVLink":
-        return 2, {}
+        return 2, None
     outer = [tier for tier in load(row.system).tiers.values() if tier.scale_out]
     if row.link != "IB" or not outer:
         raise NotModelled(f"{row.id}: {row.system} has no {row.link}.")
     leaf = outer[0].leaf
-    return (2 * leaf.value if row.path == "cross_leaf" and leaf else 2), {"chips_per_domain": 1}
+    return (2 * leaf.value if row.path == "cross_leaf" and leaf else 2), 1
 
 
 def _score(rows: Sequence[RowOutcome]) -> dict[str, Any]:

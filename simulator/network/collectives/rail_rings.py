@@ -1,13 +1,13 @@
 """As many rings as ranks of a scale-up domain, each leaving a domain over another rail: how NCCL rings span servers.
 
-With g ranks of the group in each of G domains, n = g G, ring c carries payload / g; it passes through all ranks of a domain and
-goes on to the next domain over rail c. Each of its hops carries
+With g ranks of the group in each of G domains, n = g G, each ring carries payload / g; it passes through all ranks of a
+domain and goes on to the next domain over a rail of its own. Each of its hops carries
 
     c S / g,  c = (n - 1) / n for all-gather and reduce-scatter, 2 (n - 1) / n for all-reduce, 1 for broadcast,
 
-so a rank sends g - 1 of these to ranks of its own domain, one of each ring, and one over its rail. A library numbers its rings so
-that they use all peers of a domain alike, and all pairs of domains in turn: here both are spread evenly, which loads
-ports, rails and leaf switches as the rings do and keeps every symmetry.
+so a rank sends g - 1 of these to ranks of its own domain, one of each ring, and one over its rail (in a single domain all
+g inside). A library numbers its rings so that they use all peers of a domain alike, and all pairs of domains in turn:
+here both are spread evenly, which loads ports, rails and leaf switches as the rings do and keeps every symmetry.
 
 Leaves out: which spine links a ring's neighbours happen to use; a broadcast's last hop, which nobody needs.
 """
@@ -36,7 +36,8 @@ def rail_rings(members: Ints, rank: int, communication: Communication, domain: i
     crossings = 0 if cut.across == 1 else 2 * cut.across if rounds == 2 else cut.across - 1
     exchanges = []
     if len(cut.inner):
-        exchanges.append(Exchange(cut.inner, hop, rounds * (size - 1) - crossings, relayed=True))
+        inside = hop if len(cut.outer) else hop * cut.within / len(cut.inner)
+        exchanges.append(Exchange(cut.inner, inside, rounds * (size - 1) - crossings, relayed=True))
     if len(cut.outer):
         exchanges.append(Exchange(cut.outer, hop / len(cut.outer), crossings, relayed=True))
     return Pattern((tuple(exchanges),))
