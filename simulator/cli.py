@@ -129,12 +129,15 @@ def collective(
         typer.Option(metavar="FAULT", help="{link: a->b, capacity: 0.5}, {chip: 17, speed: 0}; as in a scenario."),
     ] = None,
     top_k: Annotated[int, typer.Option(help="Experts a token, for dispatch and combine with one copy per domain.")] = 0,
+    matrix: Annotated[
+        str | None, typer.Option(metavar="FILE.csv", help="For all-to-all-v: row i column j, the bytes from rank i to rank j.")
+    ] = None,
     sweeps: Annotated[bool, typer.Option("--sweep", help="At sizes from 1 KiB to 16 GiB, or up to --bytes.")] = False,
     as_json: Json = None,
 ) -> None:
     """Time one collective alone: time, algorithm and bus bandwidth, and the bound of the links."""
     from simulator.questions.collective import collective as ask
-    from simulator.questions.collective import sizes_up_to, sweep, table
+    from simulator.questions.collective import read_matrix, sizes_up_to, sweep, table
     from simulator.spec.strict_yaml import read_scalar
 
     _require_folder(as_json)
@@ -153,10 +156,11 @@ def collective(
     if sweeps:
         answers = sweep(system, operation, sizes=sizes_up_to(size), **options)
         text, rows = answers.to_json, answers.rows
-    elif size is None:
+    elif size is None and matrix is None:
         raise InputError("a collective needs the bytes of a rank's buffer", do="Add --bytes 64MiB, or --sweep.", path="--bytes")
     else:
-        answer = ask(system, operation, bytes=size, **options)
+        table_of_bytes = None if matrix is None else read_matrix(matrix)
+        answer = ask(system, operation, bytes=size, matrix=table_of_bytes, **options)
         text, rows = answer.to_json, (answer,)
     if as_json != "-":
         print(table(rows))

@@ -8,21 +8,26 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import topologies
 from simulator.assumptions import Assumptions, CollectiveLibrary, ProtocolCosts
 from simulator.network.blocks import GROUP, Blocks
 from simulator.network.collectives.choice import ALGORITHMS, COLLECTIVES, candidates
 from simulator.network.collectives.library import ANY, Library, Protocol
+from simulator.network.matrix import matrix_transfer
 from simulator.questions.alone import Alone, Bench
-from simulator.spec.errors import InputError
+from simulator.spec.errors import InputError, NotModelled, one_line
 from simulator.spec.near import suggest
 from simulator.spec.units import Dimension, parse, show
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, Floats
 from topologies.system import System
 from workloads.instructions import Communication
 
 GENERIC = "generic"
 """The library of launch and step latencies that every operation of a training step is given."""
+
+MATRIX = "all-to-all-v"
 
 WIRE = "wire"
 """No library at all: the latency of the routes, and the bytes."""
@@ -87,7 +92,8 @@ def collective(
     system: str | Path | System | Fabric,
     operation: str,
     *,
-    bytes: float | str,  # noqa: A002  (the word of the contract)
+    bytes: float | str | None = None,  # noqa: A002  (the word of the contract)
+    matrix: Sequence[Sequence[float]] | Floats | None = None,
     chips: int | None = None,
     group_size: int | None = None,
     stride: int = 1,
@@ -105,10 +111,17 @@ def collective(
     ``bytes`` is the per-rank buffer ("64 MiB" or a number). Members of a group are ``stride`` ranks apart; without
     ``group_size`` all ranks are one group. ``algorithm`` overrides what the library would take, ``library`` who it is
     (default: the usual one of the chip's vendor). ``faults`` as in a scenario's cluster. A dispatch or combine of
-    ``top_k`` experts a token may send one copy per domain, in at most ``max_domains`` of them. Raises InputError or
-    NotModelled with the sentence that says why not.
+    ``top_k`` experts a token may send one copy per domain, in at most ``max_domains`` of them. An all-to-all-v takes a
+    ``matrix`` in place of bytes: row i column j is what rank i sends to rank j [B]. Raises InputError or NotModelled with the
+    sentence that says why not.
     """
     question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
+    if (operation == MATRIX) != (matrix is not None) or (operation == MATRIX) != (bytes is None):
+        rule = "an all-to-all-v takes a matrix, every other collective takes bytes"
+        raise InputError(rule, got=operation, do="Give matrix, or bytes.", path="matrix" if operation == MATRIX else "bytes")
+    if matrix is not None:
+        return question.answer_matrix(np.asarray(matrix, dtype=np.float64))
+    assert bytes is not None
     return question.answer(operation, _bytes(bytes), algorithm, top_k, max_domains)
 
 
@@ -181,7 +194,7 @@ class _Question:
 
     def answer(self, operation: str, payload: float, algorithm: str | None, top_k: int, max_domains: int) -> CollectiveResult:
         if operation not in COLLECTIVES:
-            raise InputError("unknown collective", got=operation, do=suggest(operation, list(COLLECTIVES), "collectives"))
+            raise InputError("unknown collective", got=operation, do=suggest(operation, [*COLLECTIVES, MATRIX], "collectives"))
         if algorithm is not None and algorithm not in ALGORITHMS:
             raise InputError("unknown algorithm", got=algorithm, do=suggest(algorithm, list(ALGORITHMS), "algorithms"))
         library = self._library(operation)
@@ -193,6 +206,38 @@ class _Question:
             key=lambda pair: pair[0].time(pair[1], payload),
         )
         return self._result(operation, payload, *best, library.name)
+
+    def answer_matrix(self, matrix: Floats) -> CollectiveResult:
+        """All-to-all-v among all ranks. ``bytes`` is what the busiest sender holds, what it keeps included."""
+        fabric = self.bench.fabric
+        if self.bench.blocks.size != fabric.ranks:
+            raise NotModelled("an all-to-all-v is among all ranks; leave group_size out and put zeros where nothing is sent.")
+        moved = matrix_transfer(fabric, matrix, self.bench.domain)
+        rows = matrix.sum(axis=1)
+        busiest = int(np.argmax(rows))
+        payload = float(rows[busiest])
+        library = self._library(MATRIX)
+        protocol = library.of("direct")[0]
+        latency = protocol.launch + moved.hop + (protocol.outside if moved.leaves_domain else protocol.inside)
+        seconds = latency + moved.seconds * protocol.stretch(payload)
+        return CollectiveResult(
+            collective=MATRIX,
+            system=self.system,
+            chips=fabric.ranks // fabric.ranks_per_chip,
+            group_size=fabric.ranks,
+            bytes=payload,
+            time_s=seconds,
+            algorithm_bandwidth=payload / seconds,
+            bus_bandwidth=(payload - float(matrix[busiest, busiest])) / seconds,
+            bound_s=moved.least,
+            latency_s=latency,
+            busiest_link=moved.busiest.example,
+            busiest_tier=moved.busiest.tier,
+            algorithm="direct",
+            protocol=protocol.name,
+            library=library.name,
+            rung=moved.rung,
+        )
 
     def _result(self, operation: str, payload: float, run: Alone, protocol: Protocol, library: str) -> CollectiveResult:
         fabric = self.bench.fabric
@@ -281,6 +326,15 @@ def sizes_up_to(largest: str | None) -> list[float]:
     """
     end = _bytes(largest) if largest is not None else 2.0**34
     return [*(float(4**power) for power in range(5, 40) if 4**power < end), end]
+
+
+def read_matrix(path: str) -> Floats:
+    """A table of bytes from a file of comma-separated rows."""
+    try:
+        return np.loadtxt(path, delimiter=",", ndmin=2)
+    except (OSError, ValueError) as error:
+        reason = one_line(str(error))
+        raise InputError(f"is no table of numbers: {reason}", got=path, do="Write a row a line.", path="matrix") from None
 
 
 def table(rows: Sequence[CollectiveResult]) -> str:
