@@ -280,6 +280,8 @@ class Fold:
 
     def _require_order(self, members: Ints, pattern: Pattern, communication: Communication) -> None:
         """An algorithm that follows the order of ranks survives few swaps: refuse a folding that makes more of them."""
+        if pattern.survives == "swaps":
+            return
         coordinates = self.orbits.coordinates[members]
         moved = [
             part
@@ -289,7 +291,7 @@ class Fold:
         if pattern.survives == "turns":
             fine = all(part.symmetry == "none" for part in moved[:-1]) and (moved[-1].symmetry != "full" or moved[-1].size == 2)
         else:
-            fine = pattern.survives == "swaps" or all(part.symmetry == "none" or part.size == 2 for part in moved)
+            fine = all(part.symmetry == "none" or part.size == 2 for part in moved)
         if not fine:
             raise NotModelled(
                 f"{communication.name}: an algorithm that follows the order of ranks needs it kept along {communication.group}. "

@@ -42,7 +42,7 @@ class LinkTable:
     def spread(self, flow: Ints, links: Ints, fraction: Floats, counts: Ints) -> list[tuple[Ints, Floats]]:
         """For each of ``len(counts)`` classes of flows the link classes it crosses and its load on one link of each.
 
-        ``flow`` (ascending), ``links`` and ``fraction`` are the routes of one flow of each, put together; class i has
+        ``flow``, ``links`` and ``fraction`` are the rows of the routes of one flow of each, put together; class i has
         ``counts[i]`` such flows, all at unit payload rate. Loads are wire bytes, fraction / efficiency of the tier, so that
         they compare with raw capacities.
         """

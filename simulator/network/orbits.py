@@ -40,7 +40,6 @@ class Orbits:
         labels = [np.array((*part.labels, -1), dtype=np.int64) for part in self.parts]
         self._labels = [label[column] + 1 for label, column in zip(labels, self._columns, strict=True)]  # 0: no coordinate
         self._sizes = [np.bincount(label[:-1]).tolist() for label in labels]
-        self._by_tail: tuple[Ints, Ints] | None = None
         self._classify_ranks()
 
     def _classify_ranks(self) -> None:
@@ -74,13 +73,14 @@ class Orbits:
                 packed.add(2 * self._labels[column][targets] + (there == here), 2 * part.classes + 2)
         return packed.words()
 
-    def targets_in_class(self, source: int, target: int) -> int:
-        """How many ranks are to ``source`` what ``target`` is: the orbit of target under the swaps that fix source."""
-        count = 1
+    def targets_in_class(self, sources: Ints, targets: Ints) -> Ints:
+        """How many ranks are to each source what its target is: the orbit of target under the swaps that fix source."""
+        count = np.ones(len(sources), dtype=np.int64)
         for column, part in enumerate(self.parts):
-            if part.symmetry == "full" and self._columns[column][source] != self._columns[column][target]:
-                mine, other = self._labels[column][source], self._labels[column][target]
-                count *= self._sizes[column][other - 1] - int(mine == other)
+            if part.symmetry == "full":
+                mine, other = self._labels[column][sources], self._labels[column][targets]
+                moved = self._columns[column][sources] != self._columns[column][targets]
+                count *= np.where(moved, np.array([1, *self._sizes[column]])[other] - (mine == other), 1)
         return count
 
     def link_keys(self, links: Ints) -> list[tuple[object, ...]]:
@@ -169,11 +169,7 @@ class Orbits:
     def _parallel(self, link: int) -> int:
         """Links that share tail, head, tier and capacity with ``link``, itself included."""
         fabric = self.fabric
-        if self._by_tail is None:
-            order = np.argsort(fabric.tail, kind="stable")
-            starts = np.concatenate(([0], np.cumsum(np.bincount(fabric.tail, minlength=len(fabric.coordinates)))))
-            self._by_tail = (order, starts)
-        order, starts = self._by_tail
+        order, starts = _by_tail(fabric.tail)
         tail = int(fabric.tail[link])
         near = order[starts[tail] : starts[tail + 1]]
         same = (fabric.head[near] == fabric.head[link]) & (fabric.link_tier[near] == fabric.link_tier[link])
@@ -201,6 +197,22 @@ class _Words:
     def words(self) -> Ints:
         """[rows, words]."""
         return np.stack([*self._done, self._word], axis=1)
+
+
+_SORTED: dict[int, tuple[Ints, Ints, Ints]] = {}
+"""Links by tail, of the last few arrays of tails asked for: a fabric and all its faulty versions share one."""
+
+
+def _by_tail(tail: Ints) -> tuple[Ints, Ints]:
+    """The links in order of their tails, and where those of each node start."""
+    known = _SORTED.get(id(tail))
+    if known is None:
+        order = np.argsort(tail, kind="stable").astype(np.int64)
+        starts = np.searchsorted(tail[order], np.arange(int(tail.max(initial=-1)) + 2)).astype(np.int64)
+        while len(_SORTED) >= 4:
+            del _SORTED[next(iter(_SORTED))]
+        known = _SORTED[id(tail)] = (tail, order, starts)  # holds the array, so that its id stays its own
+    return known[1], known[2]
 
 
 def _slice(coordinates: Ints, part: SubDimension) -> Ints:

@@ -10,6 +10,7 @@ import numpy as np
 from simulator.network.contract import RankClass
 from simulator.network.links import LinkTable
 from simulator.network.orbits import Orbits
+from topologies.batch import routes
 from topologies.fabric import Floats, Ints
 
 
@@ -38,12 +39,25 @@ def heading(orbits: Orbits, source: RankClass, peers: Ints) -> Heading:
     """Peers of the representative by class, one of each, in the order of the codes."""
     codes = orbits.pair_codes(source.representative, peers)
     if codes.shape[1] == 1:
-        kinds, first, counts = np.unique(codes[:, 0], return_index=True, return_counts=True)
+        kinds, first, counts = _first_of_each(codes[:, 0])
         named: tuple[object, ...] = tuple(kinds.tolist())
     else:
         rows, first, counts = np.unique(codes, axis=0, return_index=True, return_counts=True)
         named = tuple(map(tuple, rows.tolist()))
     return Heading(source, tuple(peers[first].tolist()), tuple(counts.tolist()), named)
+
+
+def _first_of_each(codes: Ints) -> tuple[Ints, Ints, Ints]:
+    """The codes that occur, ascending, where each occurs first and how often: a ``unique`` without a sort if codes are small."""
+    room = int(codes.max(initial=0)) + 1
+    if room > 8 * len(codes):
+        kinds, at, often = np.unique(codes, return_index=True, return_counts=True)
+        return kinds, at, often
+    counts = np.bincount(codes, minlength=room)
+    first = np.zeros(room, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    kinds = np.flatnonzero(counts)
+    return kinds, first[kinds], counts[kinds]
 
 
 class Paths:
@@ -72,17 +86,17 @@ class Paths:
         if not new:
             return
         ends = list(new.values())
-        router = self.orbits.fabric.router
-        routes = [router(source.representative, peer) for source, peer in ends]
-        flow = np.repeat(np.arange(len(routes), dtype=np.int64), [len(route.links) for route in routes])
-        links = np.concatenate([route.links for route in routes])
-        fraction = np.concatenate([route.fraction for route in routes])
-        per_source = [self.orbits.targets_in_class(source.representative, peer) for source, peer in ends]
-        counts = np.array([source.size * count for (source, _), count in zip(ends, per_source, strict=True)], dtype=np.int64)
-        loads = self._links.spread(flow, links, fraction, counts)
-        target = self.orbits.rank_class[[peer for _, peer in ends]].tolist()
-        for key, route, load, count, rank_class in zip(new, routes, loads, per_source, target, strict=True):
-            self._found[key] = Path(*load, route.latency, count, rank_class)
+        sources = np.array([source.representative for source, _ in ends], dtype=np.int64)
+        peers = np.array([peer for _, peer in ends], dtype=np.int64)
+        found = routes(self.orbits.fabric.router, sources, peers)
+        per_source = self.orbits.targets_in_class(sources, peers)
+        counts = per_source * np.array([source.size for source, _ in ends], dtype=np.int64)
+        loads = self._links.spread(found.flow, found.link, found.fraction, counts)
+        target = self.orbits.rank_class[peers].tolist()
+        for key, slow, load, count, rank_class in zip(
+            new, found.latency.tolist(), loads, per_source.tolist(), target, strict=True
+        ):
+            self._found[key] = Path(*load, slow, count, rank_class)
 
     def of(self, source: RankClass, code: object) -> Path:
         """The path of a class of pairs that was added before."""

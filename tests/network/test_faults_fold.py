@@ -31,8 +31,9 @@ MORE = {
 CASES = [
     (name, plan, 17 * number + seed)
     for number, name in enumerate(MORE)
-    for seed, plan in enumerate(plan for plan in plans(MORE[name]().ranks)[:8] if MORE[name]().ranks <= 32 or plan.pp > 1)
+    for seed, plan in enumerate(plans(MORE[name]().ranks)[: 6 if MORE[name]().ranks <= 24 else 3])
 ]
+assert len(CASES) >= 60
 
 
 @pytest.mark.parametrize(("name", "groups", "seed"), CASES, ids=str)
