@@ -2,6 +2,7 @@
 # make test    the tests, in parallel
 # make check   ruff, mypy --strict, import-linter
 # make bench   timed tests
+# make record  run the examples and write down what they answer (after an intended change)
 # make clean   remove .venv and everything generated
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ EXAMPLE := examples/v4_pro_on_atlas_950.yaml
 PACKAGES := simulator topologies workloads
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run setup test check bench clean
+.PHONY: run setup test check bench record clean
 
 run: $(VENV)/installed
 	$(BIN)/supernode run $(EXAMPLE) --report report.html --json result.json
@@ -44,6 +45,9 @@ check: $(VENV)/installed-for-tests
 
 bench: $(VENV)/installed-for-tests
 	$(BIN)/python -m pytest -q -n 0 tests/bench --benchmark-enable --benchmark-only
+
+record: $(VENV)/installed
+	$(BIN)/python tests/examples/record.py
 
 clean:
 	rm -rf $(VENV) build dist report.html result.json .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

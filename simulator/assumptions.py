@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from simulator.spec.base import Spec
 from simulator.spec.document import Document
@@ -23,6 +23,15 @@ from workloads.plan import PlanDefaults
 PRESETS = Path(__file__).parent / "presets" / "assumptions"
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+"""A fraction of a rate that something reaches; nothing reaches more than all of it."""
+
+Taken = Annotated[float, Field(ge=0, lt=1)]
+"""A fraction that something takes away; never all."""
+
+Amount = Annotated[float, Field(ge=0)]
+
+
 class AttentionCurve(Spec):
     """Achieved rate of a fused attention kernel: ceiling x S / (S + half_sequence), S the keys of a query.
 
@@ -30,25 +39,36 @@ class AttentionCurve(Spec):
     a selected set of keys, ``half_sequence_causal`` for a causal mask, S being the whole sequence.
     """
 
-    ceiling: Figure[float]
-    half_sequence: Figure[float]
-    half_sequence_causal: Figure[float]
+    ceiling: Figure[Share]
+    half_sequence: Figure[Amount]
+    half_sequence_causal: Figure[Amount]
 
 
 class ChipEfficiency(Spec):
     """How much of its data sheet a chip gives to kernels, and what communication takes from it."""
 
-    gemm: dict[str, Figure[float]]  # sustained share of the matrix peak by precision (bf16, fp8, fp4)
-    gemm_depth: Figure[float]  # elements of K that prologue and epilogue cost: efficiency K / (K + gemm_depth)
-    grouped_gemm: Figure[float]  # share of the dense GEMM rate that a grouped one keeps
-    grouped_tile: Figure[float]  # rows of the tile to which every group is padded
-    memory: Figure[float]  # achieved share of the HBM bandwidth
+    gemm: dict[str, Figure[Share]]  # sustained share of the matrix peak by precision (bf16, fp8, fp4)
+    gemm_depth: Figure[Amount]  # elements of K that prologue and epilogue cost: efficiency K / (K + gemm_depth)
+    grouped_gemm: Figure[Share]  # share of the dense GEMM rate that a grouped one keeps
+    grouped_tile: Figure[Amount]  # rows of the tile to which every group is padded
+    memory: Figure[Share]  # achieved share of the HBM bandwidth
     attention_forward: AttentionCurve
     attention_backward: AttentionCurve
-    attention_small_head: Figure[float]  # rate at head dimension 64 over the rate at 128
+    attention_small_head: Figure[Share]  # rate at head dimension 64 over the rate at 128
     kernel_start: Figure[Seconds]  # fixed start and drain of one kernel
-    communication_cores: dict[str, Figure[float]]  # share of the cores taken while a collective of a kind runs
-    communication_memory: Figure[float]  # HBM bytes per payload byte entering or leaving
+    communication_cores: dict[str, Figure[Taken]]  # share of the cores taken while a collective of a kind runs
+    communication_memory: Figure[Amount]  # HBM bytes per payload byte entering or leaving
+
+    @field_validator("gemm", "communication_cores")
+    @classmethod
+    def _known_keys(cls, table: dict[str, Figure[float]], info: ValidationInfo) -> dict[str, Figure[float]]:
+        known = ("bf16", "fp8", "fp4") if info.field_name == "gemm" else ("tp", "cp", "ep", "dp", "pp")
+        for key in table:
+            if key not in known:
+                raise InputError(
+                    f"{info.field_name} has a figure for each of {', '.join(known)}", got=key, do="Name one of them."
+                )
+        return table
 
 
 class LibraryCosts(Spec):
@@ -90,7 +110,7 @@ class MemoryOverhead(Spec):
     """Memory that the model does not see: contexts and libraries, and what the allocator cannot use."""
 
     reserved: Figure[Bytes]
-    fragmentation: Figure[float]  # share of the capacity
+    fragmentation: Figure[Taken]  # share of the capacity
 
 
 class Assumptions(Spec):
@@ -113,6 +133,10 @@ class Assumptions(Spec):
             return self.any_chip, False
         base = self.any_chip.model_dump()
         return ChipEfficiency.model_validate(merge(base, own)), True
+
+    def used_by(self, chip: str) -> tuple[Spec, ...]:
+        """All that a job on this chip takes from here."""
+        return (self.of_chip(chip)[0], self.defaults, self.library, self.memory_overhead)
 
     @classmethod
     def load(cls, name: str | Path) -> Assumptions:

@@ -64,11 +64,13 @@ def run(
     if as_json != "-":
         print(result.summary())
     _write(result.to_json, as_json)
-    for path, write in ((report, result.report), (trace, result.trace)):
+    if as_json not in (None, "-"):
+        print(f"result   {as_json}")
+    for kind, path, write in (("report", report, result.report), ("trace", trace, result.trace)):
         if path is not None:
             write(path)
             if as_json != "-":
-                print(f"{'report' if path == report else 'trace':8s} {path}")
+                print(f"{kind:8s} {path}")
     if strict and result.warnings:
         _fail(result.warnings[0], ANSWER_IS_WRONG)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from simulator.engine.chip import Device, precision_key
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
+from simulator.network.collectives.choice import check_overrides
 from simulator.network.collectives.pattern import LibraryCosts
 from simulator.network.fold import Fold
 from simulator.network.usage import Usage, busiest_seconds
@@ -28,7 +29,7 @@ from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Fabric
 from topologies.parts import Chip
 from topologies.system import System
-from workloads.groups import Groups
+from workloads.groups import PIPELINE_PAIRS, Groups
 from workloads.instructions import Program
 from workloads.memory import MemoryBudget
 from workloads.model import Model
@@ -80,11 +81,11 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
         assumptions = load_assumptions(scenario)
     chip = system.chip
     efficiency, known = assumptions.of_chip(chip.name)
-    warnings = (
-        []
-        if known
-        else [f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"]
-    )
+    warnings = list(assumptions_without_effect(scenario, chip.name))
+    if not known:
+        warnings.append(
+            f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"
+        )
     with scenario.blamed("training", at="training.precision"):
         chip.peak(scenario.training.precision)
     if fabric is None:
@@ -97,6 +98,8 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     device = Device.of(chip, efficiency)
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
     groups = Groups.of(plan)
+    with scenario.blamed("network"):
+        check_overrides(scenario.network.algorithms, (*groups.spans, *PIPELINE_PAIRS))
     capacity = chip.memory_capacity.value / chip.ranks_per_chip
     overhead = assumptions.memory_overhead
     usable = capacity * (1 - overhead.fragmentation.value) - overhead.reserved.value / chip.ranks_per_chip
@@ -144,6 +147,22 @@ def load_assumptions(scenario: Scenario) -> Assumptions:
     return Assumptions.load(choice)
 
 
+def assumptions_without_effect(scenario: Scenario, chip: str) -> Iterator[str]:
+    """A sentence for every replaced figure that this job's chip does not use: it has its own, or is another chip."""
+    choice = scenario.assumptions
+    if not isinstance(choice, AssumptionChoice):
+        return
+    base = Assumptions.load(choice.preset)
+    for path, value in choice.set.items():
+        if base.with_overrides({path: value}).used_by(chip) == base.used_by(chip):
+            yield f"assumptions.set {path} = {value} changes nothing for {chip}; what it has of its own is under chips.{chip}"
+
+
+def _ringed(algorithms: Mapping[str, str]) -> tuple[str, ...]:
+    """The groups along which a ring was asked for: there the order of ranks must be kept when they are folded."""
+    return tuple({key.partition(":")[2]: None for key, name in algorithms.items() if name == "ring" and ":" in key})
+
+
 def _routing(scenario: Scenario) -> str:
     routing = scenario.network.routing
     if not isinstance(routing, str):
@@ -171,6 +190,7 @@ def simulate(
         symmetric=symmetric,
         library=costs,
         algorithms=scenario.network.algorithms,
+        ordered=_ringed(scenario.network.algorithms),
     )
     outcome = run_step(prepared.program, folding, prepared.device, progress)
     usage = Usage(outcome.network)

@@ -86,10 +86,10 @@ def from_networkx(
         raise TopologyError("the devices of the graph fill whole chips", got=f"{ranks} devices, {ranks_per_chip} per chip")
     numbers = {node: number for number, node in enumerate(nodes)}
     links = _links(graph, numbers)
-    tiers = _tiers(links, ranks)
     names = NodeNames([str(node) for node in nodes])
     tail, head = (np.array([getattr(link, end) for link in links], dtype=np.int64) for end in ("tail", "head"))
     _check_connected(graph, nodes[:ranks])
+    tiers = _tiers(links, ranks, _domain(links, len(nodes), ranks))
     latency = np.array([link.latency for link in links])
     fabric = Fabric(
         name=name,
@@ -196,16 +196,37 @@ def _tier_key(link: Link) -> tuple[str, float, str, bool]:
     return link.tier, link.efficiency, link.medium, link.scale_out
 
 
-def _tiers(links: list[Link], ranks: int) -> dict[tuple[str, float, str, bool], TierInfo]:
-    """Links of one name, efficiency and medium are a tier; its latency is the largest of a link's. How many devices it
-    joins is not derived from a free graph: all of them.
+def _tiers(links: list[Link], ranks: int, domain: int) -> dict[tuple[str, float, str, bool], TierInfo]:
+    """Links of one name, efficiency and medium are a tier; its latency is the largest of a link's. A scale-out tier joins
+    all devices, any other those of one scale-up domain.
     """
     found: dict[tuple[str, float, str, bool], TierInfo] = {}
     for link in links:
         key = _tier_key(link)
         latency = max(link.latency, found[key].latency if key in found else 0.0)
-        found[key] = TierInfo(link.tier, latency, link.efficiency, link.medium, ranks, link.scale_out)
+        units = ranks if link.scale_out else domain
+        found[key] = TierInfo(link.tier, latency, link.efficiency, link.medium, units, link.scale_out)
     return found
+
+
+def _domain(links: list[Link], nodes: int, ranks: int) -> int:
+    """Devices of one scale-up domain: what is still joined when the scale-out links are taken away.
+
+    Collectives go level by level over domains, so these must be equal and hold consecutive devices.
+    """
+    inside: nx.Graph[int] = nx.Graph()
+    inside.add_nodes_from(range(nodes))
+    inside.add_edges_from((link.tail, link.head) for link in links if not link.scale_out)
+    parts = [sorted(node for node in part if node < ranks) for part in nx.connected_components(inside)]
+    parts = sorted(part for part in parts if part)
+    size = len(parts[0])
+    if [node for part in parts for node in part] != list(range(ranks)) or any(len(part) != size for part in parts):
+        raise TopologyError(
+            "scale-up domains (what links without scale_out join) hold equally many devices, one after the other",
+            got=f"{len(parts)} domains of {', '.join(str(len(part)) for part in parts[:5])} devices",
+            do="Add the devices domain by domain, or leave scale_out out and let the whole graph be one domain.",
+        )
+    return size
 
 
 def _check_connected(graph: nx.Graph[Any], devices: list[Hashable]) -> None:

@@ -22,7 +22,7 @@ from workloads.resolved import ResolvedPlan
 from workloads.traffic import ShardParameters, Traffic
 
 TOKEN_BYTES = 2.0
-"""Activations between stages and tokens in dispatch buffers are bf16 [B]."""
+"""Activations between stages, tokens in dispatch buffers, and weights that nothing quantises are bf16 [B]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def rank_memory(
     activations, in_flight = peak_activations(slots, lambda work: sum(piece.saved for piece in stages[work.stage]))
     made_again = max((piece.made_again for stage in own for piece in stages[stage]), default=0.0)
     return StageMemory(
-        weights=(cut if plan.zero == 3 else parameters.total) * (state.weights + state.quantised),
+        weights=weight_bytes(traffic, [piece for stage in own for piece in stages[stage]]),
         gradients=(cut if cuts_every_micro_batch(plan) else parameters.total) * state.gradients,
         optimizer=optimizer_bytes(model, traffic, [piece for stage in own for piece in stages[stage]]),
         activations=activations + made_again,
@@ -72,6 +72,15 @@ def peak_activations(slots: Sequence[Slot], saved: Callable[[Work], float]) -> t
         now -= sum(map(saved, freed))
         count -= len(freed)
     return peak, most
+
+
+def weight_bytes(traffic: Traffic, pieces: Iterable[Piece]) -> float:
+    """The copies that compute: 16 bits and quantised ones for what has them, 16 bits for tables and heads [B]."""
+    state, total = traffic.plan.state, 0.0
+    for piece in pieces:
+        elements = _divided(piece.parameters, traffic) if traffic.plan.zero == 3 else piece.parameters.total
+        total += elements * (state.weights + state.quantised if piece.quantised else TOKEN_BYTES)
+    return total
 
 
 def optimizer_bytes(model: Model, traffic: Traffic, pieces: Iterable[Piece]) -> float:

@@ -49,6 +49,7 @@ class Piece:
 
     ``saved``: activations kept for the backward pass of one micro-batch; ``made_again``: what the backward pass holds for a
     moment while it recomputes this piece [B]. ``matrices``: whole weight matrices of the piece, before any cut.
+    ``quantised``: whether its weights have low-precision copies under a training precision below 16 bits; tables and heads don't.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Piece:
     saved: float
     made_again: float
     matrices: tuple[Matrix, ...] = ()
+    quantised: bool = True
 
 
 def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
@@ -106,14 +108,14 @@ class Pieces:
     def _embedding(self) -> Piece:
         section = embedding_section(self.model, self.shard)
         parameters = ShardParameters.of(embedding_parameters(self.model), self.plan)
-        return self._plain("embedding", {"embedding": section}, parameters)
+        return self._plain("embedding", {"embedding": section}, parameters, quantised=False)
 
     def _head(self) -> Piece:
         """Norm, head and loss; where the last stage needs the embedding table and lacks it, it keeps a copy here."""
         parameters = ShardParameters.of(head_parameters(self.model), self.plan)
         if copies_table(self.model, self.plan):
             parameters += ShardParameters(table_elements(self.model, self.plan))
-        return self._plain("head", {"head": head_section(self.model, self.shard)}, parameters)
+        return self._plain("head", {"head": head_section(self.model, self.shard)}, parameters, quantised=False)
 
     def _mtp(self) -> tuple[Piece, ...]:
         """One prediction block: its input projection, its layer, and the model's head once more."""
@@ -144,10 +146,10 @@ class Pieces:
             )
         return piece
 
-    def _plain(self, name: str, sections: Sections, parameters: ShardParameters) -> Piece:
+    def _plain(self, name: str, sections: Sections, parameters: ShardParameters, *, quantised: bool = True) -> Piece:
         """A piece that is never recomputed."""
         saved = sum(section.saved_bytes() for section in sections.values())
-        return Piece(name, Layer(sections, self.traffic), parameters, saved, 0.0)
+        return Piece(name, Layer(sections, self.traffic), parameters, saved, 0.0, quantised=quantised)
 
 
 def head_in_layers(model: Model, sequence_length: float) -> float:

@@ -75,6 +75,13 @@ class Plan(Spec):
     placement: str | dict[str, Any] | None = None
 
 
+PURE = "pure bf16"
+"""A ``precision_detail`` that begins so: parameters, gradients and optimizer state all in bf16."""
+
+MODELLED_DETAILS = (PURE, "amp", "blockwise")
+"""Beginnings of a ``precision_detail`` that are modelled: no fp32 state, or what is assumed anyway (an fp32 master copy beside
+16-bit computing, one scale a block of values)."""
+
 MOST_TOKENS = 2**30
 """A longer sequence is a slip of the pen: the longest contexts in use are some millions of tokens."""
 
@@ -137,6 +144,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     schedule, vpp = _schedule(plan, defaults, model, pp)
     micro_batch = training.micro_batch or defaults.micro_batch
     global_batch, warnings = _global_batch(training, dp, micro_batch)
+    warnings += _unread_detail(training) + _without_effect(plan, model, pp * vpp)
     micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
     zero = defaults.zero if plan.zero is None else plan.zero
     if zero == 0 and plan.zero_group is not None:
@@ -202,6 +210,13 @@ def _schedule(plan: Plan, defaults: PlanDefaults, model: Model, pp: int) -> tupl
 def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, tuple[str, ...]]:
     """Sequences a step; a batch in tokens is rounded to whole micro-batches on every pipeline."""
     if training.global_batch is not None:
+        tokens = training.global_batch * training.sequence_length
+        if training.global_batch_tokens not in (None, tokens):
+            raise PlanError(
+                f"global_batch {training.global_batch} of {training.sequence_length} tokens each makes {tokens} tokens",
+                got=training.global_batch_tokens, do="Leave global_batch or global_batch_tokens out.",
+                path="training.global_batch_tokens",
+            )  # fmt: skip
         return training.global_batch, ()
     if training.global_batch_tokens is None:
         raise PlanError("a step needs training.global_batch [sequences] or training.global_batch_tokens")
@@ -211,6 +226,23 @@ def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, t
     if rounded * training.sequence_length == training.global_batch_tokens:
         return rounded, ()
     return rounded, (f"global_batch_tokens {training.global_batch_tokens} is taken as {rounded} whole sequences.",)
+
+
+def _without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
+    """What was asked for and changes nothing here."""
+    found = []
+    if plan.zero == 2 and stages > 1:
+        found.append("zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut.")
+    if plan.dispatcher is not None and not model.has_experts:
+        found.append(f"dispatcher {plan.dispatcher} has no effect: the model has no experts.")
+    return tuple(found)
+
+
+def _unread_detail(training: Training) -> tuple[str, ...]:
+    detail = training.precision_detail
+    if detail is None or detail.startswith(MODELLED_DETAILS):
+        return ()
+    return (f"training.precision_detail {detail!r} is not modelled; those that begin with {', '.join(MODELLED_DETAILS)} are.",)
 
 
 def _recompute(plan: Plan, defaults: PlanDefaults) -> tuple[str, tuple[str, ...]]:
@@ -252,7 +284,7 @@ def _dispatch_precision(defaults: PlanDefaults, dispatcher: str, precision: str)
 
 def _state(training: Training, defaults: PlanDefaults, optimizer: str) -> ParameterBytes:
     """Bytes per parameter. ``precision_detail`` that begins with "pure bf16" means no fp32 master and no fp32 gradients."""
-    pure = (training.precision_detail or "").startswith("pure bf16")
+    pure = (training.precision_detail or "").startswith(PURE)
     gradients = 2.0 if pure else element_bytes(defaults.gradients)
     reduce = element_bytes(defaults.gradient_reduce) if defaults.gradient_reduce else gradients
     quantised = element_bytes(training.precision) if is_quantised(training.precision) else 0.0

@@ -197,13 +197,13 @@ class _RankBuilder:
         return optimizer_operators(self.plan.optimizer, owned.dense, owned.experts, matrices, precision="bf16", states=states)
 
     def _casts(self) -> tuple[Operator, ...]:
-        """The quantised copies of all weights of this rank, once a step: read in bf16, written in rows and columns."""
+        """The quantised copies of this rank's weights, once a step: read in bf16, written in rows and columns."""
         if not is_quantised(self.plan.precision) or self.plan.state.weights == 0:
             return ()
-        elements = sum(piece.parameters.total for piece in self.pieces)
+        pieces = [piece for piece in self.pieces if piece.quantised]
+        elements = sum(piece.parameters.total for piece in pieces)
         if self.plan.zero == 3:
-            owned = owned_parameters(self.traffic, self.pieces)
-            elements = owned.total
+            elements = owned_parameters(self.traffic, pieces).total
         moved = elements * (self.plan.state.weights + 2 * element_bytes(self.plan.precision))
         return (Operator("weight_cast", "optimizer", Kernel.MEMORY, Phase.OPTIMIZER, 0.0, moved),)
 

@@ -3,7 +3,7 @@
     time = max(arithmetic, memory) + launches x start
     GEMM:         arithmetic = FLOPs / (peak x efficiency) x (K + k0) / K
     grouped GEMM: the same at ``grouped_gemm`` of the rate, each group's rows padded by half a tile on average
-    attention:    arithmetic = FLOPs / (peak x ceiling x S / (S + s0))
+    attention:    arithmetic = FLOPs / (peak x ceiling x S / (S + s0)), of its backward pass 5/4 x that
     memory:       memory = bytes / (bandwidth x efficiency), for every operator
 
 Which forms fit published micro-benchmarks, and how well, is in docs/operators.md.
@@ -20,6 +20,9 @@ from simulator.engine.segments import OperatorTime, Segment
 from topologies.parts import Chip
 from workloads.instructions import Compute, Kernel, Operator, Phase
 
+#: A fused backward runs five matrix products for the forward's two (it makes the scores again), the model counts four.
+#: Published rates are over the five.
+BACKWARD_EXECUTES = 5 / 4
 SMALL_HEAD = 64
 FULL_HEAD = 128
 
@@ -60,7 +63,7 @@ class Device:
         if operator.flops == 0:
             return 0.0
         if operator.kernel is Kernel.ATTENTION:
-            return operator.flops / self._attention_rate(operator)
+            return operator.flops * (BACKWARD_EXECUTES if _is_backward(operator) else 1.0) / self._attention_rate(operator)
         rate = self.rate(operator.precision)
         if operator.k > 0:
             rate *= operator.k / (operator.k + self.efficiency.gemm_depth.value)
@@ -71,8 +74,7 @@ class Device:
         return operator.flops / rate
 
     def _attention_rate(self, operator: Operator) -> float:
-        backward = operator.phase in (Phase.BACKWARD_INPUT, Phase.BACKWARD_WEIGHT)
-        curve = self.efficiency.attention_backward if backward else self.efficiency.attention_forward
+        curve = self.efficiency.attention_backward if _is_backward(operator) else self.efficiency.attention_forward
         rate = self.peak[precision_key(operator.precision)] * curve.ceiling.value
         if 0 < operator.k < FULL_HEAD:
             small = self.efficiency.attention_small_head.value
@@ -83,6 +85,10 @@ class Device:
         if keys > 0:
             rate *= keys / (keys + half.value)
         return rate
+
+
+def _is_backward(operator: Operator) -> bool:
+    return operator.phase in (Phase.BACKWARD_INPUT, Phase.BACKWARD_WEIGHT)
 
 
 def precision_key(precision: str) -> str:

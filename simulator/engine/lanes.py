@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 from simpy.events import Event
 
@@ -19,11 +20,14 @@ COMPUTE = LANES.index("compute")
 
 @dataclass(slots=True)
 class Ticket:
-    """A collective on its way: ``done`` fires at its end; ``joined`` and ``arrived`` are set as it gets under way [ps]."""
+    """A collective on its way: ``done`` fires at its end.
+
+    ``joined``: when this rank had asked for it and its lane was free; ``arrived``: when everybody's were [ps].
+    """
 
     done: Event
     kind: str
-    joined: int = -1
+    joined: int
     arrived: int = -1
 
 
@@ -109,38 +113,65 @@ class ComputeLane:
         parts["interference"] += duration - segment.total * PICOSECONDS
 
 
+@dataclass(slots=True, eq=False)
+class Meeting:
+    """One collective of a class, from the first participant that wants it to its end; ``turn`` counts complete ones."""
+
+    operation: OperationClass
+    chain: int
+    members: list[tuple[CommunicationLane, str, Ticket]]
+    turn: int = -1
+
+    @property
+    def can_begin(self) -> bool:
+        """Everybody wants it, has nothing before it in this chain, and a free lane."""
+        return self.turn >= 0 and all(lane.is_free_for(self) for lane, _, _ in self.members)
+
+
 class Rendezvous:
-    """Where the participants of a collective meet: it begins when the last one arrives."""
+    """Where the participants of a collective meet: it begins when all have asked for it and their lanes are free.
+
+    Lanes are taken all at once. Ranks whose two chains ask in different orders would otherwise wait for each other for
+    ever, each holding its lane for what the other has not come to.
+    """
 
     def __init__(self, clock: Clock, network: Network) -> None:
         self._clock = clock
         self._network = network
-        self._counts: dict[tuple[int, int], int] = {}
-        self._pending: dict[tuple[int, int], list[Callable[[Event, int], None]]] = {}
+        self._complete = count()
+        self._counts: dict[tuple[int, int, int], int] = {}
+        self._pending: dict[tuple[int, int, int], Meeting] = {}
 
-    def join(self, operation: OperationClass, rank_class: int, begin: Callable[[Event, int], None]) -> None:
-        """``begin(done, arrived)`` is called for every participant once all are there."""
+    def join(self, operation: OperationClass, chain: int, lane: CommunicationLane, name: str, ticket: Ticket) -> Meeting:
+        """Ask for a collective; the n-th time that a participant's chain does is everybody's n-th time."""
         if len(operation.participants) <= 1:
-            begin(self._network.launch(operation), self._clock.now)
-            return
-        turn = self._counts.get((operation.key, rank_class), 0)
-        self._counts[operation.key, rank_class] = turn + 1
-        waiting = self._pending.setdefault((operation.key, turn), [])
-        waiting.append(begin)
-        if len(waiting) == len(operation.participants):
-            del self._pending[operation.key, turn]
-            done = self._network.launch(operation)
-            for callback in waiting:
-                callback(done, self._clock.now)
+            return Meeting(operation, chain, [(lane, name, ticket)], next(self._complete))
+        asked = (operation.key, chain, lane.rank_class)
+        turn = self._counts[asked] = self._counts.get(asked, 0) + 1
+        key = (operation.key, chain, turn)
+        meeting = self._pending.get(key)
+        if meeting is None:
+            meeting = self._pending[key] = Meeting(operation, chain, [])
+        meeting.members.append((lane, name, ticket))
+        if len(meeting.members) == len(operation.participants):
+            del self._pending[key]
+            meeting.turn = next(self._complete)
+        return meeting
+
+    def begin(self, meeting: Meeting) -> None:
+        """Take the lanes of all participants and put the bytes on their way."""
+        done = self._network.launch(meeting.operation)
+        for lane, name, ticket in meeting.members:
+            lane.begin(meeting.chain, name, ticket, done)
 
     @property
     def unmet(self) -> int:
-        """Collectives that somebody joined and never began: a deadlock if the simulation has ended."""
+        """Collectives that not everybody asked for: a deadlock if the simulation has ended."""
         return len(self._pending)
 
 
 class CommunicationLane:
-    """Runs the collectives of one kind, one at a time, in the order they were started."""
+    """Runs the collectives of one kind, one at a time: in order within a chain, else in the order they are complete."""
 
     def __init__(
         self,
@@ -151,42 +182,48 @@ class CommunicationLane:
         kind: str,
         activity: Callable[[str, int], None],
     ) -> None:
+        self.rank_class = accounts.rank_class
         self._clock = clock
         self._rendezvous = rendezvous
-        self._accounts = accounts
         self._recorder = recorder
         self._kind = kind
         self._lane = LANES.index(kind)
         self._activity = activity
-        self._queue: deque[tuple[OperationClass, str, Ticket]] = deque()
+        self._queues: dict[int, deque[Meeting]] = {}
         self._busy = False
+        self._free_since = 0
 
-    def submit(self, operation: OperationClass, name: str) -> Ticket:
-        """Queue a collective; its ticket says when it is done."""
-        ticket = Ticket(self._clock.event(), self._kind)
-        self._queue.append((operation, name, ticket))
-        if not self._busy:
-            self._next()
+    def submit(self, operation: OperationClass, name: str, chain: int = 0) -> Ticket:
+        """Queue a collective of a chain; its ticket says when it is done."""
+        ticket = Ticket(self._clock.event(), self._kind, joined=self._clock.now)
+        meeting = self._rendezvous.join(operation, chain, self, name, ticket)
+        self._queues.setdefault(chain, deque()).append(meeting)
+        if meeting.can_begin:
+            self._rendezvous.begin(meeting)
         return ticket
 
-    def _next(self) -> None:
-        if not self._queue:
-            return
+    def is_free_for(self, meeting: Meeting) -> bool:
+        """Whether the lane is idle and the meeting the next of its chain."""
+        return not self._busy and self._queues[meeting.chain][0] is meeting
+
+    def begin(self, chain: int, name: str, ticket: Ticket, done: Event) -> None:
+        """Occupy the lane until ``done``."""
+        self._queues[chain].popleft()
         self._busy = True
-        operation, name, ticket = self._queue.popleft()
-        ticket.joined = self._clock.now
-
-        def begin(done: Event, arrived: int) -> None:
-            ticket.arrived = arrived
-            self._activity(self._kind, +1)
-            assert done.callbacks is not None
-            done.callbacks.append(lambda _event: self._finish(name, ticket))
-
-        self._rendezvous.join(operation, self._accounts.rank_class, begin)
+        # Behind what the lane still carried, this rank was not ready itself.
+        ticket.joined = max(ticket.joined, self._free_since)
+        ticket.arrived = self._clock.now
+        self._activity(self._kind, +1)
+        assert done.callbacks is not None
+        done.callbacks.append(lambda _event: self._finish(name, ticket))
 
     def _finish(self, name: str, ticket: Ticket) -> None:
         self._activity(self._kind, -1)
-        self._recorder.add(self._accounts.rank_class, self._lane, name, ticket.arrived, self._clock.now)
+        self._recorder.add(self.rank_class, self._lane, name, ticket.arrived, self._clock.now)
         self._busy = False
+        self._free_since = self._clock.now
         ticket.done.succeed()
-        self._next()
+        heads = [queue[0] for queue in self._queues.values() if queue]
+        for meeting in sorted(heads, key=lambda meeting: meeting.turn):
+            if meeting.can_begin:
+                self._rendezvous.begin(meeting)

@@ -17,7 +17,7 @@ from simulator.engine.lanes import CommunicationLane, ComputeLane, Rendezvous, T
 from simulator.engine.recorder import LANES, Recorder
 from simulator.engine.segments import Segment
 from simulator.network.contract import Folding, Network, OperationClass
-from workloads.instructions import Block, Compute, Program, RankProgram, Start, Wait, Work, WorkKind
+from workloads.instructions import Block, Compute, Program, RankProgram, Slot, Start, Wait, Work, WorkKind
 
 Steps = Generator[Event, None, None]
 KINDS = ("tp", "cp", "ep", "dp", "pp")
@@ -88,15 +88,11 @@ class Rank:
 
     def run(self) -> Steps:
         """The step of this rank, from its first instruction to its last."""
-        yield from self._execute(self.program.prologue, optimizer=False)
+        yield from self._execute(self.program.prologue, 0, optimizer=False)
         for slot in self.program.slots:
-            if len(slot) == 1:
-                yield from self._work(slot[0])
-            else:
-                chains = [self.world.clock.process(self._work(work)) for work in slot]
-                yield self.world.clock.all_of(chains)
+            yield from self._slot(slot)
             self.world.on_slot()
-        yield from self._execute(self.program.epilogue, optimizer=True)
+        yield from self._execute(self.program.epilogue, 0, optimizer=True)
         self.finished = self.world.clock.now
 
     def contention(self) -> tuple[float, float]:
@@ -111,13 +107,25 @@ class Rank:
         self._cores = sum(cores[active] for active, count in self._active.items() if count)
         self.compute.refresh()
 
-    def _work(self, work: Work) -> Steps:
-        yield from self._receive(work)
+    def _slot(self, slot: Slot) -> Steps:
+        """Receive, run, send. Joined works start when both inputs are there, and send when both are done.
+
+        So the published codes do it (DualPipe's, Megatron's combined 1F1B): the two are one call.
+        """
+        for work in slot:
+            yield from self._receive(work)
+        if len(slot) == 1:
+            yield from self._work(slot[0], 0)
+        else:
+            yield self.world.clock.all_of(self.world.clock.process(self._work(work, chain)) for chain, work in enumerate(slot))
+        for work in slot:
+            yield from self._send(work)
+
+    def _work(self, work: Work, chain: int) -> Steps:
         start = self.world.clock.now
-        yield from self._execute(self._block(work), optimizer=False)
+        yield from self._execute(self._block(work), chain, optimizer=False)
         name = f"{work.kind}{work.micro_batch} stage {work.stage}" + (" reverse" if work.direction else "")
         self.world.recorder.add(self.rank_class, SLOT, name, start, self.world.clock.now)
-        yield from self._send(work)
 
     def _block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
@@ -130,7 +138,7 @@ class Rank:
             return blocks[*base, "last"]
         return blocks[*base, ""]
 
-    def _execute(self, block: Block, optimizer: bool) -> Steps:
+    def _execute(self, block: Block, chain: int, *, optimizer: bool) -> Steps:
         local: dict[str, Ticket] = {}
         for instruction in block.instructions:
             if isinstance(instruction, Compute):
@@ -138,7 +146,7 @@ class Rank:
             elif isinstance(instruction, Start):
                 operation = self._operation(instruction)
                 communication = instruction.communication
-                local[instruction.token] = self.lanes[communication.kind].submit(operation, communication.name)
+                local[instruction.token] = self.lanes[communication.kind].submit(operation, communication.name, chain)
             else:
                 yield from self._wait(self._ticket(instruction, local))
         self._tickets.update(local)

@@ -295,7 +295,8 @@ class Fold:
         if not fine:
             raise NotModelled(
                 f"{communication.name}: an algorithm that follows the order of ranks needs it kept along {communication.group}. "
-                f"Fold with ordered=('{communication.group}',) for a ring, with symmetric=False otherwise."
+                f"Ask for a ring by its group (network.algorithms: {{{communication.collective}:{communication.group}: ring}}); "
+                "halving-doubling needs every rank simulated by itself (symmetric=False)."
             )
 
 

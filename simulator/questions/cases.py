@@ -153,8 +153,7 @@ def read_cases(path: str | Path) -> tuple[Question, ...]:
     _unique(cases, document)
     keys, values = _split(document.keys), _split(document.values)
     return tuple(
-        Question(case, Document(case.scenario, keys.get(index, {}), values.get(index, {})))
-        for index, case in enumerate(cases)
+        Question(case, Document(case.scenario, keys.get(index, {}), values.get(index, {}))) for index, case in enumerate(cases)
     )
 
 

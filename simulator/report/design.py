@@ -57,10 +57,18 @@ def styled(figure: go.Figure, height: int, left: int = 12) -> go.Figure:
         plot_bgcolor=CLEAR,
         hoverlabel={"font": {"family": FONT, "size": 13, "color": INK}, "bgcolor": "#ffffff", "bordercolor": "#c9ced6"},
         legend={
-            "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom",
-            "font": {"size": 12}, "itemclick": "toggle", "itemwidth": 30,
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "bottom",
+            "font": {"size": 12},
+            "itemclick": "toggle",
+            "itemwidth": 30,
         },
     )
+    title = {"font": {"size": 12, "color": QUIET}, "standoff": 10}
+    figure.update_xaxes(title=title)
     axis = {"zeroline": False, "linecolor": GRID, "gridcolor": GRID, "ticks": "", "automargin": True}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)

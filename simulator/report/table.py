@@ -5,14 +5,17 @@ from __future__ import annotations
 import textwrap
 
 from simulator.report.words import (
+    by_saturation,
     chips,
     count,
     days_per_trillion_tokens,
     duration,
     label,
     percent,
+    senders,
     setting,
     significant,
+    tightest_bound,
     unit_of,
     volume,
 )
@@ -68,7 +71,7 @@ def _headline(result: Result) -> list[str]:
                 "Memory",
                 f"{significant(memory.peak_gib_per_chip)} GiB",
                 f"per chip at peak, {significant(memory.usable_gib_per_chip)} usable of"
-                f" {significant(memory.capacity_gib_per_chip)} GiB: {fits} (recompute {memory.recompute})",
+                f" {significant(memory.capacity_gib_per_chip)} GiB: {fits}",
             ),
         ]
     )
@@ -98,9 +101,7 @@ def _breakdown(result: Result) -> list[str]:
         lines.append(f"  {label(name):<27}{drawn:<{BAR}}  {written:>11}  {percent(seconds / result.step_time_s):>7}")
     absent = [label(name) for name, seconds in parts if seconds <= 0]
     if absent:
-        lines += textwrap.wrap(
-            "none: " + ", ".join(absent), WIDTH, initial_indent="  ", subsequent_indent="        "
-        )
+        lines += textwrap.wrap("none: " + ", ".join(absent), WIDTH, initial_indent="  ", subsequent_indent="        ")
     return lines
 
 
@@ -110,27 +111,28 @@ def _memory(result: Result) -> list[str]:
     if not memory.stages:
         return []
     fullest = max(memory.stages, key=lambda stage: stage.total_gib)
-    text = f"Pipeline rank {fullest.pp_rank}, the fullest [GiB per chip]: " + ", ".join(parts)
-    return ["Memory", *textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")]
+    lines = [
+        f"Pipeline rank {fullest.pp_rank}, the fullest [GiB per chip]: " + ", ".join(parts),
+        f"Recompute: {memory.recompute}",
+    ]
+    wrapped = [textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ") for line in lines]
+    return ["Memory", *(piece for pieces in wrapped for piece in pieces)]
 
 
 def _network(result: Result) -> list[str]:
-    network = result.network
-    tiers = sorted(network.tiers.items(), key=lambda item: -item[1].peak_utilisation)
+    tiers = by_saturation(result)
     if not tiers:
         return []
     width = min(26, max(len("tier"), *(len(name) for name, _ in tiers)))
     lines = [
-        "Links, busiest tier first",
-        f"  {'tier':<{width}}{'mean':>8}{'peak':>9}{'saturated':>12}{'capacity':>12}  payload over its links",
+        "Links, the longest saturated tier first",
+        f"  {'tier':<{width}}{'mean':>8}{'peak':>9}{'saturated':>12}{'capacity':>12}  sent by, over all links",
     ]
     for name, use in tiers:
-        sent = sorted(use.payload_bytes.items(), key=lambda item: -item[1])
-        payload = ", ".join(f"{kind} {volume(amount)}" for kind, amount in sent[:2] if amount > 0) or "none"
         lines.append(
             f"  {clipped(name, width):<{width}}"
             f"{percent(use.mean_utilisation):>8}{percent(use.peak_utilisation):>9}"
-            f"{duration(use.saturated_s):>12}{volume(use.capacity_bytes_per_s, '/s'):>12}  {payload}"
+            f"{duration(use.saturated_s):>12}{volume(use.capacity_bytes_per_s, '/s'):>12}  {senders(use, 2)}"
         )
     lines += textwrap.wrap(saturation(result), WIDTH, initial_indent="  ", subsequent_indent="  ")
     return lines
@@ -156,11 +158,10 @@ def saturation(result: Result) -> str:
 def _bounds(result: Result) -> list[str]:
     bounds = result.bounds
     named = {"compute": bounds.compute_s, "memory": bounds.memory_s, "network": bounds.network_s}
-    tightest = max(named, key=lambda name: named[name])
     values = " · ".join(f"{name} {duration(seconds)}" for name, seconds in named.items())
     text = f"  {values}"
     if bounds.best > 0:
-        text += f"   (the step takes {result.step_time_s / bounds.best:.2f} × the {tightest} bound)"
+        text += f"   (the step takes {result.step_time_s / bounds.best:.2f} × the {tightest_bound(result)} bound)"
     return ["No schedule can beat", text]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
-from simulator.results import Result
+from simulator.results import Result, TierUse
 
 SECONDS_PER_DAY = 86_400.0
 TRILLION = 1e12
@@ -38,6 +38,13 @@ PARTS: dict[str, tuple[str, Family]] = {
 
 #: Parts of a rank's memory, in the order they are shown.
 MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations", "buffers")
+
+#: How the transfer times of an operation were found.
+RUNGS = {
+    "exact": "max-min fair sharing of every link at every moment, the same as with every flow by itself",
+    "makespan-only": "the end of the operation is exact if it runs alone; who gets how much meanwhile is not resolved",
+    "approximate": "an estimate, not a solution of the network model",
+}
 
 
 def label(part: str) -> str:
@@ -144,3 +151,22 @@ def setting(result: Result) -> str:
     if training.get("global_batch") and training.get("sequence_length"):
         words.append(f"{training['global_batch']:,} × {training['sequence_length']:,} tokens a step")
     return " · ".join(words)
+
+
+def tightest_bound(result: Result) -> str:
+    """Which of the three bounds is the highest: compute, memory or network."""
+    bounds = result.bounds
+    named = {"compute": bounds.compute_s, "memory": bounds.memory_s, "network": bounds.network_s}
+    return max(named, key=lambda name: named[name])
+
+
+def by_saturation(result: Result) -> list[tuple[str, TierUse]]:
+    """The tiers, the one with the longest saturated links first, then by mean use."""
+    return sorted(result.network.tiers.items(), key=lambda item: (-item[1].saturated_s, -item[1].mean_utilisation))
+
+
+def senders(use: TierUse, most: int | None = None) -> str:
+    """Who sent the bytes on a tier, most first. Payload; wire bytes, and said so, where only those are known (pooled ports)."""
+    amounts, unit = (use.payload_bytes, "") if use.payload_bytes else (use.wire_bytes, " on the wire")
+    sent = sorted(((kind, amount) for kind, amount in amounts.items() if amount > 0), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {volume(amount)}" for kind, amount in sent[:most]) + unit if sent else "nobody"

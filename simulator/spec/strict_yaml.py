@@ -253,3 +253,8 @@ def _mark(node: Node, file: str) -> Mark:
 
 def _text(node: Node) -> str:
     return Words("a list") if isinstance(node, SequenceNode) else str(node.value)
+
+
+def write_yaml(data: Any) -> str:
+    """Plain data as YAML text, keys in their order."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)

@@ -46,7 +46,11 @@ class TimedNetwork:
 
     def launch(self, operation: OperationClass) -> Any:
         done = self._clock.event()
-        self._clock.call_at(self._clock.now + round(operation.latency * 1e12), lambda: done.succeed() and None)
+
+        def end() -> None:
+            done.succeed()
+
+        self._clock.call_at(self._clock.now + round(operation.latency * 1e12), end)
         return done
 
     def memory_rate(self, rank_class: int) -> float:

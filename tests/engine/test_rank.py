@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
 from simulator.engine.clock import Clock
@@ -25,7 +27,8 @@ from workloads.instructions import (
     Start,
     Wait,
 )
-from workloads.schedules import one_f_one_b
+from workloads.schedules import Order, dualpipe, interleaved, one_f_one_b, overlapped_one_f_one_b, stage_owners
+from workloads.timetable import play
 
 NOTHING = Block("nothing", ())
 NO_MEMORY = StageMemory(0, 0, 0, 0, 0)
@@ -42,9 +45,10 @@ def segment(compute: Compute) -> Segment:
 
 def run(
     slots: list[tuple[Slot, ...]],
-    blocks: dict[str, tuple[Instruction, ...]],
+    blocks: Mapping[str, tuple[Instruction, ...]],
     folding: TimedFolding,
     cores: float = 0.0,
+    owners: tuple[tuple[int, ...], ...] = (),
 ) -> tuple[float, list[dict[str, float]]]:
     """Simulate; returns the step [s] and every rank's books [s]. Blocks are the same for all stages, by kind."""
     pp = len(slots)
@@ -54,14 +58,18 @@ def run(
         RankProgram(
             rank,
             slots[rank],
-            {(rank, 0, kind, ""): Block(kind, block) for kind, block in blocks.items()},
+            {
+                (work.stage, work.direction, str(work.kind), ""): Block(work.kind, blocks[work.kind])
+                for slot in slots[rank]
+                for work in slot
+            },
             NOTHING,
             NOTHING,
             NO_MEMORY,
         )
         for rank in range(pp)
     )
-    program = Program(ranks, (tuple(range(pp)),), 1.0, True, 1.0, 1.0, 1.0, 1.0, 1)
+    program = Program(ranks, owners or (tuple(range(pp)),), 1.0, True, 1.0, 1.0, 1.0, 1.0, 1)
     contention = Contention(dict.fromkeys(("tp", "cp", "ep", "dp", "pp"), cores), 0.0, 1.0)
     world = World(
         clock, network, folding, program, Rendezvous(clock, network), Mailbox(clock), recorder, contention, segment,
@@ -87,6 +95,25 @@ def test_1f1b_closed_form(pp: int, micro_batches: int) -> None:
     assert step == pytest.approx((micro_batches + pp - 1) * (forward + backward), rel=1e-9)
     for book in books:
         assert book["arithmetic"] == pytest.approx(micro_batches * (forward + backward), rel=1e-9)
+
+
+@pytest.mark.parametrize(("pp", "micro_batches"), [(2, 4), (4, 8), (4, 12), (8, 16)])
+@pytest.mark.parametrize("milliseconds", [{"F": 1, "B": 2, "I": 1, "W": 1}, {"F": 2, "B": 5, "I": 3, "W": 2}])
+@pytest.mark.parametrize(
+    ("make", "vpp"), [(one_f_one_b, 1), (interleaved, 2), (overlapped_one_f_one_b, 1), (overlapped_one_f_one_b, 2), (dualpipe, 1)]
+)
+def test_free_sends_leave_the_schedule_s_own_timetable(
+    make: Callable[[int, int, int], Order], vpp: int, milliseconds: dict[str, int], pp: int, micro_batches: int
+) -> None:
+    """The engine's step is the makespan that the order has on paper, joined slots starting and sending as one."""
+    order = make(pp, micro_batches, vpp)
+    owners = stage_owners("dualpipe" if make is dualpipe else "1f1b", pp, vpp)
+    paper = play(order, pp * vpp, lambda slot: sum(milliseconds[work.kind] for work in slot) * 1e-3)
+    blocks = {kind: (work_of(time * 1e-3),) for kind, time in milliseconds.items()}
+    step, books = run([tuple(slots) for slots in order], blocks, TimedFolding(pp), owners=owners)
+    assert step == pytest.approx(paper.makespan, rel=1e-9)
+    for book, busy in zip(books, paper.busy, strict=True):
+        assert book["arithmetic"] == pytest.approx(busy, rel=1e-9)
 
 
 def test_a_wait_is_exposed_communication() -> None:

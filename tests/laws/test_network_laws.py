@@ -31,9 +31,7 @@ def faster(fabric: Fabric, factor: float) -> Fabric:
     return replace(fabric, capacity=fabric.capacity * factor, ports=fabric.ports * factor)
 
 
-CASES = [
-    (name, groups) for name, make in FABRICS.items() if (fabric := make()).ranks <= 16 for groups in plans(fabric.ranks)
-]
+CASES = [(name, groups) for name, make in FABRICS.items() if (fabric := make()).ranks <= 16 for groups in plans(fabric.ranks)]
 case = st.sampled_from(CASES)
 launches = st.lists(
     st.tuples(

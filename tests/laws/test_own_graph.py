@@ -34,6 +34,30 @@ def test_a_graph_exported_and_passed_in_answers_the_same() -> None:
     assert own.step_time_s == pytest.approx(preset.step_time_s, rel=1e-9)
 
 
+def test_two_servers_exported_keep_their_domains() -> None:
+    """Collectives still go level by level: the step is the preset's but for the free choice of equal routes."""
+    fabric = topologies.load("dgx-h100").fabric(16)
+    own = simulate(question(), fabric=topologies.from_networkx(topologies.to_networkx(fabric)))
+    preset = simulate(question(chips=16))
+    assert own.network.sent_bytes == pytest.approx(preset.network.sent_bytes, rel=1e-9)
+    assert own.step_time_s == pytest.approx(preset.step_time_s, rel=0.02)
+
+
+def test_domains_that_are_no_blocks_are_refused() -> None:
+    """Two pairs of devices, numbered crosswise."""
+    import networkx as nx
+
+    graph = nx.Graph()
+    for pair in ((0, 2), (1, 3)):
+        graph.add_edge(*(f"gpu{end}" for end in pair), bandwidth="400 GB/s", latency="1 us")
+    graph.add_edge("gpu0", "gpu1", bandwidth="50 GB/s", latency="3 us", scale_out=True)
+    ordered = nx.Graph()
+    ordered.add_nodes_from((f"gpu{number}", {"kind": "device"}) for number in range(4))
+    ordered.add_edges_from(graph.edges(data=True))
+    with pytest.raises(InputError, match="domain by domain"):
+        topologies.from_networkx(ordered)
+
+
 def test_a_graph_of_another_size_is_refused() -> None:
     """The scenario says 16 chips, the graph has 8."""
     fabric = topologies.from_networkx(topologies.to_networkx(topologies.load("dgx-h100").fabric(8)))

@@ -107,3 +107,11 @@ def test_everything_scaled_changes_nothing() -> None:
     }
     halved = base.replace(cluster__set={**chip, **links}, assumptions={"preset": "default", "set": costs})
     assert simulate(halved).step_time_s == pytest.approx(simulate(base).step_time_s / 2, rel=1e-6)
+
+
+def test_ranks_of_one_expert_group_in_unlike_places_never_lock_each_other_out() -> None:
+    """Expert groups of 8 on racks of 12: forwards and backwards ask for the lane in different orders, the step still ends."""
+    scenario = question("gb200-nvl72", {"model": EXPERTS, "plan": {"pp": 2, "ep": 8, "schedule": "dualpipe"}})
+    result = simulate(scenario.replace(cluster__chips=48, cluster__chips_per_domain=12, training__global_batch=96))
+    assert result.simulation.rank_classes > 2
+    assert result.breakdown_s.total() == pytest.approx(result.step_time_s, rel=1e-6)

@@ -46,8 +46,7 @@ def order(pp: int, micro_batches: int, rank: int) -> list[tuple[Cell, ...]]:
     def weight() -> tuple[Cell, ...]:
         return (waiting.pop(0),)
 
-    for _ in range((half - depth - 1) * 2):
-        slots.append((cell("F", 0),))
+    slots += [(cell("F", 0),) for _ in range((half - depth - 1) * 2)]
     for _ in range(depth + 1):
         slots += [(cell("F", 0),), (cell("F", 1),)]
     for _ in range(half - depth - 1):
@@ -127,7 +126,9 @@ def recording(pp: int = 16, micro_batches: int = 48, ranks_per_stage: int = 512)
         for start, end, slot in slots:
             recorder.add(rank, lanes["idle"], "pipeline_bubble", clock, start)
             for cell in slot:
-                recorder.add(rank, lanes["slot"], cell_name(cell, rank, pp), start, end - (len(slot) == 2 and cell.kind == "F") * MILLI)
+                recorder.add(
+                    rank, lanes["slot"], cell_name(cell, rank, pp), start, end - (len(slot) == 2 and cell.kind == "F") * MILLI
+                )
             _inside(recorder, lanes, rank, start, end, slot)
             clock = end
         recorder.add(rank, lanes["idle"], "exposed_dp", clock, clock + 60 * MILLI)

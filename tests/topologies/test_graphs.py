@@ -51,11 +51,12 @@ def test_equal_ways_share_equally_at_every_hop():
 
 def test_tiers_come_from_the_edges():
     graph = star()
-    graph.edges["gpu0", "hub"].update(tier="slow", efficiency=0.5, medium="optical", scale_out=True)
+    for number in range(4):
+        graph.edges[f"gpu{number}", "hub"].update(tier="slow", efficiency=0.5, medium="optical", scale_out=True)
     fabric = topologies.from_networkx(graph)
     slow = {tier.name: tier for tier in fabric.tiers}["slow"]
     assert (slow.efficiency, slow.medium, slow.scale_out) == (0.5, "optical", True)
-    assert (fabric.link_tier == [tier.name for tier in fabric.tiers].index("slow")).sum() == 2
+    assert (fabric.link_tier == [tier.name for tier in fabric.tiers].index("slow")).sum() == 8
 
 
 def change_edge(**attributes):

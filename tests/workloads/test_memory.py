@@ -84,9 +84,13 @@ def test_state_of_parameters_by_hand() -> None:
         assert rank.optimizer == pytest.approx(optimizer * size)
 
 
-def test_fp8_adds_two_copies_of_every_weight() -> None:
-    (rank,) = held(training={"precision": "mxfp8"}, batch=8)
-    assert rank.weights == pytest.approx((2 + 2 * (1 + 1 / 32)) * total_parameters(DENSE))
+@pytest.mark.parametrize("copies", [1, 8])
+def test_fp8_adds_two_copies_of_every_layer_s_weights(copies: int) -> None:
+    """Table, head and the norm before it stay in 16 bits, whole or cut by ZeRO-3."""
+    (rank,) = held(training={"precision": "mxfp8"}, batch=8, zero=3 if copies > 1 else 1)
+    ends = 2 * VOCAB * HIDDEN + HIDDEN
+    layers = total_parameters(DENSE) - ends
+    assert rank.weights == pytest.approx(((2 + 2 * (1 + 1 / 32)) * layers + 2 * ends) / copies)
 
 
 def test_muon_keeps_one_moment_of_matrices_and_two_of_the_rest() -> None:

@@ -181,3 +181,16 @@ def test_state_bytes_per_parameter_by_hand() -> None:
     muon = laid(training={"optimizer": "muon"}).state
     assert (muon.gradient_reduce, muon.expert_gradient_reduce) == (4, 2)
     assert laid(training={"precision": "mxfp8"}).state.quantised == 2 * (1 + 1 / 32)
+
+
+def test_a_batch_said_twice_must_be_the_same() -> None:
+    """Sequences and tokens that disagree are refused, not one of them dropped."""
+    assert laid(tp=8, training={"global_batch": 1024, "global_batch_tokens": 1024 * 4096}).global_batch == 1024
+    with pytest.raises(PlanError, match="makes 4194304 tokens"):
+        laid(tp=8, training={"global_batch": 1024, "global_batch_tokens": 4_000_000})
+
+
+def test_a_precision_detail_that_is_not_modelled_warns() -> None:
+    """Known beginnings say what is done anyway; anything else would be ignored in silence."""
+    assert not laid(tp=8, training={"precision_detail": "amp: fp32 master, bf16 compute"}).warnings
+    assert "not modelled" in laid(tp=8, training={"precision_detail": "attention in fp8"}).warnings[0]

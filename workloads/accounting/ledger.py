@@ -92,7 +92,7 @@ class Ledger:
         """Enter the attention kernel: ``queries`` tokens of this rank against ``keys`` keys each.
 
         ``keys_seen``: distinct keys and values this rank reads, in elements. FLOPs are the model's: backward is twice forward,
-        though a flash kernel executes 2.5 times (it computes the scores again); its achieved rate carries the rest.
+        though a flash kernel executes 2.5 times (it computes the scores again); the chip's operator time knows.
         """
         shard = self.shard
         scores_only = core.value_dim == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from simulator.network.collectives.direct import direct
 from simulator.network.collectives.dispatch import one_copy_per_domain
@@ -30,6 +30,25 @@ ALGORITHMS: dict[str, Algorithm] = {
     "halving-doubling": halving_doubling,
 }
 COLLECTIVES = ("all-to-all", "dispatch", "combine", "all-gather", "reduce-scatter", "all-reduce", "broadcast", "send-recv")
+
+
+def check_overrides(overrides: Mapping[str, str], groups: Iterable[str]) -> None:
+    """Refuse a choice that nothing would ever look up: a collective, a group or an algorithm that does not exist."""
+    known = tuple(groups)
+    for key, algorithm in overrides.items():
+        collective, _, group = key.partition(":")
+        for what, name, names in (
+            ("collective", collective, COLLECTIVES),
+            ("group", group or known[0], known),
+            ("algorithm", algorithm, tuple(ALGORITHMS)),
+        ):
+            if name not in names:
+                raise InputError(
+                    f"there is no {what} of this name",
+                    got=name,
+                    do=f"Choose one of {', '.join(names)}.",
+                    path=f"network.algorithms.{key}",
+                )
 
 
 def choose(communication: Communication, members: Ints, domain: int, overrides: Mapping[str, str]) -> str:

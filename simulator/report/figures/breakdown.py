@@ -41,11 +41,18 @@ def breakdown(result: Result) -> go.Figure:
     styled(figure, height=100 + BAR_HEIGHT * max(1, len(parts)))
     figure.update_layout(bargap=0.32, barmode="overlay")
     figure.update_yaxes(
-        categoryorder="array", categoryarray=[label(name) for name, _ in reversed(parts)], showgrid=False,
-        showline=False, ticklabelstandoff=8, fixedrange=True,
+        categoryorder="array",
+        categoryarray=[label(name) for name, _ in reversed(parts)],
+        showgrid=False,
+        showline=False,
+        ticksuffix="  ",
+        fixedrange=True,
     )
     figure.update_xaxes(
-        range=[0, 1.22 * largest / scale], title={"text": f"{unit} per step, average rank"}, showline=False,
-        rangemode="tozero", fixedrange=True,
+        range=[0, 1.22 * largest / scale],
+        title={"text": f"{unit} per step, average rank"},
+        showline=False,
+        rangemode="tozero",
+        fixedrange=True,
     )
     return figure

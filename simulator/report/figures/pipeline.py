@@ -10,7 +10,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from simulator.report.design import IDLE, IDLE_ELSE, OTHER_WORK, WORK, styled
-from simulator.report.timeline import Cells, Stretches, Timeline, timeline
+from simulator.report.timeline import Stretches, Timeline, timeline
 from simulator.report.words import duration, label, unit_of
 from simulator.results import Result
 
@@ -37,10 +37,17 @@ def pipeline(result: Result) -> go.Figure:
     rows = len(drawn.labels)
     styled(figure, height=130 + rows * _row_height(rows))
     figure.update_layout(barmode="overlay", hovermode="closest", dragmode="zoom", bargap=0)
+    for rank, trace in enumerate(figure.data):  # idle time is drawn first, beneath, and listed last
+        trace.legendrank = rank + (1000 if trace.name.startswith("idle") else 0)
     every = -(-rows // 32)
     figure.update_yaxes(
-        range=[rows - 0.5, -0.5], tickmode="array", tickvals=list(range(0, rows, every)),
-        ticktext=list(drawn.labels[::every]), showgrid=False, showline=False, fixedrange=True, ticklabelstandoff=6,
+        range=[rows - 0.5, -0.5],
+        tickmode="array",
+        tickvals=list(range(0, rows, every)),
+        ticktext=[f"{text}  " for text in drawn.labels[::every]],  # a suffix is not drawn beside texts of one's own
+        showgrid=False,
+        showline=False,
+        fixedrange=True,
     )
     figure.update_xaxes(range=[0, drawn.end / scale], title={"text": f"{unit} since the step began"}, showgrid=True)
     return figure
@@ -51,9 +58,7 @@ def _row_height(rows: int) -> int:
     return int(min(30, max(11, 520 / rows)))
 
 
-def _cell_trace(
-    drawn: Timeline, index: npt.NDArray[np.int64], name: str, colour: str, unit: str, scale: float
-) -> go.Bar:
+def _cell_trace(drawn: Timeline, index: npt.NDArray[np.int64], name: str, colour: str, unit: str, scale: float) -> go.Bar:
     cells = drawn.cells
     half = cells.half[index]
     return go.Bar(
@@ -74,9 +79,7 @@ def _cell_trace(
     )
 
 
-def _stretch_trace(
-    drawn: Timeline, stretches: Stretches, name: str, colour: str, unit: str, scale: float
-) -> go.Bar:
+def _stretch_trace(drawn: Timeline, stretches: Stretches, name: str, colour: str, unit: str, scale: float) -> go.Bar:
     lasted = stretches.end - stretches.start
     return go.Bar(
         orientation="h",
@@ -87,7 +90,10 @@ def _stretch_trace(
         width=THICK,
         offset=-THICK / 2,
         marker={"color": colour, "line": {"width": 0}},
-        customdata=[f"{name} on {drawn.labels[row]}: {duration(length)}" for row, length in zip(stretches.row, lasted.tolist(), strict=True)],
+        customdata=[
+            f"{name} on {drawn.labels[row]}: {duration(length)}"
+            for row, length in zip(stretches.row, lasted.tolist(), strict=True)
+        ],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
@@ -98,7 +104,11 @@ def _hover(drawn: Timeline, index: npt.NDArray[np.int64]) -> list[str]:
     for cell in index.tolist():
         lasted = cells.end[cell] - cells.start[cell]
         unit, scale = unit_of(lasted)
-        waits = [f"{label(cause)} {part / scale:.3g} {unit}" for cause, inside in cells.waiting.items() if (part := float(inside[cell])) > 0]
+        waits = [
+            f"{label(cause)} {part / scale:.3g} {unit}"
+            for cause, inside in cells.waiting.items()
+            if (part := float(inside[cell])) > 0
+        ]
         lines.append(
             f"<b>micro-batch {cells.micro_batch[cell]}</b>, stage {cells.stage[cell]}: {lasted / scale:.4g} {unit}<br>"
             f"{KINDS[str(cells.kind[cell])]} on {drawn.labels[cells.row[cell]]}"
