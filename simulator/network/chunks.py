@@ -23,7 +23,7 @@ LIMIT = 64
 """Devices up to which it is meant to be run: 64 x 63 flows x 64 chunks x 4 hops are a million events."""
 
 
-WINDOW = 4
+WINDOW = 8
 """Chunks of one flow under way at once."""
 
 

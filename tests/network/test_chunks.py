@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from simulator.spec.errors import NotModelled
 from tests.network import fabrics
 from tests.network.doubles import communication
 from tests.network.systems import FABRICS
+from tests.topologies.machines import whole
 from topologies.fabric import Fabric
 from topologies.system import load
 
@@ -24,9 +27,31 @@ MACHINES = {
     "atlas-950, a board": lambda: load("atlas-950-superpod-8192").fabric(8),
     "gb200-nvl72, part": lambda: load("gb200-nvl72").fabric(18),
 }
-SHAPES = {**FABRICS, **MACHINES}
-# Where a link carries few chunks a flow (one flow a link, 18 planes) the first one's way through is more than 1% of them.
-MORE_CHUNKS = {"mesh 8": 128, "gb200-nvl72, part": 144}
+SMALL = (
+    "two-level Clos",
+    "three-level Clos",
+    "Clos over cabinets",
+    "mesh under aligned switches",
+    "torus 4x3",
+    "boards in a torus",
+    "dragonfly over nodes",
+    "rails over a mesh",
+    "rails in two planes",
+    "rails in two planes, shared spines",
+    "UB-Mesh",
+)
+SHAPES = {**FABRICS, **MACHINES, **{name: partial(whole, name) for name in SMALL}}
+# Where a link carries few chunks in all, the first one's way through is more than 1% of them; where every stage on the way is
+# equally full, chunks queue for each other, the less the smaller they are.
+MORE_CHUNKS = {
+    "mesh 8": 128,
+    "gb200-nvl72, part": 144,
+    "two-level Clos": 128,
+    "three-level Clos": 128,
+    "rails in two planes": 128,
+    "rails in two planes, shared spines": 1024,
+    "UB-Mesh": 256,
+}
 
 
 def against_chunks(fabric: Fabric, collective: str, algorithm: str, chunks: int = 64) -> float:
