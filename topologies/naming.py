@@ -11,6 +11,8 @@ A name is a path of words with numbers, outermost box first, and each box is cal
 | Clos | `superpod0.leaf4.plane2`, `superpod0.plane2.spine9` |
 | Clos of three levels | `fabric0.leaf4.plane0`, `fabric0.pod1.plane0.spine3`, `fabric0.plane0.spine3.core1` |
 | rails | `infiniband0.rail5.leaf2`, `infiniband0.rail5.spine0`, `infiniband0.spine7` where rails share their spines |
+| torus with sides | devices `pod1.z3.y0.x2` |
+| dragonfly | `slingshot0.group2.router7` |
 
 A Clos whose leaves are an enclosure of their own may name it (``leaf_name: node``): `node4.chip5`, `superpod0.node4.plane2`.
 A link is ``tail->head``.

@@ -151,7 +151,7 @@ class Tier(Spec):
     Left out, ``planes`` and the oversubscriptions are 1, and chips have ``latency`` and ``medium`` to
     their leaf.
 
-    A torus has ``sides`` ("16x20x28", left out a ring of ``size``) and its ``latency`` is that of one hop. With ``cube`` its sides
+    A torus has ``sides`` ("16x20x28"; left out, a ring of ``size``); its ``latency`` is that of one hop. With ``cube`` its sides
     are switched together from cubes of that side, so that a job gets a torus of its own; without, a side that a
     job takes in part is a line. In a dragonfly a leaf is a router and a pod a group; ``local_bandwidth`` is that of one
     link between two routers of a group, ``global_bandwidth`` of one of the ``global_links`` between two groups.

@@ -76,9 +76,7 @@ MACHINES: dict[str, System] = {
     ),
     "boards in a torus": machine(board=tier("mesh", 3), pod=tier("torus", 10, "60 GB/s", sides="5x2")),
     "dragonfly": machine(fly=dragonfly(40, leaf=2, pod=8)),
-    "dragonfly over nodes": machine(
-        node=tier("switch", 2), fly=dragonfly(12, leaf=4, pod=8, global_links=3, scale_out=True)
-    ),
+    "dragonfly over nodes": machine(node=tier("switch", 2), fly=dragonfly(12, leaf=4, pod=8, global_links=3, scale_out=True)),
     "rails in two planes": machine(box=tier("switch", 4), rails=tier("rails", 6, leaf=3, spines=2, planes=2, scale_out=True)),
     "rails in two planes, shared spines": machine(
         box=tier("switch", 2), rails=tier("rails", 6, leaf=2, spines=3, planes=2, shared_spine=True, scale_out=True)

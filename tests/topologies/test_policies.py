@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from statistics import median
 
 import networkx as nx
 import numpy as np
@@ -69,30 +68,22 @@ def test_many_paths_are_the_spray():
         assert share.get(link, 0.0) == pytest.approx(fraction, abs=5 * (fraction * (1 - fraction) / 1024) ** 0.5 + 1e-12)
 
 
-def penalty(groups, paths, seed):
-    """The busiest link's time of concurrent all-to-alls under hashing over that under spraying."""
-    system = machine(pod=tier("clos", 384, "392 GB/s", leaf=8, planes=7, spines=16))
-    busiest = []
-    for routing in ("spray", hashed(paths, seed)):
-        fabric = system.fabric(routing=routing)
-        total = np.zeros(len(fabric.tail))
-        for group in groups:
-            for source in group:
-                for target in group:
-                    route = fabric.router(source, target)
-                    total[route.links] += route.fraction
-        busiest.append(float((total / fabric.capacity).max()))
-    return busiest[1] / busiest[0]
-
-
-@pytest.mark.parametrize(("paths", "published"), [(1, 3.50), (4, 2.06), (16, 1.52)])
-def test_collisions_cost_what_uniform_random_paths_cost(paths, published):
-    """Groups of 64 chips on a CloudMatrix-like Clos of 384, uniform random paths by Monte Carlo: 3.50, 2.06 and 1.52 times
-    the sprayed time with 1, 4 and 16 paths a flow (median of 7). One group of the six tells a little less.
+@pytest.mark.parametrize(("paths", "groups", "published"), [(1, 6, 3.50), (4, 1, 2.06), (16, 1, 1.52)])
+def test_collisions_cost_what_uniform_random_paths_cost(paths, groups, published):
+    """All-to-alls of 64 chips on a CloudMatrix-like Clos of 384: the busiest link between leaf and spine carries 3.50, 2.06 and
+    1.52 times its sprayed load with 1, 4 and 16 uniform random paths a flow (Monte Carlo of six groups, median of 7). All six
+    at one path meet that within 10%; fewer groups have fewer links to find a worst one among.
     """
-    groups = [range(64 * g, 64 * g + 64) for g in range(2 if paths < 16 else 1)]
-    found = median(penalty(groups, paths, seed) for seed in range(3 if paths < 16 else 1))
-    assert found == pytest.approx(published, rel=0.2)
+    fabric = machine(pod=tier("clos", 384, "392 GB/s", leaf=8, planes=7, spines=16)).fabric(routing=hashed(paths))
+    total = np.zeros(len(fabric.tail))
+    for group in range(groups):
+        for source in range(64 * group, 64 * group + 64):
+            for target in range(64 * group, 64 * group + 64):
+                route = fabric.router(source, target)
+                total[route.links] += route.fraction
+    sprayed = 8 * 56 / 112  # a node's 8 chips, each to 56 chips of other nodes, over its 112 links up
+    found = float(total[fabric.link_tier == 1].max()) / sprayed
+    assert 0.85 * published < found < 1.1 * published
 
 
 def test_a_dead_way_is_hashed_again_and_the_others_stay():
@@ -136,7 +127,7 @@ def test_up_down_passes_through_no_chip():
 
 
 def test_up_down_refuses_what_only_chips_could_pass_on():
-    with pytest.raises(TopologyError, match="no way leads up and then down.*Use minimal"):
+    with pytest.raises(TopologyError, match=r"no way leads up and then down.*Use minimal"):
         whole("mesh 4x4", "up-down").router(0, 5)
 
 
@@ -151,7 +142,7 @@ def test_up_down_goes_round_what_is_dead():
 def test_a_way_that_a_user_writes_is_taken_and_the_rest_keeps_its_policy():
     fabric = whole("two-level Clos")
     names = ["leaf0.plane1", "plane1.spine2", "leaf2.plane1"]
-    written = fabric.with_ways([["node0" if False else fabric.node_name(0), *(f"pod0.{name}" for name in names), 11]])
+    written = fabric.with_ways([[fabric.node_name(0), *(f"pod0.{name}" for name in names), 11]])
     route = written.router(0, 11)
     assert [written.node_name(int(node)) for node in written.head[route.links[:-1]]] == [f"pod0.{name}" for name in names]
     assert route.latency == pytest.approx(1e-6)

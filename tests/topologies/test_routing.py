@@ -139,7 +139,7 @@ def test_search_says_what_is_cut_off():
 
 
 def test_unknown_routing_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="spray, dimension-order, up-down, minimal or {hash"):
+    with pytest.raises(InputError, match=r"spray, dimension-order, up-down, minimal or \{hash"):
         MACHINES["mesh 4x4"].fabric(routing="valiant")
 
 

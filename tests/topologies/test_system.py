@@ -10,7 +10,7 @@ import pytest
 from simulator.spec.base import json_schema
 from simulator.spec.errors import InputError, MissingPreset, NotModelled, TopologyError
 from simulator.spec.files import make, read_spec
-from tests.topologies.machines import dragonfly, CHIP, TWO_DIES, machine, tier
+from tests.topologies.machines import CHIP, TWO_DIES, dragonfly, machine, tier
 from topologies.parts import CHIPS, Chip
 from topologies.system import System, load
 
