@@ -139,7 +139,8 @@ def collective(
 ) -> None:
     """Time one collective alone: time, algorithm and bus bandwidth, and the bound of the links."""
     from simulator.questions.collective import collective as ask
-    from simulator.questions.collective import read_matrix, sizes_up_to, sweep, table
+    from simulator.questions.collective import read_matrix, sizes_up_to, sweep
+    from simulator.questions.collective_results import table
     from simulator.spec.strict_yaml import read_scalar
 
     _require_folder(as_json)

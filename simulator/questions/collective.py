@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import topologies
-from simulator.assumptions import Assumptions, CollectiveLibrary, ProtocolCosts
+from simulator.assumptions import PRESETS, Assumptions, CollectiveLibrary, ProtocolCosts
 from simulator.network.blocks import GROUP, Blocks
 from simulator.network.collectives.choice import ALGORITHMS, COLLECTIVES, candidates
 from simulator.network.collectives.library import ANY, Library, Protocol
 from simulator.network.matrix import matrix_transfer
 from simulator.questions.alone import Alone, Bench
+from simulator.questions.collective_results import CollectiveResult, CollectiveSweep, bus_factor
 from simulator.spec.errors import InputError, NotModelled, one_line
+from simulator.spec.files import preset_names
 from simulator.spec.near import suggest
-from simulator.spec.units import Dimension, parse, show
+from simulator.spec.units import Dimension, parse
 from topologies.fabric import Fabric, Floats
-from topologies.system import System
+from topologies.system import SYSTEMS, System
 from workloads.instructions import Communication
 
 GENERIC = "generic"
@@ -31,61 +34,6 @@ MATRIX = "all-to-all-v"
 
 WIRE = "wire"
 """No library at all: the latency of the routes, and the bytes."""
-
-BUS_FACTORS = {"all-reduce": 2.0, "broadcast": None, "send-recv": None}
-"""Bus bandwidth over algorithm bandwidth, divided by (n - 1) / n; None: 1, whatever n. Others: 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectiveResult:
-    """One collective of all groups at once.
-
-    ``bytes`` is the per-rank buffer of nccl-tests: all that a rank holds (all-reduce, reduce-scatter, all-to-all), gets
-    (all-gather) or sends. ``algorithm_bandwidth`` = bytes / time; ``bus_bandwidth`` = that x 2 (n - 1) / n for an
-    all-reduce, x (n - 1) / n for all-gather, reduce-scatter and all-to-all, x 1 for broadcast and send-recv [B/s].
-    ``bound_s``: payload bytes of the busiest link over its raw capacity, level after level where an algorithm takes them
-    in turn; ``latency_s``: the part of the time that does not grow with bytes.
-    """
-
-    collective: str
-    system: str
-    chips: int
-    group_size: int  # ranks
-    bytes: float
-    time_s: float
-    algorithm_bandwidth: float
-    bus_bandwidth: float
-    bound_s: float
-    latency_s: float
-    busiest_link: str
-    busiest_tier: str
-    algorithm: str
-    protocol: str
-    library: str
-    rung: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON document as plain data."""
-        return asdict(self)
-
-    def to_json(self) -> str:
-        """The JSON document."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
-
-
-@dataclass(frozen=True, slots=True)
-class CollectiveSweep:
-    """The same collective at several sizes, ascending."""
-
-    rows: tuple[CollectiveResult, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON document as plain data."""
-        return {"sweep": [row.to_dict() for row in self.rows]}
-
-    def to_json(self) -> str:
-        """The JSON document."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 def collective(
@@ -172,25 +120,16 @@ class _Question:
         library: str | None,
         assumptions: str | Path | Assumptions,
     ) -> _Question:
-        chip = vendor = ""
-        if isinstance(system, Fabric):
-            fabric = system
-            if chips not in (None, fabric.ranks // fabric.ranks_per_chip):
-                raise InputError(f"the fabric has {fabric.ranks // fabric.ranks_per_chip} chips", got=chips, path="chips")
-        else:
-            machine = system if isinstance(system, System) else topologies.load(system)
-            fabric = machine.fabric(chips, chips_per_domain, routing=routing)
-            chip, vendor = machine.chip.name, machine.chip.vendor
         faults = tuple(faults)
         if any(isinstance(fault, str) for fault in faults):
             raise InputError("a fault is a mapping", got=faults[0], do='Write {link: "a->b", capacity: 0.5}.', path="faults")
-        if faults:
-            fabric = fabric.with_faults(faults)
-        blocks = Blocks(fabric.ranks, group_size or fabric.ranks // stride, stride)
-        if blocks.size < 2:
-            raise InputError("a collective needs at least 2 ranks", got=blocks.size, do="Use more chips.", path="group_size")
-        stack = assumptions if isinstance(assumptions, Assumptions) else Assumptions.load(assumptions)
-        return cls(Bench(fabric, blocks), fabric.name, chip, vendor, library, stack)
+        stack = assumptions if isinstance(assumptions, Assumptions) else _stack(assumptions)
+        choice = (chips, chips_per_domain, routing, group_size, stride)
+        if isinstance(system, str) and system in preset_names(SYSTEMS):
+            bench, chip, vendor = _shipped_bench(system, json.dumps(faults, default=dict, sort_keys=True), *choice)
+        else:
+            bench, chip, vendor = _bench(system, faults, *choice)
+        return cls(bench, bench.fabric.name, chip, vendor, library, stack)
 
     def answer(self, operation: str, payload: float, algorithm: str | None, top_k: int, max_domains: int) -> CollectiveResult:
         if operation not in COLLECTIVES:
@@ -243,7 +182,6 @@ class _Question:
         fabric = self.bench.fabric
         seconds = run.time(protocol, payload)
         size = self.bench.blocks.size
-        factor = BUS_FACTORS.get(operation, 1.0)
         return CollectiveResult(
             collective=operation,
             system=self.system,
@@ -252,7 +190,7 @@ class _Question:
             bytes=payload,
             time_s=seconds,
             algorithm_bandwidth=payload / seconds,
-            bus_bandwidth=payload / seconds * (1.0 if factor is None else factor * (size - 1) / size),
+            bus_bandwidth=payload / seconds * bus_factor(operation, size),
             bound_s=run.least,
             latency_s=run.latency(protocol),
             busiest_link=run.busiest.example if run.busiest else "",
@@ -292,6 +230,50 @@ class _Question:
             step = costs.step.value
             return Library(GENERIC, {ANY: (Protocol("", costs.launch.value, step, step),)})
         return library_of(name, known[name])
+
+
+def _bench(
+    system: str | Path | System | Fabric,
+    faults: Sequence[Mapping[str, Any]],
+    chips: int | None,
+    chips_per_domain: int | None,
+    routing: str,
+    group_size: int | None,
+    stride: int,
+) -> tuple[Bench, str, str]:
+    """The machine with its faults and groups; its chip and the chip's vendor, empty for a fabric that does not say."""
+    chip = vendor = ""
+    if isinstance(system, Fabric):
+        fabric = system
+        if chips not in (None, fabric.ranks // fabric.ranks_per_chip):
+            raise InputError(f"the fabric has {fabric.ranks // fabric.ranks_per_chip} chips", got=chips, path="chips")
+    else:
+        machine = system if isinstance(system, System) else topologies.load(system)
+        fabric = machine.fabric(chips, chips_per_domain, routing=routing)
+        chip, vendor = machine.chip.name, machine.chip.vendor
+    if faults:
+        fabric = fabric.with_faults(faults)
+    blocks = Blocks(fabric.ranks, group_size or fabric.ranks // stride, stride)
+    if blocks.size < 2:
+        raise InputError("a collective needs at least 2 ranks", got=blocks.size, do="Use more chips.", path="group_size")
+    return Bench(fabric, blocks), chip, vendor
+
+
+@lru_cache(maxsize=4)
+def _shipped_bench(system: str, faults: str, *choice: Any) -> tuple[Bench, str, str]:
+    """The same for a preset, kept: files that ship do not change while a program runs."""
+    return _bench(system, json.loads(faults), *choice)
+
+
+def _stack(assumptions: str | Path) -> Assumptions:
+    """Assumptions by name or path; presets are kept."""
+    known = isinstance(assumptions, str) and assumptions in preset_names(PRESETS)
+    return _shipped_stack(str(assumptions)) if known else Assumptions.load(assumptions)
+
+
+@lru_cache(maxsize=8)
+def _shipped_stack(name: str) -> Assumptions:
+    return Assumptions.load(name)
 
 
 def library_of(name: str, spec: CollectiveLibrary) -> Library:
@@ -335,21 +317,3 @@ def read_matrix(path: str) -> Floats:
     except (OSError, ValueError) as error:
         reason = one_line(str(error))
         raise InputError(f"is no table of numbers: {reason}", got=path, do="Write a row a line.", path="matrix") from None
-
-
-def table(rows: Sequence[CollectiveResult]) -> str:
-    """Sizes, times and bandwidths as columns of text."""
-    first = rows[0]
-    lines = [
-        f"{first.collective} on {first.chips:,} chips of {first.system}, groups of {first.group_size:,} ranks",
-        f"{'bytes':>12}{'time':>12}{'algorithm':>14}{'bus':>14}{'bound':>12}{'of bound':>10}  algorithm",
-    ]
-    for row in rows:
-        how = f"{row.algorithm} {row.protocol}".strip()
-        lines.append(
-            f"{show(row.bytes, 'bytes', digits=4):>12}{show(row.time_s, 'time', digits=4):>12}"
-            f"{show(row.algorithm_bandwidth, 'bandwidth', digits=4):>14}{show(row.bus_bandwidth, 'bandwidth', digits=4):>14}"
-            f"{show(row.bound_s, 'time', digits=4):>12}{row.bound_s / row.time_s:>10.1%}  {how} ({row.library}, {row.rung})"
-        )
-    lines.append(f"busiest link: {rows[-1].busiest_link} ({rows[-1].busiest_tier})")
-    return "\n".join(lines)
