@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simulator.questions.collective import collective as collective
     from simulator.questions.validate import validate as validate
     from simulator.results import Result as Result
     from simulator.run import simulate as simulate
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 _HOME = {
     "Result": "simulator.results",
     "Scenario": "simulator.scenario",
+    "collective": "simulator.questions.collective",
     "simulate": "simulator.run",
     "validate": "simulator.questions.validate",
 }
 
-__all__ = ["Result", "Scenario", "simulate", "validate"]
+__all__ = ["Result", "Scenario", "collective", "simulate", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -78,6 +78,34 @@ class LibraryCosts(Spec):
     step: Figure[Seconds]
 
 
+class ProtocolCosts(Spec):
+    """One way in which a library moves bytes; the form is in simulator/network/collectives/library.py."""
+
+    launch: Figure[Seconds]  # once an operation
+    inside: Figure[Seconds]  # added to the wire at each step within a scale-up domain
+    outside: Figure[Seconds]  # added to the wire at each step between domains
+    share: Figure[float]  # of the links' efficient bandwidth that it keeps
+    ramp: Figure[Bytes]  # payload at which half of a small operation's lack of bandwidth is made up
+
+
+class CollectiveLibrary(Spec):
+    """A communication library: by algorithm and protocol, what it costs. ``any`` stands for all other algorithms."""
+
+    title: str
+    vendors: tuple[str, ...] = ()  # of the chips whose collectives it runs unless told otherwise
+    collectives: tuple[str, ...] = ()  # for which it is the usual one; empty: all that no other one is
+    called: tuple[str, ...] = ()  # other names, of libraries with the same costs
+    links: dict[str, Figure[float]] = {}  # by chip: share of its scale-up links' efficient bandwidth that this library reaches
+    in_switch: tuple[str, ...] = ()  # chips whose domain switches add for it
+    protocols: dict[str, dict[str, ProtocolCosts]]
+
+    @model_validator(mode="after")
+    def _knows_every_algorithm(self) -> Self:
+        if "any" not in self.protocols:
+            raise InputError("a library says what its other algorithms cost", do="Add protocols.any.", path="protocols")
+        return self
+
+
 class MemoryOverhead(Spec):
     """Memory that the model does not see: contexts and libraries, and what the allocator cannot use."""
 
@@ -95,6 +123,7 @@ class Assumptions(Spec):
     any_chip: ChipEfficiency
     chips: dict[str, dict[str, Any]] = {}  # by chip name: fields of ChipEfficiency that differ
     library: LibraryCosts
+    libraries: dict[str, CollectiveLibrary] = {}  # what one collective alone is answered with, by library
     memory_overhead: MemoryOverhead
 
     def of_chip(self, chip: str) -> tuple[ChipEfficiency, bool]:

@@ -83,13 +83,23 @@ def validate(
     limit: Annotated[int | None, typer.Option(help="Run only the first so many cases.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; all cores if left out.")] = None,
 ) -> None:
-    """Predict measured cases and show the signed errors."""
+    """Predict measured training steps (cases) or collectives and show the signed errors."""
+    from simulator.questions.measured_collectives import holds_collectives, validate_collectives
     from simulator.questions.validate import validate as run_cases
     from simulator.report.validation_page import write_validation_page
     from simulator.report.validation_table import table
 
     for path in (as_json, report):
         _require_folder(path)
+    if holds_collectives(cases):
+        if report is not None:
+            raise InputError("there is no page of collectives", got=report, do="Leave --report out.", path="--report")
+        with progress_bar() as progress:
+            rows = validate_collectives(cases, limit=limit, progress=progress)
+        if as_json != "-":
+            print(rows.table(), end="")
+        _write(rows.to_json, as_json)
+        return
     with progress_bar() as progress:
         answer = run_cases(cases, limit=limit, jobs=jobs, progress=progress)
     if as_json != "-":
@@ -97,6 +107,67 @@ def validate(
     _write(answer.to_json, as_json)
     if report is not None:
         write_validation_page(answer.to_dict(), Path(report))
+
+
+@app.command()
+def collective(
+    operation: Annotated[str, typer.Argument(metavar="OP", help="all-reduce, all-gather, all-to-all ...", show_default=False)],
+    system: Annotated[str, typer.Option(help="A system: a preset or a file.")],
+    size: Annotated[
+        str | None, typer.Option("--bytes", metavar="SIZE", help="Per-rank buffer: 64 MiB, or a number of bytes.")
+    ] = None,
+    chips: Annotated[int | None, typer.Option(help="Chips used; one scale-up domain if left out.")] = None,
+    group_size: Annotated[
+        int | None, typer.Option(help="Ranks of a group; all groups run at once. All ranks if left out.")
+    ] = None,
+    stride: Annotated[int, typer.Option(help="Ranks between neighbours of a group.")] = 1,
+    algorithm: Annotated[str | None, typer.Option(help="Instead of what the library would take: rings, ring, tree ...")] = None,
+    library: Annotated[str | None, typer.Option(help="Instead of the usual one of the chip: nccl, hccl, deepep ...")] = None,
+    assumptions: Annotated[str, typer.Option(help="A preset of assumptions, or a file.")] = "default",
+    chips_per_domain: Annotated[int | None, typer.Option(help="Chips used of each scale-up domain.")] = None,
+    routing: Annotated[str, typer.Option(help="spray, dimension-order or minimal.")] = "spray",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FAULT", help="{link: a->b, capacity: 0.5}, {chip: 17, speed: 0}; as in a scenario."),
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="Experts a token, for dispatch and combine with one copy per domain.")] = 0,
+    matrix: Annotated[
+        str | None, typer.Option(metavar="FILE.csv", help="For all-to-all-v: row i column j, the bytes from rank i to rank j.")
+    ] = None,
+    sweeps: Annotated[bool, typer.Option("--sweep", help="At sizes from 1 KiB to 16 GiB, or up to --bytes.")] = False,
+    as_json: Json = None,
+) -> None:
+    """Time one collective alone: time, algorithm and bus bandwidth, and the bound of the links."""
+    from simulator.questions.collective import collective as ask
+    from simulator.questions.collective import read_matrix, sizes_up_to, sweep
+    from simulator.questions.collective_results import table
+    from simulator.spec.strict_yaml import read_scalar
+
+    _require_folder(as_json)
+    options: dict[str, Any] = {
+        "chips": chips,
+        "group_size": group_size,
+        "stride": stride,
+        "algorithm": algorithm,
+        "library": library,
+        "assumptions": assumptions,
+        "chips_per_domain": chips_per_domain,
+        "routing": routing,
+        "faults": [read_scalar(text, "--fault") for text in fault or ()],
+        "top_k": top_k,
+    }
+    if sweeps:
+        answers = sweep(system, operation, sizes=sizes_up_to(size), **options)
+        text, rows = answers.to_json, answers.rows
+    elif size is None and matrix is None:
+        raise InputError("a collective needs the bytes of a rank's buffer", do="Add --bytes 64MiB, or --sweep.", path="--bytes")
+    else:
+        table_of_bytes = None if matrix is None else read_matrix(matrix)
+        answer = ask(system, operation, bytes=size, matrix=table_of_bytes, **options)
+        text, rows = answer.to_json, (answer,)
+    if as_json != "-":
+        print(table(rows))
+    _write(text, as_json)
 
 
 @app.command()

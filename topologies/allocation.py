@@ -60,6 +60,24 @@ def units_used(
     return inside + _fill(beyond, chips // each, name, "chips", each)
 
 
+def chips_of_slice(chips: int | None, chips_per_domain: int | None, slices: int | None, whole: int) -> int | None:
+    """``chips_per_domain`` of a job of several slices; TopologyError if the slices are not equal.
+
+    >>> chips_of_slice(12288, None, 2, 8960)
+    6144
+    """
+    if slices is None:
+        return chips_per_domain
+    if slices < 1:
+        raise TopologyError("a job has at least one slice", got=slices, path="slices")
+    if chips is None:
+        return chips_per_domain or whole
+    if chips % slices or (chips_per_domain and chips_per_domain * slices != chips):
+        near = max(1, chips // slices) * slices
+        raise TopologyError(f"the {slices} slices of a job are equal", got=f"{chips} chips", do=f"Use {near}.", path="slices")
+    return chips // slices
+
+
 def largest_divisor(count: int, most: int) -> int:
     """The largest divisor of ``count`` that is at most ``most``: units spread evenly over as few leaves as they can.
 
@@ -67,6 +85,57 @@ def largest_divisor(count: int, most: int) -> int:
     (24, 1)
     """
     return next(size for size in range(min(count, most), 0, -1) if count % size == 0)
+
+
+def slice_sides(units: int, whole: Sequence[int], cube: int | None = None) -> tuple[int, ...]:
+    """The sides of the part of a torus that a job of ``units`` takes: as near to a cube as they can be.
+
+    Switched together from cubes it takes whole ones (of less than one, a part whose sides divide it); otherwise a box within the
+    machine's sides. TopologyError with the nearest numbers for which there is one.
+
+    >>> slice_sides(6144, (16, 20, 28), cube=4), slice_sides(32, (16, 16)), slice_sides(8, (16, 20, 28), cube=4)
+    ((16, 16, 24), (4, 8), (2, 2, 2))
+    """
+    if units == prod(whole):
+        return tuple(whole)
+    found = _slice(units, whole, cube)
+    if found is None:
+        counts = range(1, prod(whole) + 1)
+        lower = next(count for count in reversed(counts[: units - 1]) if _slice(count, whole, cube))
+        upper = next((count for count in counts[units:] if _slice(count, whole, cube)), prod(whole))
+        sides = "x".join(map(str, whole))
+        raise TopologyError(
+            f"no part of a {sides} torus has so many units", got=units, do=f"Use {_phrase([lower, upper])}.", path="chips"
+        )
+    return found
+
+
+def _slice(units: int, whole: Sequence[int], cube: int | None) -> tuple[int, ...] | None:
+    if cube is None:
+        return _nearest_cube(units, tuple(whole), 1)
+    unit = cube ** len(whole)
+    if units % unit == 0:
+        cubes = _nearest_cube(units // unit, (units // unit,) * len(whole), 1)
+        return tuple(side * cube for side in cubes) if cubes else None
+    return _nearest_cube(units, (cube,) * len(whole), cube)
+
+
+def _nearest_cube(units: int, most: tuple[int, ...], of: int) -> tuple[int, ...] | None:
+    """Factors of ``units`` with the smallest largest one, each at most its ``most`` and, if ``of`` is not 1, a divisor of it."""
+    if len(most) == 1:
+        return (units,) if units <= most[0] and (of == 1 or of % units == 0) else None
+    best: tuple[int, ...] | None = None
+    for side in range(1, min(units, most[0]) + 1):
+        if units % side or (of > 1 and of % side):
+            continue
+        rest = _nearest_cube(units // side, most[1:], of)
+        if rest is not None and (best is None or _flatness((side, *rest)) < _flatness(best)):
+            best = (side, *rest)
+    return best
+
+
+def _flatness(sides: tuple[int, ...]) -> tuple[int, int]:
+    return max(sides), sum(sides)
 
 
 def _chips_in_each(chips: int, whole: int, usual: int | None) -> int:

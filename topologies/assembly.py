@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf, prod
 
 import numpy as np
 
-from simulator.spec.errors import InputError, NotModelled
-from topologies.fabric import Dimension, Fabric, Floats, Ints, Route, TierInfo
-from topologies.leaves import Axis, Inner, clos_tree, plain_axis, planes_of, rail_tree
+from simulator.spec.errors import NotModelled
+from topologies.fabric import Dimension, Fabric, Ints, Route, TierInfo
+from topologies.leaves import Axis, Inner, clos_tree, dragonfly_routers, plain_axis, planes_of, rail_tree, torus_rings
 from topologies.naming import NameGroup, Names
 from topologies.parts import Chip, Package, Tier
-from topologies.routing import Minimal, Step, dimension_order, spray
+from topologies.routing import Step, Tiered
 from topologies.shapes.clos import clos
+from topologies.shapes.dragonfly import dragonfly
 from topologies.shapes.mesh import mesh
 from topologies.shapes.place import Place, TierGraph
 from topologies.shapes.rails import rails
+from topologies.shapes.ring import ring
 from topologies.shapes.switch import switch
-
-ROUTINGS = ("spray", "dimension-order", "minimal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ class Built:
     infos: tuple[TierInfo, ...]  # of its bundles
 
 
-def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[str, int], routing: str) -> Fabric:
-    """The fabric of a job that uses ``units`` of each tier; tiers outside all that it uses are left away."""
+def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[str, int]) -> Fabric:
+    """The fabric, sprayed, of a job that uses ``units`` of each tier; tiers outside all that it uses are left away."""
     outermost = max((index for index, used in enumerate(units.values()) if used > 1), default=0)
     built = _build(chip, dict(list(tiers.items())[: outermost + 1]), units)
     ranks = built[0].place.ranks
@@ -65,9 +64,10 @@ def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[st
         capacity=capacity,
         ports=_ports(chip, built),
         tiers=tuple(info for _, info in bundles),
-        router=_router(routing, built, tail, head, link_latency, names),
+        router=_router(built),
         node_number=names.number,
         link_latency=link_latency,
+        nodes_matching=names.matching,
     )
 
 
@@ -80,7 +80,9 @@ def _build(chip: Chip, tiers: Mapping[str, Tier], units: Mapping[str, int]) -> l
         switches = sum(len(group.anchor) for b in built for group in b.graph.switches)
         links = sum(len(bundle.tail) for b in built for bundle in b.graph.bundles)
         place = Place(name, ranks, chip.ranks_per_chip * prod(inner.used), units[name], ranks + switches, links)
-        built.append(_tier(name, tier, label, place, inner))
+        built.extend(
+            _torus(name, tier, label, place, inner) if tier.shape == "torus" else [_tier(name, tier, label, place, inner)]
+        )
         inner = Inner((*inner.full, tier.size.value), (*inner.used, units[name]), chip.ranks_per_chip)
         label = name
     return built
@@ -92,6 +94,19 @@ def _package(package: Package, dies: int, ranks: int) -> Built:
     graph = mesh(place, package.bandwidth.value, dies, latency)
     info = TierInfo("package", latency, package.efficiency.value, "package", dies)
     return Built("package", "chip", place, plain_axis("die", place), graph, False, (info,))
+
+
+def _torus(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Iterator[Built]:
+    """A torus is one ring inside the other, so routes correct one of its dimensions after the other."""
+    link = tier.bandwidth.value / inner.ranks_per_chip / (2 * len(tier.whole_sides))
+    latency, first = tier.latency.value, place.first_link
+    for ring_name, axis, wraps in torus_rings(name, tier, label, place):
+        own = replace(place, tier=ring_name, below=axis.stride, units=axis.size, first_link=first)
+        graph = ring(own, link, wraps, latency) if axis.size > 1 else TierGraph((), (), _no_way)
+        info = TierInfo(ring_name, latency, tier.efficiency.value, tier.medium, own.box, tier.scale_out)
+        infos = (info,) * len(graph.bundles)
+        yield Built(ring_name, name, own, (axis,), graph, False, infos)
+        first += sum(len(bundle.tail) for bundle in graph.bundles)
 
 
 def _tier(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Built:
@@ -107,6 +122,9 @@ def _tier(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Buil
     elif tier.shape == "clos":
         axes, tree = clos_tree(name, tier, label, place, inner)
         graph = clos(place, bandwidth, tree, latency, leaf_latency)
+    elif tier.shape == "dragonfly":
+        axes, routers = dragonfly_routers(name, tier, label, place, inner)
+        graph = dragonfly(place, bandwidth, routers, latency, leaf_latency)
     else:
         axes, tree = rail_tree(name, tier, label, place, inner)
         graph = rails(place, bandwidth, tree, tier.shared_spine, latency, leaf_latency)
@@ -156,7 +174,7 @@ def _coordinates(built: Sequence[Built], ranks: int) -> tuple[tuple[Dimension, .
                 if dimension == f"{b.name}-{level}" and level in group.hidden:
                     own[:, column] = group.hidden[level]
             rows.append(np.concatenate((served, own), axis=1))
-    device_dimensions = [Dimension(axis.label, axis.size, "full") for axis in axes]
+    device_dimensions = [Dimension(axis.label, axis.size, axis.symmetry) for axis in axes]
     hidden_dimensions = [Dimension(label, size, "full", hidden=True) for label, size in hidden.items()]
     return (*device_dimensions, *hidden_dimensions), np.concatenate(rows)
 
@@ -165,13 +183,15 @@ def _name_groups(built: Sequence[Built], ranks: int) -> Iterator[NameGroup]:
     """The naming of devices and of every group of switches, in node order. The path to a box names all boxes around it."""
     digits = [[(axis.label, axis.size) for axis in _named_axes(b)] for b in built]
     outer = [pair for tier in reversed(digits) for pair in reversed(tier)]
-    yield NameGroup(0, tuple(label for label, _ in outer), tuple(size for _, size in outer))
+    labels = tuple(label for label, _ in outer)
+    yield NameGroup(0, labels, tuple(size for _, size in outer), labels)
     first = ranks
     for index, b in enumerate(built):
         path = [pair for tier in reversed(digits[index + 1 :]) for pair in reversed(tier)] or [(b.box_label, 1)]
         for group in b.graph.switches:
             digits_of = (*path, *group.digits)
-            yield NameGroup(first, tuple(label for label, _ in digits_of), tuple(size for _, size in digits_of))
+            own = tuple(label for label, _ in group.digits)
+            yield NameGroup(first, tuple(label for label, _ in digits_of), tuple(size for _, size in digits_of), own)
             first += len(group.anchor)
 
 
@@ -203,15 +223,5 @@ def _ports(chip: Chip, built: Sequence[Built]) -> float:
     return limit
 
 
-def _router(
-    routing: str, built: Sequence[Built], tail: Ints, head: Ints, link_latency: Floats, names: Names
-) -> Callable[[int, int], Route]:
-    steps = tuple(Step(b.place.below, b.place.box, b.joins, b.graph.segment) for b in built)
-    if routing == "spray":
-        return partial(spray, steps)
-    if routing == "dimension-order":
-        return partial(dimension_order, steps)
-    if routing == "minimal":
-        nodes = names.groups[-1].first + names.groups[-1].count
-        return Minimal(nodes, tail, head, link_latency, names.name)
-    raise InputError("this routing is not known", got=routing, do=f"Use {', '.join(ROUTINGS)}.", path="network.routing")
+def _router(built: Sequence[Built]) -> Tiered:
+    return Tiered(tuple(Step(b.place.below, b.place.box, b.joins, b.graph.segment, len(b.graph.bundles)) for b in built), "spray")

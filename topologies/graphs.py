@@ -20,6 +20,7 @@ from simulator.spec.near import nearest
 from simulator.spec.units import Dimension as Unit
 from simulator.spec.units import parse
 from topologies.fabric import Dimension, Fabric, TierInfo
+from topologies.policies import routed
 from topologies.routing import Minimal
 
 EDGE_ATTRIBUTES = ("bandwidth", "latency", "efficiency", "tier", "medium", "scale_out", "key", "id", "capacity")
@@ -61,8 +62,15 @@ class NodeNames:
         return found
 
 
-def from_networkx(graph: nx.Graph[Any], name: str = "graph", ranks_per_chip: int = 1, ports: float = inf) -> Fabric:
-    """A user's own graph as a fabric: devices are ranks in the order of the graph's nodes, routes minimal and equal-cost.
+def from_networkx(
+    graph: nx.Graph[Any],
+    name: str = "graph",
+    ranks_per_chip: int = 1,
+    ports: float = inf,
+    routing: str | Mapping[str, Any] = "minimal",
+) -> Fabric:
+    """A user's own graph as a fabric: devices are ranks in the order of the graph's nodes. ``routing`` is minimal (equal-cost,
+    fewest hops), up-down or hashed.
 
     Nothing is known to be symmetric in it, so nothing is folded. TopologyError for a node or edge that lacks what it needs,
     and, before anything runs on it, for devices without a way to each other.
@@ -83,7 +91,7 @@ def from_networkx(graph: nx.Graph[Any], name: str = "graph", ranks_per_chip: int
     _check_connected(graph, nodes[:ranks])
     tiers = _tiers(links, ranks, _domain(links, len(nodes), ranks))
     latency = np.array([link.latency for link in links])
-    return Fabric(
+    fabric = Fabric(
         name=name,
         ranks=ranks,
         ranks_per_chip=ranks_per_chip,
@@ -101,6 +109,7 @@ def from_networkx(graph: nx.Graph[Any], name: str = "graph", ranks_per_chip: int
         node_number=names.number,
         link_latency=latency,
     )
+    return routed(fabric, routing)
 
 
 def to_networkx(fabric: Fabric) -> nx.MultiDiGraph[Any]:

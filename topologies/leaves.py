@@ -6,15 +6,17 @@ that a leaf holds goes into each. Link bandwidths are those of the whole machine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal
 
 from simulator.spec.errors import TopologyError
 from simulator.spec.sources import Figure
-from topologies.allocation import largest_divisor
+from topologies.allocation import largest_divisor, slice_sides
 from topologies.parts import Tier
 from topologies.shapes.clos import Tree
+from topologies.shapes.dragonfly import Routers
 from topologies.shapes.place import Place
 
 
@@ -25,6 +27,7 @@ class Axis:
     label: str
     size: int
     stride: int
+    symmetry: Literal["full", "cyclic", "none"] = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,44 @@ def plain_axis(label: str, place: Place) -> tuple[Axis, ...]:
     return (Axis(label, place.units, place.below),)
 
 
+def torus_rings(name: str, tier: Tier, label: str, place: Place) -> Iterator[tuple[str, Axis, bool]]:
+    """The rings of a torus, x first: each one's name, its digit, and whether it wraps.
+
+    A ring wraps where the job takes the whole side, or a torus of whole cubes of its own.
+    """
+    whole, cube = tier.whole_sides, tier.cube.value if tier.cube else 0
+    sides = slice_sides(place.units, whole, cube or None)
+    cubes = bool(cube) and all(side % cube == 0 for side in sides)
+    stride = place.below
+    for letter, side, full in zip("xyzwvu", sides, whole, strict=False):
+        wraps = side > 2 and (cubes or side == full)
+        symmetry: Literal["full", "cyclic", "none"] = "cyclic" if wraps else "none" if side > 2 else "full"
+        yield f"{name}-{letter}" if tier.sides else name, Axis(letter if tier.sides else label, side, stride, symmetry), wraps
+        stride *= side
+
+
 def rail_tree(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> tuple[tuple[Axis, ...], Tree]:
     """Leaves of rails: one port for each unit of a group of units."""
-    leaf, spines = _value(tier.leaf), _value(tier.spines)
+    planes, leaf, spines = planes_of(tier), _value(tier.leaf), _value(tier.spines)
     inside = largest_divisor(place.units, leaf)
-    up = leaf * tier.bandwidth.value / inner.ranks_per_chip / (spines * _or_one(tier.oversubscription))
-    return _axes((label, f"{name}-leaf"), (inside,), place), Tree(1, inside, spines, up)
+    up = leaf * tier.bandwidth.value / inner.ranks_per_chip / planes / (spines * _or_one(tier.oversubscription))
+    return _axes((label, f"{name}-leaf"), (inside,), place), Tree(planes, inside, spines, up)
+
+
+def dragonfly_routers(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> tuple[tuple[Axis, ...], Routers]:
+    """Routers and groups of a dragonfly. Routers of a group differ in the groups that they have links to."""
+    unit = prod(inner.full)
+    leaf, pod = _value(tier.leaf), _value(tier.pod)
+    inside = largest_divisor(place.units, leaf // unit)
+    group = inside * largest_divisor(place.units // inside, pod // leaf)
+    axes = _axes((label, f"{name}-router", f"{name}-group"), (inside, group), place)
+    if axes[2].size > 1:
+        axes = (axes[0], replace(axes[1], symmetry="none" if axes[1].size > 1 else "full"), replace(axes[2], symmetry="cyclic"))
+    local, across = tier.local_bandwidth, tier.global_bandwidth
+    if local is None or across is None:
+        raise TopologyError("a dragonfly says local_bandwidth and global_bandwidth")
+    routers = Routers(place.below * inside, place.below * group, _value(tier.global_links), local.value, across.value)
+    return axes, routers
 
 
 def clos_tree(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> tuple[tuple[Axis, ...], Tree]:

@@ -30,7 +30,7 @@ def bisection(fabric: Fabric) -> float:
     The halves part the units of the outermost tier that the job uses (of an odd number, one side has one unit less).
     Switches between them count on whichever side makes the cut smaller; pooled ports limit it too.
     """
-    if any(dimension.symmetry == "none" for dimension in fabric.dimensions):
+    if fabric.nodes_matching is None:  # a graph of one's own
         raise NotModelled(f"{fabric.name} has no coordinates that say which devices are its halves, so no bisection.")
     devices = [dimension for dimension in fabric.dimensions if not dimension.hidden]
     outer = devices[-1]
@@ -59,12 +59,13 @@ def bisections(system: System) -> dict[str, float]:
 
 def diameter(fabric: Fabric) -> int:
     """Links on the longest of the shortest ways between two devices."""
-    symmetric = all(dimension.symmetry != "none" for dimension in fabric.dimensions)
+    symmetric = not fabric.defects and all(dimension.symmetry != "none" for dimension in fabric.dimensions)
     no_latency = np.zeros(len(fabric.tail))
-    search = Minimal(len(fabric.node_kind), fabric.tail, fabric.head, no_latency, fabric.node_name)
+    usable = fabric.capacity > 0
+    search = Minimal(len(fabric.node_kind), fabric.tail, fabric.head, no_latency, fabric.node_name, usable=usable)
     # Where every dimension is symmetric all devices are alike, and one of them tells.
-    targets = range(1 if symmetric else fabric.ranks)
-    return max(int(search.hops(target)[: fabric.ranks].max()) for target in targets)
+    targets = fabric.alive[: 1 if symmetric else None].tolist()
+    return max(int(search.hops(target)[fabric.alive].max()) for target in targets)
 
 
 def oversubscription(fabric: Fabric) -> dict[str, float]:

@@ -11,6 +11,8 @@ A name is a path of words with numbers, outermost box first, and each box is cal
 | Clos | `superpod0.leaf4.plane2`, `superpod0.plane2.spine9` |
 | Clos of three levels | `fabric0.leaf4.plane0`, `fabric0.pod1.plane0.spine3`, `fabric0.plane0.spine3.core1` |
 | rails | `infiniband0.rail5.leaf2`, `infiniband0.rail5.spine0`, `infiniband0.spine7` where rails share their spines |
+| torus with sides | devices `pod1.z3.y0.x2` |
+| dragonfly | `slingshot0.group2.router7` |
 
 A Clos whose leaves are an enclosure of their own may name it (``leaf_name: node``): `node4.chip5`, `superpod0.node4.plane2`.
 A link is ``tail->head``.
@@ -20,12 +22,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+import numpy as np
+
 from simulator.spec.errors import TopologyError
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, Ints
 
 WORD = re.compile(r"([a-z][a-z-]*)(\d+)")
 
@@ -37,10 +41,24 @@ class NameGroup:
     first: int
     labels: tuple[str, ...]
     sizes: tuple[int, ...]
+    own: tuple[str, ...]  # the digits by which a set of these nodes may be named: boxes of devices, planes of switches
 
     @property
     def count(self) -> int:
         return prod(self.sizes)
+
+    def holding(self, wanted: Mapping[str, int]) -> Ints:
+        """The nodes of the group with these digits; none if it lacks one of them, but for a single outer box's."""
+        known = dict(zip(self.labels, self.sizes, strict=True))
+        if any(label not in known and digit for label, digit in wanted.items()):
+            return np.empty(0, dtype=np.int64)
+        nodes, stride = np.arange(self.count, dtype=np.int64), 1
+        keep = np.ones(self.count, dtype=bool)
+        for label, size in zip(reversed(self.labels), reversed(self.sizes), strict=True):
+            if label in wanted:
+                keep &= nodes // stride % size == wanted[label]
+            stride *= size
+        return self.first + nodes[keep]
 
     @property
     def pattern(self) -> str:
@@ -82,6 +100,17 @@ class Names:
                 return number
         patterns = ", ".join(group.pattern for group in self.groups)
         raise TopologyError("no node of this fabric has that name", got=name, do=f"Its nodes are {patterns}.")
+
+    def matching(self, path: str) -> Ints:
+        """The nodes whose names hold all words of a path with these numbers: the chips of a box, the switches of a plane.
+
+        ``cabinet3.board2`` is every device of that board, ``superpod0.plane2`` every switch of that plane; the last word
+        must name what is meant: a box of devices, or a digit of the switches themselves. Empty if nothing is called so.
+        """
+        labels, digits = self._read(path)
+        wanted = dict(zip(labels, digits, strict=True))
+        found = [group.holding(wanted) for group in self.groups if labels[-1] in group.own]
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
     @staticmethod
     def _read(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from math import prod
 from pathlib import Path
 from typing import Literal, Self
 
@@ -94,6 +96,43 @@ class Chip(Spec):
         return self.matrix_peak[key].value
 
 
+POSITIVE = (
+    *("size", "bandwidth", "planes", "leaf", "spines", "pod", "cores", "oversubscription", "core_oversubscription"),
+    *("cube", "global_links", "local_bandwidth", "global_bandwidth"),
+)
+"""Figures of a tier that are above 0."""
+
+BELONGS: dict[str, tuple[str, ...]] = {
+    "scope": ("switch",),
+    "planes": ("switch", "clos", "rails"),
+    "leaf": ("clos", "rails", "dragonfly"),
+    "leaf_name": ("clos",),
+    "leaf_latency": ("clos", "rails", "dragonfly"),
+    "leaf_medium": ("clos", "rails", "dragonfly"),
+    "spines": ("clos", "rails"),
+    "shared_spine": ("rails",),
+    "pod": ("clos", "dragonfly"),
+    "cores": ("clos",),
+    "oversubscription": ("clos", "rails"),
+    "core_oversubscription": ("clos",),
+    "sides": ("torus",),
+    "cube": ("torus",),
+    "global_links": ("dragonfly",),
+    "local_bandwidth": ("dragonfly",),
+    "global_bandwidth": ("dragonfly",),
+}
+"""The shapes that have an option."""
+
+NEEDED: dict[str, tuple[str, ...]] = {
+    "clos": ("leaf", "spines"),
+    "rails": ("leaf", "spines"),
+    "dragonfly": ("leaf", "pod", "global_links", "local_bandwidth", "global_bandwidth"),
+}
+"""The options that a shape cannot be without."""
+
+SIDES = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,5}")
+
+
 class OrName:
     """In the schema of a file a chip may be named instead."""
 
@@ -111,9 +150,14 @@ class Tier(Spec):
     ``cores`` the links up of a leaf (of a spine), each to a switch of its own. Of the outermost tier ``size`` is a maximum.
     Left out, ``planes`` and the oversubscriptions are 1, and chips have ``latency`` and ``medium`` to
     their leaf.
+
+    A torus has ``sides`` ("16x20x28"; left out, a ring of ``size``); its ``latency`` is that of one hop. With ``cube`` its sides
+    are switched together from cubes of that side, so that a job gets a torus of its own; without, a side that a
+    job takes in part is a line. In a dragonfly a leaf is a router and a pod a group; ``local_bandwidth`` is that of one
+    link between two routers of a group, ``global_bandwidth`` of one of the ``global_links`` between two groups.
     """
 
-    shape: Literal["mesh", "switch", "clos", "rails"]
+    shape: Literal["mesh", "switch", "clos", "rails", "torus", "dragonfly"]
     size: Figure[int]
     bandwidth: Figure[BytesPerSecond]
     latency: Figure[Seconds]
@@ -132,25 +176,25 @@ class Tier(Spec):
     cores: Figure[int] | None = None
     oversubscription: Figure[float] | None = None
     core_oversubscription: Figure[float] | None = None
+    sides: Figure[str] | None = None
+    cube: Figure[int] | None = None
+    global_links: Figure[int] | None = None
+    local_bandwidth: Figure[BytesPerSecond] | None = None
+    global_bandwidth: Figure[BytesPerSecond] | None = None
 
     @property
     def joins(self) -> bool:
         """Takes any device of its box to any other; else only devices of equal position in their units."""
-        return self.shape == "clos" or (self.shape == "switch" and self.scope == "all")
+        return self.shape in ("clos", "dragonfly") or (self.shape == "switch" and self.scope == "all")
+
+    @property
+    def whole_sides(self) -> tuple[int, ...]:
+        """The sides of a torus, x first; of one that does not name them, one side."""
+        return tuple(map(int, self.sides.value.split("x"))) if self.sides else (self.size.value,)
 
     @model_validator(mode="after")
     def _check_figures(self) -> Self:
-        for name in (
-            "size",
-            "bandwidth",
-            "planes",
-            "leaf",
-            "spines",
-            "pod",
-            "cores",
-            "oversubscription",
-            "core_oversubscription",
-        ):
+        for name in POSITIVE:
             figure = getattr(self, name)
             if figure is not None:
                 _positive(figure.value, name)
@@ -158,34 +202,28 @@ class Tier(Spec):
             raise TopologyError("efficiency is above 0 and at most 1", got=self.efficiency.value, path="efficiency")
         if self.shape == "mesh" and self.size.value < 2:
             raise TopologyError("a mesh joins at least 2 units", got=self.size.value, path="size")
+        if self.sides and not SIDES.fullmatch(self.sides.value):
+            raise TopologyError(
+                "sides are up to six numbers with x between", got=self.sides.value, do="Write 16x16.", path="sides"
+            )
+        if self.shape == "torus" and prod(self.whole_sides) != self.size.value:
+            got = f"{self.whole_sides} and {self.size.value}"
+            raise TopologyError("the sides of a torus multiply to its size", got=got, path="sides")
+        if self.cube and any(side % self.cube.value for side in self.whole_sides):
+            raise TopologyError("the sides of a torus are whole cubes", got=self.cube.value, path="cube")
         return self
 
     @model_validator(mode="after")
     def _check_shape(self) -> Self:
-        belongs = {
-            "scope": ("switch",),
-            "planes": ("switch", "clos"),
-            "leaf": ("clos", "rails"),
-            "leaf_name": ("clos",),
-            "leaf_latency": ("clos", "rails"),
-            "leaf_medium": ("clos", "rails"),
-            "spines": ("clos", "rails"),
-            "shared_spine": ("rails",),
-            "pod": ("clos",),
-            "cores": ("clos",),
-            "oversubscription": ("clos", "rails"),
-            "core_oversubscription": ("clos",),
-        }
-        for name, shapes in belongs.items():
+        for name, shapes in BELONGS.items():
             if name in self.model_fields_set and self.shape not in shapes:
                 raise TopologyError(
                     f"a {self.shape} tier has no {name}", do=f"Only {' and '.join(shapes)} tiers have it.", path=name
                 )
-        if self.shape in ("clos", "rails"):
-            for name in ("leaf", "spines"):
-                if getattr(self, name) is None:
-                    raise TopologyError(f"a {self.shape} tier says {name}", do=f"Add {name}.", path=name)
-        if (self.pod is None) != (self.cores is None):
+        for name in NEEDED.get(self.shape, ()):
+            if getattr(self, name) is None:
+                raise TopologyError(f"a {self.shape} tier says {name}", do=f"Add {name}.", path=name)
+        if self.shape == "clos" and (self.pod is None) != (self.cores is None):
             raise TopologyError("a Clos of three levels says both pod and cores, one of two levels neither", path="pod")
         return self
 

@@ -7,11 +7,12 @@ one differing coordinate after the other is corrected, and all that such a tier 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.spec.errors import TopologyError
 from topologies.fabric import Floats, Ints, Route
@@ -28,6 +29,7 @@ class Step:
     box: int
     joins: bool
     segment: Callable[[int, int], Route]
+    bundles: int = 1  # of links: entries of ``Fabric.tiers`` that are this tier's
 
 
 def corrections(steps: Sequence[Step], source: int, target: int) -> list[tuple[Step, int]]:
@@ -88,64 +90,116 @@ def dimension_order(steps: Sequence[Step], source: int, target: int) -> Route:
     return Route(links, fraction, sum(part.latency for part in parts))
 
 
+@dataclass(frozen=True, slots=True)
+class Tiered:
+    """A router by tiers: ``spray`` or ``dimension-order`` over these steps, innermost first."""
+
+    steps: tuple[Step, ...]
+    policy: str
+
+    def __call__(self, source: int, target: int) -> Route:
+        route = spray if self.policy == "spray" else dimension_order
+        return route(self.steps, source, target)
+
+    def boxes(self, source: int, target: int) -> Iterator[int]:
+        """How many entries of ``Fabric.tiers``, innermost first, lie within the smallest box that holds both devices, then
+        within each larger one.
+        """
+        bundles = 0
+        for step in self.steps:
+            bundles += step.bundles
+            if source // step.box == target // step.box:
+                yield bundles
+
+
 class Minimal:
     """Equal-cost multipath over flat arrays: at each node an equal share for every link on a way of fewest hops.
 
-    Works on any graph; the one search of the package. Distances to a target are kept for the last targets asked for.
-    ``latency`` of a route is that of its slowest way. Raises TopologyError where there is no way.
+    Works on any graph; the one search of the package. ``usable`` says which links it may take (default all). Distances to a
+    target are kept for the last targets asked for. ``latency`` of a route is that of its slowest way. Raises
+    TopologyError where there is no way.
     """
 
     def __init__(
-        self, nodes: int, tail: Ints, head: Ints, link_latency: Floats, node_name: Callable[[int], str], keep: int = 64
+        self,
+        nodes: int,
+        tail: Ints,
+        head: Ints,
+        link_latency: Floats,
+        node_name: Callable[[int], str],
+        keep: int = 64,
+        usable: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self._nodes, self._tail, self._head = nodes, tail, head
         self._link_latency, self._node_name, self._keep = link_latency, node_name, keep
-        self._out_links = np.argsort(tail, kind="stable").astype(np.int64)
+        links = np.arange(len(tail), dtype=np.int64) if usable is None else np.flatnonzero(usable)
+        self._out_links = links[np.argsort(tail[links], kind="stable")]
         self._out_start = np.searchsorted(tail[self._out_links], np.arange(nodes + 1))
+        in_links = links[np.argsort(head[links], kind="stable")]
+        self._in_tails = tail[in_links]
+        self._in_start = np.searchsorted(head[in_links], np.arange(nodes + 1))
         self._distances: dict[int, Ints] = {}
 
     def __call__(self, source: int, target: int) -> Route:
         if source == target:
             return STAY
-        distance = self.hops(target)
-        if distance[source] < 0:
+        found = self.way(source, target)
+        if found is None:
             a, b = self._node_name(source), self._node_name(target)
             raise TopologyError("there is no way from one device to another", got=f"{a} to {b}", do="Add the links between them.")
-        share = {source: 1.0}
-        slowest = {source: 0.0}
-        links: list[int] = []
-        fractions: list[float] = []
+        return found
+
+    def way(self, source: int, target: int) -> Route | None:
+        """The route, or None where there is no way."""
+        distance = self.hops(target)
+        if distance[source] < 0:
+            return None
+        nodes: Ints = np.array([source], dtype=np.int64)
+        share: Floats = np.ones(1)
+        slowest: Floats = np.zeros(1)
+        links, fractions = [], []
         for left in range(int(distance[source]), 0, -1):
-            next_share: dict[int, float] = {}
-            next_slowest: dict[int, float] = {}
-            for node, amount in share.items():
-                out = self._out_links[self._out_start[node] : self._out_start[node + 1]]
-                out = out[distance[self._head[out]] == left - 1]
-                for link in out.tolist():
-                    head = int(self._head[link])
-                    links.append(link)
-                    fractions.append(amount / len(out))
-                    next_share[head] = next_share.get(head, 0.0) + amount / len(out)
-                    way = slowest[node] + float(self._link_latency[link])
-                    next_slowest[head] = max(next_slowest.get(head, 0.0), way)
-            share, slowest = next_share, next_slowest
-        return Route(np.array(links, dtype=np.int64), np.array(fractions), slowest[target])
+            out, owner = _spans(self._out_links, self._out_start, nodes)
+            nearer = distance[self._head[out]] == left - 1
+            out, owner = out[nearer], owner[nearer]
+            fraction = (share / np.bincount(owner, minlength=len(nodes)))[owner]
+            links.append(out)
+            fractions.append(fraction)
+            nodes, place = np.unique(self._head[out], return_inverse=True)
+            share = np.bincount(place, weights=fraction, minlength=len(nodes)).astype(np.float64)
+            arrival = slowest[owner] + self._link_latency[out]
+            slowest = np.zeros_like(share)
+            np.maximum.at(slowest, place, arrival)
+        return Route(np.concatenate(links), np.concatenate(fractions), float(slowest[0]))
 
     def hops(self, target: int) -> Ints:
         """Hops from every node to ``target``; -1 where there is no way."""
         found = self._distances.get(target)
         if found is None:
-            found = np.full(self._nodes, -1, dtype=np.int64)
-            found[target] = 0
-            frontier, hops = np.zeros(self._nodes, dtype=bool), 0
-            frontier[target] = True
-            while frontier.any():
-                hops += 1
-                reached = np.zeros(self._nodes, dtype=bool)
-                reached[self._tail[frontier[self._head]]] = True
-                frontier = reached & (found < 0)
-                found[frontier] = hops
+            found = reach(self._in_tails, self._in_start, target)
             if len(self._distances) >= self._keep:
                 self._distances.pop(next(iter(self._distances)))
             self._distances[target] = found
         return found
+
+
+def reach(next_nodes: Ints, start: Ints, origin: int) -> Ints:
+    """Hops of every node from ``origin``, -1 where there is no way; node n leads to ``next_nodes[start[n]:start[n + 1]]``."""
+    found = np.full(len(start) - 1, -1, dtype=np.int64)
+    found[origin] = 0
+    frontier, hops = np.array([origin], dtype=np.int64), 0
+    while len(frontier):
+        hops += 1
+        near, _ = _spans(next_nodes, start, frontier)
+        found[near[found[near] < 0]] = hops
+        # Unique without a sort of all that was met: each node once.
+        frontier = np.flatnonzero(found == hops)
+    return found
+
+
+def _spans(values: Ints, start: Ints, nodes: Ints) -> tuple[Ints, Ints]:
+    """``values[start[n]:start[n + 1]]`` of all nodes in one array, and the place in ``nodes`` that each belongs to."""
+    counts = start[nodes + 1] - start[nodes]
+    owner = np.repeat(np.arange(len(nodes), dtype=np.int64), counts)
+    offset = np.arange(len(owner), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+    return values[start[nodes][owner] + offset], owner

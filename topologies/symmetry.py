@@ -3,12 +3,17 @@
 A fabric says that along a ``full`` dimension any two coordinates may be swapped and along a ``cyclic`` one all may be
 shifted. Swaps of neighbours generate all permutations, one shift all shifts, and dimensions act on different digits; so
 checking those generators one by one proves the whole group. Folding rests on this.
+
+Defects leave a part of it. A swap of two coordinates, or a shift, is a symmetry of the faulty fabric if it maps the set of
+defects to itself, as routes around what is dead depend on the structure alone. Swaps that do so are an equivalence of
+coordinates, and its classes span the Young subgroup under which the faulty machine still folds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,14 +31,84 @@ class Generator:
 
 
 def generators(fabric: Fabric) -> Iterator[Generator]:
-    """The swaps and shifts that the fabric's dimensions declare."""
-    for index, dimension in enumerate(fabric.dimensions):
+    """The swaps and shifts that the fabric's dimensions declare, as far as its defects keep them."""
+    for index, (dimension, classes) in enumerate(zip(fabric.dimensions, coordinate_classes(fabric), strict=True)):
         if dimension.symmetry == "full":
-            for lower in range(dimension.size - 1):
-                yield swap(index, dimension, lower, lower + 1)
-        elif dimension.symmetry == "cyclic":
-            image = tuple((c + 1) % dimension.size for c in range(dimension.size))
-            yield Generator(index, image, f"shift of {dimension.name} by one")
+            for number in range(int(classes.max()) + 1):
+                alike = np.flatnonzero(classes == number).tolist()
+                for lower, upper in pairwise(alike):
+                    yield swap(index, dimension, lower, upper)
+        elif dimension.symmetry == "cyclic" and (step := int(classes.max()) + 1) < dimension.size:
+            yield shift(index, dimension, step)
+
+
+def coordinate_classes(fabric: Fabric) -> tuple[Ints, ...]:
+    """Per dimension the class of each coordinate: those of one class may be exchanged for each other, defects and all.
+
+    Classes are numbered by their lowest coordinate: of a ``full`` dimension without defects all are 0, of a ``none`` one each is
+    its own. Of a ``cyclic`` one, c and c + g are alike where the shift by g is the smallest that maps defects to defects.
+    """
+    marks = _marks(fabric)
+    return tuple(_classes(marks, index, dimension) for index, dimension in enumerate(fabric.dimensions))
+
+
+Mark = tuple[str, float, tuple[tuple[str, tuple[int, ...]], ...]]
+"""A defect as symmetries see it: its kind, what is left, and the kind and coordinates of each of its nodes."""
+
+
+def _marks(fabric: Fabric) -> frozenset[Mark]:
+    return frozenset(
+        (
+            defect.kind,
+            defect.left,
+            tuple((fabric.node_kind[node], tuple(fabric.coordinates[node].tolist())) for node in defect.nodes),
+        )
+        for defect in fabric.defects
+    )
+
+
+def _classes(marks: frozenset[Mark], index: int, dimension: Dimension) -> Ints:
+    """The class of each coordinate of one dimension."""
+    coordinates = np.arange(dimension.size, dtype=np.int64)
+    if dimension.symmetry == "none":
+        return coordinates
+    if dimension.symmetry == "cyclic":
+        divisors = (step for step in range(1, dimension.size + 1) if dimension.size % step == 0)
+        return coordinates % next(step for step in divisors if _moved(marks, shift(index, dimension, step)) == marks)
+    touched = {place[index] for _, _, nodes in marks for _, place in nodes}
+    classes = np.zeros(dimension.size, dtype=np.int64)
+    firsts: list[int] = []
+    for coordinate in range(dimension.size):
+        for number, first in enumerate(firsts):
+            free = coordinate not in touched and first not in touched
+            if free or _moved(marks, swap(index, dimension, first, coordinate)) == marks:
+                classes[coordinate] = number
+                break
+        else:
+            classes[coordinate] = len(firsts)
+            firsts.append(coordinate)
+    return classes
+
+
+def _moved(marks: frozenset[Mark], generator: Generator) -> frozenset[Mark]:
+    at, image = generator.dimension, generator.image
+    return frozenset(
+        (
+            kind,
+            left,
+            tuple(
+                (node_kind, (*place[:at], image[place[at]] if place[at] >= 0 else -1, *place[at + 1 :]))
+                for node_kind, place in nodes
+            ),
+        )
+        for kind, left, nodes in marks
+    )
+
+
+def shift(index: int, dimension: Dimension, step: int) -> Generator:
+    """All coordinates of a cyclic dimension moved on by ``step``."""
+    image = tuple((c + step) % dimension.size for c in range(dimension.size))
+    return Generator(index, image, f"shift of {dimension.name} by {step}")
 
 
 def swap(index: int, dimension: Dimension, a: int, b: int) -> Generator:

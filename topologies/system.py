@@ -15,11 +15,12 @@ from simulator.spec.errors import InputError, TopologyError
 from simulator.spec.files import build, find, preset_names, read_document, read_spec
 from simulator.spec.sources import Figure, Source
 from simulator.spec.units import Dollars, Watts
-from topologies.allocation import units_used
+from topologies.allocation import chips_of_slice, slice_sides, units_used
 from topologies.assembly import assemble
 from topologies.fabric import Fabric
 from topologies.overrides import overridden
 from topologies.parts import CHIPS, Chip, OrName, Tier
+from topologies.policies import routed
 
 SYSTEMS = Path(__file__).parent / "presets" / "systems"
 
@@ -76,21 +77,35 @@ class System(Spec):
         """Chips that the outermost tier can join."""
         return prod(tier.size.value for tier in self.tiers.values())
 
-    def units(self, chips: int | None = None, chips_per_domain: int | None = None) -> tuple[int, ...]:
+    def units(self, chips: int | None = None, chips_per_domain: int | None = None, slices: int | None = None) -> tuple[int, ...]:
         """Units of each tier that a job uses, innermost first. TopologyError with the nearest legal counts."""
         inside = [tier.size.value for tier in self.domain.values()]
         beyond = [tier.size.value for tier in self.tiers.values() if tier.scale_out]
         usual = self.usual_chips_per_domain.value if self.usual_chips_per_domain else None
-        return units_used(self.name, inside, beyond, chips, chips_per_domain, usual)
+        each = chips_of_slice(chips, chips_per_domain, slices, prod(inside))
+        chips = each * slices if slices and each and chips is None else chips
+        units = units_used(self.name, inside, beyond, chips, each, usual)
+        for tier, used in zip(self.tiers.values(), units, strict=True):
+            if tier.shape == "torus":
+                slice_sides(used, tier.whole_sides, tier.cube.value if tier.cube else None)
+        return units
 
-    def fabric(self, chips: int | None = None, chips_per_domain: int | None = None, routing: str = "spray") -> Fabric:
-        """The part of the machine that a job uses, as flat arrays. ``routing``: spray, dimension-order or minimal.
+    def fabric(
+        self,
+        chips: int | None = None,
+        chips_per_domain: int | None = None,
+        routing: str | Mapping[str, Any] = "spray",
+        slices: int | None = None,
+    ) -> Fabric:
+        """The part of the machine that a job uses, as flat arrays.
 
-        A part keeps the bandwidth of each link of the whole machine. Units that do not fill their leaves are spread
-        evenly over as few leaves as they can (the largest divisor of their number that a leaf holds).
+        ``routing``: spray, dimension-order, up-down, minimal, or ``{"hash": {"paths": 4, "seed": 1}}``
+        (:mod:`topologies.policies`). ``slices`` are scale-up domains joined by the scale-out network, with
+        chips / slices each. A part keeps the bandwidth of each link of the whole machine. Units that do not fill their
+        leaves are spread evenly over as few leaves as they can (the largest divisor of their number that a leaf holds).
         """
-        units = dict(zip(self.tiers, self.units(chips, chips_per_domain), strict=True))
-        return assemble(self.name, self.chip, self.tiers, units, routing)
+        units = dict(zip(self.tiers, self.units(chips, chips_per_domain, slices), strict=True))
+        return routed(assemble(self.name, self.chip, self.tiers, units), routing)
 
     def with_overrides(self, changes: Mapping[str, Any]) -> System:
         """The same system with fields set by path: ``{"tiers.superpod.bandwidth": "196 GB/s"}``.
@@ -115,6 +130,7 @@ def check_tiers(tiers: Mapping[str, Tier]) -> None:
     """What tiers owe each other: names, the order of scale-up and scale-out, leaves that hold whole units."""
     if not tiers:
         raise TopologyError("a system has at least one tier", path="tiers")
+    _check_tori(tiers)
     below, outside = 1, False
     for name, tier in tiers.items():
         path = f"tiers.{name}"
@@ -126,9 +142,21 @@ def check_tiers(tiers: Mapping[str, Tier]) -> None:
                 "all tiers outside a scale-out tier are scale-out", got=name, do="Add scale_out: true.", path=path
             )
         outside = outside or tier.scale_out
-        if tier.shape == "clos":
+        if tier.shape in ("clos", "dragonfly"):
             _check_leaves(tiers, tier, below, path)
         below *= tier.size.value
+
+
+def _check_tori(tiers: Mapping[str, Tier]) -> None:
+    """Coordinates x, y, z are those of one torus."""
+    named = [name for name, tier in tiers.items() if tier.sides]
+    if len(named) > 1 or any(name in "xyzwvu" for name in tiers if named):
+        raise TopologyError(
+            "one tier of a system names its sides x, y, z",
+            got=", ".join(named),
+            do="Write further ones as rings, one tier a side, and call them otherwise.",
+            path="tiers",
+        )
 
 
 def _check_leaves(tiers: Mapping[str, Tier], tier: Tier, below: int, path: str) -> None:
@@ -147,6 +175,10 @@ def _check_leaves(tiers: Mapping[str, Tier], tier: Tier, below: int, path: str) 
                 got=figure.value,
                 do=f"Use {max(below, figure.value // below * below)}.",
                 path=f"{path}.{field}",
+            )
+        if figure is not None and tier.shape == "dragonfly" and figure.value % below:
+            raise TopologyError(
+                f"a router holds whole units of {below} chips", got=figure.value, do=f"Use {below}.", path=f"{path}.{field}"
             )
     if tier.leaf and tier.pod and tier.pod.value % tier.leaf.value:
         raise TopologyError(

@@ -59,12 +59,16 @@ class OperationClass:
 
 @dataclass(frozen=True, slots=True)
 class RankClass:
-    """Ranks that symmetry makes identical; ``representative`` stands for all ``size`` of them."""
+    """Ranks that symmetry makes identical; ``representative`` stands for all ``size`` of them.
+
+    ``speed`` is the fraction of their compute and memory rates that they have left (1: whole).
+    """
 
     key: int
     representative: int
     size: int
     pp_rank: int
+    speed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class LinkClass:
     """``size`` identical directed links of raw ``capacity`` [B/s] each; ``example`` names one of them.
 
     ``tier`` is the name of the fabric's tier, or :data:`PORTS` for the pooled injection (or ejection) limit of a device.
+    ``relaxed``: some of the links have more than ``capacity``, which is that of the weakest; rates are exact as long as no
+    link of such a class is full (docs/network.md, theorem 4).
     """
 
     key: int
@@ -79,6 +85,7 @@ class LinkClass:
     capacity: float
     size: int
     example: str
+    relaxed: bool = False
 
 
 #: Tier name of the pooled limits of a device's ports; they carry the bytes of other tiers once more.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.maxmin import Loads, max_min
-from topologies.fabric import Floats
+from topologies.fabric import Floats, Ints
+
+#: Ends closer than this times the time that has passed are one end: relative to what is left of the last flow, sums would tell
+#: apart what symmetry makes equal.
+TOGETHER = 1e-11
 
 
 def isolated_time(operation: OperationClass, link_classes: Sequence[LinkClass]) -> float:
@@ -28,23 +33,47 @@ def busiest_link(operation: OperationClass, link_classes: Sequence[LinkClass]) -
     return link_classes[link] if seconds > 0.0 else None
 
 
-def drain(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, list[float]]:
-    """Time until all flows that start together have ended, and each one's own end [s]."""
-    ends = [0.0] * len(phase)
-    left = {index: flow.size for index, flow in enumerate(phase) if flow.size > 0.0}
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """Some flows of a phase end at ``time`` [s], at ``rates`` that held until then; ``links`` are those of the ``loads``."""
+
+    time: float
+    ended: Ints
+    rates: Floats
+    loads: Loads
+    links: Ints
+    capacity: Floats
+
+
+def events(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> Iterator[Event]:
+    """The flows of a phase start together at max-min rates with nobody else on the links: who ends when."""
+    sizes = np.array([flow.size for flow in phase])
+    running = np.flatnonzero(sizes > 0.0)
+    if not len(running):
+        return
+    loads, links, capacity, weight, rate_cap = _system([phase[index] for index in running.tolist()], link_classes)
+    left = sizes[running]
     now = 0.0
-    while left:
-        flows = [phase[index] for index in left]
-        rates = max_min(*_system(flows, link_classes))
-        needed = np.array(list(left.values())) / rates
+    while len(running):
+        rates = max_min(loads, capacity, weight, rate_cap)
+        needed = left / rates
         step = float(needed.min())
         now += step
-        for index, rate, time in zip(list(left), rates.tolist(), needed.tolist(), strict=True):
-            left[index] -= rate * step
-            if time <= step * (1.0 + 1e-12):
-                ends[index] = now
-                del left[index]
-    return now, ends
+        keep = needed > step + now * TOGETHER
+        yield Event(now, running[~keep], rates, loads, links, capacity)
+        left = (left - rates * step)[keep]
+        running, weight, rate_cap = running[keep], weight[keep], rate_cap[keep]
+        loads = loads.select(keep)
+
+
+def drain(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, list[float]]:
+    """Time until all flows that start together have ended, and each one's own end [s]."""
+    ends = np.zeros(len(phase))
+    now = 0.0
+    for event in events(phase, link_classes):
+        now = event.time
+        ends[event.ended] = now
+    return now, ends.tolist()
 
 
 def _busiest(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, int]:
@@ -57,8 +86,8 @@ def _busiest(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> t
     return max(most, capped), link
 
 
-def _system(flows: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[Loads, Floats, Floats, Floats]:
-    """Loads, capacities, weights and rate caps of these flows on the links they use."""
+def _system(flows: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[Loads, Ints, Floats, Floats, Floats]:
+    """Loads of these flows, the link classes they use, and capacities, weights and rate caps."""
     used, places = np.unique(np.concatenate([flow.links for flow in flows]), return_inverse=True)
     loads = Loads(
         flow=np.repeat(np.arange(len(flows)), [len(flow.links) for flow in flows]),
@@ -68,4 +97,4 @@ def _system(flows: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tu
         links=len(used),
     )
     capacity = np.array([link_classes[link].capacity for link in used.tolist()])
-    return loads, capacity, np.array([flow.weight for flow in flows]), np.array([flow.rate_cap for flow in flows])
+    return loads, used, capacity, np.array([flow.weight for flow in flows]), np.array([flow.rate_cap for flow in flows])

@@ -2,8 +2,8 @@
 
 All ranks of a class do the same thing at the same time, so one representative sends, the fabric's own router routes only
 its flows, and what they put on a link class is spread over its links. Max-min rates of the folded problem are those of
-the full one (docs/network.md has the proof). ``symmetric=False`` is the same code with nothing folded: every rank,
-link and flow by itself.
+the full one (docs/network.md has the proof). Defects of the fabric leave fewer symmetries and more classes.
+``symmetric=False`` is the same code with nothing folded: every rank, link and flow by itself.
 """
 
 from __future__ import annotations
@@ -18,23 +18,20 @@ from simulator.network.collectives.pattern import Exchange, LibraryCosts, Patter
 from simulator.network.contract import FlowClass, LinkClass, OperationClass, Placement, RankClass
 from simulator.network.links import LinkTable
 from simulator.network.orbits import Orbits
+from simulator.network.paths import Heading, Path, Paths, heading
 from simulator.network.placement import refine
+from simulator.network.rungs import judge
 from simulator.spec.errors import InputError, NotModelled
-from topologies.fabric import Fabric, Floats, Ints
+from topologies.fabric import Defect, Fabric, Ints
 from workloads.instructions import Communication
 
 FREE = LibraryCosts()
 
+#: Classes of ranks that a fold makes at most.
+CLASS_LIMIT = 4096
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Path:
-    """The flows of one pair class before they have a size: what they load, and how many there are."""
-
-    links: Ints
-    load: Floats
-    latency: float
-    per_source: int
-    target_class: int
+#: Classes of pairs that a fold routes at most; each takes about a kilobyte and 0.1 ms.
+FLOW_LIMIT = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,10 @@ class Fold:
 
     ``algorithms`` overrides the choice of algorithm ("all-reduce" or "all-reduce:tp" -> name in collectives.choice).
     ``ordered`` names the groups whose collectives go along a ring or by halving: their ranks may turn but not be swapped.
+
+    Dead devices are left out of all groups. ``relaxed`` defects of the fabric are not told apart: every link that could be
+    exchanged for a degraded one but for the defect gets no more than that has left (see :mod:`simulator.network.ladder`).
+    NotModelled beyond ``class_limit`` classes of ranks or ``flow_limit`` classes of pairs.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Fold:
         library: LibraryCosts = FREE,
         algorithms: Mapping[str, str] | None = None,
         ordered: Sequence[str] = (),
-        class_limit: int = 4096,
+        class_limit: int = CLASS_LIMIT,
+        flow_limit: int = FLOW_LIMIT,
+        relaxed: Sequence[Defect] = (),
     ) -> None:
         self.fabric = fabric
         self.groups = groups
@@ -78,18 +81,34 @@ class Fold:
             symmetric=symmetric,
             class_limit=class_limit,
         )
-        self.orbits = Orbits(fabric, parts)
-        stage = fabric.ranks // self.pp
-        self.rank_classes = tuple(
-            RankClass(key, rank, size, rank // stage)
-            for key, (rank, size) in enumerate(
-                zip(self.orbits.representatives.tolist(), self.orbits.rank_class_sizes.tolist(), strict=True)
-            )
-        )
-        self._links = LinkTable(self.orbits, self.rank_classes)
-        self._paths: dict[tuple[int, bytes], _Path] = {}
+        self.relaxed = _checked(fabric, relaxed)
+        active = [defect for defect in fabric.defects if defect not in self.relaxed]
+        self.orbits = Orbits(fabric, parts, active)
+        self.rank_classes = self._rank_classes(class_limit if symmetric else fabric.ranks)
+        self._flow_limit = flow_limit if symmetric else fabric.ranks**2
+        self._links = LinkTable(self.orbits, self.rank_classes, _touched(fabric, self.relaxed))
+        self._paths = Paths(self.orbits, self._links)
         self._operations: dict[tuple[object, ...], OperationClass] = {}
         self._made: list[OperationClass] = []
+
+    def _rank_classes(self, limit: int) -> tuple[RankClass, ...]:
+        orbits, fabric = self.orbits, self.fabric
+        if len(orbits.representatives) > limit:
+            raise NotModelled(
+                f"the defects of {fabric.name} leave {len(orbits.representatives)} different classes of ranks, the limit is "
+                f"{limit}. Relax some of them (simulator.network.ladder), or take fewer."
+            )
+        stage = fabric.ranks // self.pp
+        slowest = np.ones(len(orbits.representatives))
+        if fabric.speed is not None:
+            alive = fabric.alive
+            np.minimum.at(slowest, orbits.rank_class[alive], fabric.speed[alive])
+        return tuple(
+            RankClass(key, rank, size, rank // stage, speed)
+            for key, (rank, size, speed) in enumerate(
+                zip(orbits.representatives.tolist(), orbits.rank_class_sizes.tolist(), slowest.tolist(), strict=True)
+            )
+        )
 
     @property
     def link_classes(self) -> tuple[LinkClass, ...]:
@@ -109,6 +128,14 @@ class Fold:
     def capacity(self, link_class: int) -> float:
         """Raw capacity of one link of the class [B/s]."""
         return self._links.classes[link_class].capacity
+
+    def held_down_by(self, defect: Defect) -> set[int]:
+        """The link classes met so far of which a link that this defect weakens is the weakest."""
+        return self._links.weakest_in(_touched(self.fabric, [defect]))
+
+    def path(self, source: int, target: int) -> Path:
+        """What a flow between two ranks loads, if an operation has it."""
+        return self._paths.between(source, target)
 
     def collective(self, rank_class: int, communication: Communication) -> OperationClass:
         """The class of the collective that ``rank_class`` takes part in (the same object for every participant)."""
@@ -139,7 +166,9 @@ class Fold:
         return operation
 
     def _members(self, group: str, rank: int) -> Ints:
-        return np.sort(np.asarray(self.groups.members(group, rank), dtype=np.int64))
+        """The ranks of the group of ``rank`` that are alive, ascending."""
+        members = np.sort(np.asarray(self.groups.members(group, rank), dtype=np.int64))
+        return members[self.orbits.rank_class[members] >= 0] if self.fabric.dead else members
 
     def _collective(self, participants: tuple[int, ...], communication: Communication) -> OperationClass:
         patterns: dict[int, Pattern] = {}
@@ -158,6 +187,7 @@ class Fold:
     def _operation(self, name: str, kind: str, algorithm: str, patterns: Mapping[int, Pattern]) -> OperationClass:
         """Turn what each participating class does into flow classes."""
         length = max(len(pattern.phases) for pattern in patterns.values())
+        headings = self._headings(name, patterns)
         phases: list[tuple[FlowClass, ...]] = []
         latency = self.library.launch if length else 0.0
         for index in range(length):
@@ -165,7 +195,7 @@ class Fold:
             waits: dict[int, list[_Wait]] = {}  # by place of the exchange in its phase
             for rank_class, pattern in patterns.items():
                 for place, exchange in enumerate(pattern.phases[index] if index < len(pattern.phases) else ()):
-                    made, slowest = self._flows(rank_class, exchange, name)
+                    made, slowest = self._flows(headings[rank_class, exchange.peers.tobytes()], exchange.payload)
                     flows += made
                     waits.setdefault(place, []).append(_Wait(exchange, slowest, self.rank_classes[rank_class].size))
             phases.append(tuple(flows))
@@ -179,6 +209,7 @@ class Fold:
             participants=tuple(patterns),
             bytes_sent=sum(flow.count * flow.size for phase in phases for flow in phase),
             algorithm=algorithm,
+            rung=judge(phases, self._links.classes) if self.relaxed else "exact",
         )
         self._made.append(operation)
         return operation
@@ -191,31 +222,55 @@ class Fold:
             hop = max(wait.slowest for wait in waits)
         return max(wait.exchange.steps for wait in waits) * (self.library.step + hop)
 
-    def _flows(self, rank_class: int, exchange: Exchange, name: str) -> tuple[list[FlowClass], float]:
-        """The flow classes of one exchange of one source class, and the latency of the slowest."""
-        source = self.rank_classes[rank_class]
-        codes = self.orbits.pair_codes(source.representative, exchange.peers)
-        _, first, counts = np.unique(codes, axis=0, return_index=True, return_counts=True)
-        flows = []
-        slowest = 0.0
-        for index, count in zip(first.tolist(), counts.tolist(), strict=True):
-            peer = int(exchange.peers[index])
-            path = self._path(source, peer, codes[index].tobytes())
-            if path.per_source != count:
+    def _headings(self, name: str, patterns: Mapping[int, Pattern]) -> dict[tuple[int, bytes], Heading]:
+        """Where each class sends, by class and peers, and all of it routed."""
+        found: dict[tuple[int, bytes], Heading] = {}
+        count = len(self._paths)
+        for rank_class, pattern in patterns.items():
+            for phase in pattern.phases:
+                for exchange in phase:
+                    key = (rank_class, exchange.peers.tobytes())
+                    if key in found:
+                        continue
+                    found[key] = heading(self.orbits, self.rank_classes[rank_class], exchange.peers)
+                    count += self._paths.unmet(found[key])
+                    if count > self._flow_limit:
+                        raise NotModelled(
+                            f"{name}: more than {self._flow_limit} classes of pairs of ranks. Relax some defects "
+                            "(simulator.network.ladder), take fewer of them, or raise flow_limit."
+                        )
+        headings = list(found.values())
+        self._paths.add(headings)
+        for each in headings:
+            self._require_whole(name, each)
+        return found
+
+    def _require_whole(self, name: str, each: Heading) -> None:
+        """A source sends to all ranks that are alike to it, or to none of them."""
+        for peer, count, code in zip(each.peers, each.counts, each.codes, strict=True):
+            alike = self._paths.of(each.source, code).per_source
+            if alike != count:
                 raise NotModelled(
-                    f"{name}: rank {source.representative} sends to {count} of the {path.per_source} ranks that are alike "
+                    f"{name}: rank {each.source.representative} sends to {count} of the {alike} ranks that are alike "
                     f"to it (rank {peer} is one), so its group does not follow the folded dimensions. "
                     "Fold with symmetric=False, or name the group in `ordered`."
                 )
+
+    def _flows(self, each: Heading, payload: float) -> tuple[list[FlowClass], float]:
+        """The flow classes of one exchange of one source class, and the latency of the slowest."""
+        flows = []
+        slowest = 0.0
+        for count, code in zip(each.counts, each.codes, strict=True):
+            path = self._paths.of(each.source, code)
             slowest = max(slowest, path.latency)
-            total = source.size * count
+            total = each.source.size * count
             flows.append(
                 FlowClass(
                     links=path.links,
                     load=path.load,
-                    size=exchange.payload,
+                    size=payload,
                     count=total,
-                    source_class=rank_class,
+                    source_class=each.source.key,
                     flows_per_source=count,
                     target_class=path.target_class,
                     flows_per_target=total / self.rank_classes[path.target_class].size,
@@ -223,20 +278,10 @@ class Fold:
             )
         return flows, slowest
 
-    def _path(self, source: RankClass, peer: int, code: bytes) -> _Path:
-        """Route one representative pair and spread its load over the link classes."""
-        key = (source.key, code)
-        path = self._paths.get(key)
-        if path is None:
-            route = self.fabric.router(source.representative, peer)
-            per_source = self.orbits.targets_in_class(source.representative, peer)
-            ids, load = self._links.spread(route, source.size * per_source)
-            target_class = int(self.orbits.rank_class[peer])
-            path = self._paths[key] = _Path(ids, load, route.latency, per_source, target_class)
-        return path
-
     def _require_order(self, members: Ints, pattern: Pattern, communication: Communication) -> None:
         """An algorithm that follows the order of ranks survives few swaps: refuse a folding that makes more of them."""
+        if pattern.survives == "swaps":
+            return
         coordinates = self.orbits.coordinates[members]
         moved = [
             part
@@ -246,7 +291,7 @@ class Fold:
         if pattern.survives == "turns":
             fine = all(part.symmetry == "none" for part in moved[:-1]) and (moved[-1].symmetry != "full" or moved[-1].size == 2)
         else:
-            fine = pattern.survives == "swaps" or all(part.symmetry == "none" or part.size == 2 for part in moved)
+            fine = all(part.symmetry == "none" or part.size == 2 for part in moved)
         if not fine:
             raise NotModelled(
                 f"{communication.name}: an algorithm that follows the order of ranks needs it kept along {communication.group}. "
@@ -261,3 +306,23 @@ def scale_up_domain(fabric: Fabric) -> int:
     if len(inside) == len(fabric.tiers):
         return fabric.ranks
     return max(inside, default=1)
+
+
+def _checked(fabric: Fabric, relaxed: Sequence[Defect]) -> tuple[Defect, ...]:
+    """What is dead changes routes, so only what is weak or slow can be relaxed."""
+    for defect in relaxed:
+        if defect not in fabric.defects or defect.left <= 0.0:
+            names = "->".join(fabric.node_name(node) for node in defect.nodes)
+            raise InputError("only a degraded defect of the fabric can be relaxed", got=f"{defect.kind} {names}")
+    return tuple(relaxed)
+
+
+def _touched(fabric: Fabric, defects: Sequence[Defect]) -> Ints:
+    """The links that these defects weaken."""
+    touched = np.zeros(len(fabric.tail), dtype=bool)
+    for defect in defects:
+        if defect.kind == "link":
+            touched |= (fabric.tail == defect.nodes[0]) & (fabric.head == defect.nodes[1])
+        elif defect.kind == "switch":
+            touched |= (fabric.tail == defect.nodes[0]) | (fabric.head == defect.nodes[0])
+    return np.flatnonzero(touched)

@@ -4,80 +4,113 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from simulator.network.contract import PORTS, LinkClass, RankClass
 from simulator.network.orbits import Orbits
 from simulator.spec.errors import TopologyError
-from topologies.fabric import Floats, Ints, Route
+from topologies.fabric import Floats, Ints
+
+_UNMET = -1  # a link, or a device's pooled limit, whose class no route has asked for
 
 
 class LinkTable:
     """The link classes of one fabric, numbered as routes meet them.
 
     Besides the fabric's own links there are two pooled limits a device, if its ports are finite: all it sends, and all it
-    receives, transit included.
+    receives, transit included. ``relaxed`` are links that may be weaker than those of their class.
     """
 
-    def __init__(self, orbits: Orbits, rank_classes: Sequence[RankClass]) -> None:
+    def __init__(self, orbits: Orbits, rank_classes: Sequence[RankClass], relaxed: Ints) -> None:
         self.fabric = orbits.fabric
         self.orbits = orbits
         self.rank_classes = rank_classes
         self.classes: list[LinkClass] = []
         self._link_ids: dict[tuple[object, ...], int] = {}
-        self._efficiency = np.array([tier.efficiency for tier in self.fabric.tiers])
+        self._class_of: Ints = np.full(len(self.fabric.tail), _UNMET, dtype=np.int64)
+        self._port_ids: Ints = np.full((2, len(rank_classes)), _UNMET, dtype=np.int64)
+        efficiency = np.array([tier.efficiency for tier in self.fabric.tiers])
+        self._per_payload: Floats = 1.0 / efficiency
+        self._sizes: list[int] = []
+        self._weakest: dict[tuple[object, ...], float] = {}
+        if len(relaxed):
+            for key, left in zip(orbits.link_keys(relaxed), self.fabric.capacity[relaxed].tolist(), strict=True):
+                self._weakest[key] = min(left, self._weakest.get(key, math.inf))
 
-    def spread(self, route: Route, count: int) -> tuple[Ints, Floats]:
-        """Load of ``count`` flows like the one of ``route`` on one link of each class they touch, for unit payload rate.
+    def spread(self, flow: Ints, links: Ints, fraction: Floats, counts: Ints) -> list[tuple[Ints, Floats]]:
+        """For each of ``len(counts)`` classes of flows the link classes it crosses and its load on one link of each.
 
-        Wire bytes: fraction / efficiency of the tier, so that they compare with raw capacities.
+        ``flow``, ``links`` and ``fraction`` are the rows of the routes of one flow of each, put together; class i has
+        ``counts[i]`` such flows, all at unit payload rate. Loads are wire bytes, fraction / efficiency of the tier, so that
+        they compare with raw capacities.
         """
-        links = route.links
-        wire = route.fraction / self._efficiency[self.fabric.link_tier[links]]
-        totals: dict[int, float] = {}
-        for link, key, amount in zip(links.tolist(), self.orbits.link_keys(links), wire.tolist(), strict=True):
-            ids = (self._link_class(key, link), *self._port_classes(link))
-            for link_class in ids:
-                totals[link_class] = totals.get(link_class, 0.0) + amount
-        load = [total * count / self.classes[link_class].size for link_class, total in totals.items()]
-        return np.array(list(totals), dtype=np.int64), np.array(load)
+        wire = fraction * self._per_payload[self.fabric.link_tier[links]]
+        crossed = [self._classes_of(links), *self._ports_of(links)]
+        flows = np.concatenate([flow] * len(crossed))
+        met = np.concatenate(crossed)
+        amounts = np.concatenate([wire] * len(crossed))
+        real = met >= 0
+        number = len(self.classes)
+        pairs, place = np.unique(flows[real] * number + met[real], return_inverse=True)
+        totals = np.bincount(place, weights=amounts[real], minlength=len(pairs))
+        owner, ids = pairs // max(number, 1), pairs % max(number, 1)
+        load = totals * counts[owner] / np.array(self._sizes)[ids]
+        ends = np.searchsorted(owner, np.arange(len(counts) + 1)).tolist()
+        return [(ids[start:end], load[start:end]) for start, end in pairwise(ends)]
+
+    def weakest_in(self, links: Ints) -> set[int]:
+        """The classes, as far as routes have met them, in which one of these links has no more than the class."""
+        found = zip(self.orbits.link_keys(links), self.fabric.capacity[links].tolist(), strict=True)
+        known = ((self._link_ids.get(key), capacity) for key, capacity in found)
+        return {link for link, capacity in known if link is not None and capacity <= self.classes[link].capacity}
+
+    def _classes_of(self, links: Ints) -> Ints:
+        """The class of each link."""
+        new = links[self._class_of[links] == _UNMET]
+        if len(new):
+            new = np.unique(new)
+            for link, key in zip(new.tolist(), self.orbits.link_keys(new), strict=True):
+                found = self._link_ids.get(key)
+                self._class_of[link] = self._link_class(key, link) if found is None else found
+        return self._class_of[links]
 
     def _link_class(self, key: tuple[object, ...], link: int) -> int:
-        found = self._link_ids.get(key)
-        if found is None:
-            fabric = self.fabric
-            name = f"{fabric.node_name(int(fabric.tail[link]))}->{fabric.node_name(int(fabric.head[link]))}"
-            capacity = float(fabric.capacity[link])
-            if not capacity > 0.0:
-                raise TopologyError(
-                    f"{fabric.name}: a route uses link {name} of no capacity",
-                    got=capacity,
-                    do="Route around dead links, or give the link what it can carry.",
-                )
-            tier = fabric.tiers[int(fabric.link_tier[link])].name
-            found = self._add(key, tier, capacity, self.orbits.links_in_class(link), name)
-        return found
+        fabric = self.fabric
+        name = f"{fabric.node_name(int(fabric.tail[link]))}->{fabric.node_name(int(fabric.head[link]))}"
+        weakest = self._weakest.get(key, math.inf)
+        capacity = min(float(fabric.capacity[link]), weakest)
+        if not capacity > 0.0:
+            raise TopologyError(
+                f"{fabric.name}: a route uses link {name} of no capacity",
+                got=capacity,
+                do="Route around dead links, or give the link what it can carry.",
+            )
+        tier = fabric.tiers[int(fabric.link_tier[link])].name
+        size = self.orbits.links_in_class(link)
+        self._link_ids[key] = self._add(tier, capacity, size, name, relaxed=weakest < math.inf)
+        return self._link_ids[key]
 
-    def _port_classes(self, link: int) -> tuple[int, ...]:
-        """The pooled limits that a byte on ``link`` also counts on: of the device it leaves, of the device it enters."""
+    def _ports_of(self, links: Ints) -> tuple[Ints, ...]:
+        """The pooled limits that bytes on these links also count on: of the device left, of the device entered; -1: none."""
         if math.isinf(self.fabric.ports):
             return ()
         found = []
-        for node, direction in ((int(self.fabric.tail[link]), "out"), (int(self.fabric.head[link]), "in")):
-            if node >= self.fabric.ranks:
-                continue
-            rank_class = self.rank_classes[int(self.orbits.rank_class[node])]
-            key = (PORTS, direction, rank_class.key)
-            known = self._link_ids.get(key)
-            if known is None:
-                name = f"{self.fabric.node_name(rank_class.representative)} ports {direction}"
-                known = self._add(key, PORTS, self.fabric.ports, rank_class.size, name)
-            found.append(known)
+        for row, (direction, nodes) in enumerate((("out", self.fabric.tail[links]), ("in", self.fabric.head[links]))):
+            device = nodes < self.fabric.ranks
+            rank_class = np.where(device, self.orbits.rank_class[np.where(device, nodes, 0)], -1)
+            ids = self._port_ids[row]
+            for key in np.unique(rank_class[device]).tolist():
+                if ids[key] == _UNMET:
+                    rank = self.rank_classes[key]
+                    name = f"{self.fabric.node_name(rank.representative)} ports {direction}"
+                    ids[key] = self._add(PORTS, self.fabric.ports, rank.size, name)
+            found.append(np.where(device, ids[rank_class], _UNMET))
         return tuple(found)
 
-    def _add(self, key: tuple[object, ...], tier: str, capacity: float, size: int, example: str) -> int:
+    def _add(self, tier: str, capacity: float, size: int, example: str, relaxed: bool = False) -> int:
         number = len(self.classes)
-        self.classes.append(LinkClass(number, tier, capacity, size, example))
-        self._link_ids[key] = number
+        self.classes.append(LinkClass(number, tier, capacity, size, example, relaxed))
+        self._sizes.append(size)
         return number

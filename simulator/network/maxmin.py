@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from topologies.fabric import Floats, Ints
 
@@ -32,6 +33,12 @@ class Loads:
     load: Floats
     flows: int
     links: int
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> Loads:
+        """The same for some of the flows, renumbered."""
+        place = np.cumsum(keep) - 1
+        kept = keep[self.flow]
+        return Loads(place[self.flow[kept]], self.link[kept], self.load[kept], int(keep.sum()), self.links)
 
     def on_links(self, rates: Floats) -> Floats:
         """What these rates put on each link [links]."""

@@ -1,9 +1,11 @@
 """Classes of ranks, pairs and links under the swaps (or turns) of each sub-dimension: products of per-sub-dimension types.
 
-Along a ``full`` sub-dimension of size k an ordered pair of coordinates is *equal* (k pairs) or *different* (k(k-1));
-along a ``cyclic`` one it is its difference (k pairs each); along a ``none`` one each pair is its own type. A node without a
-coordinate (-1) is fixed by every swap, so the other end alone counts. The group is the product over sub-dimensions, so
-a class of ordered node pairs is a tuple of types and its size the product of theirs.
+The coordinates of a ``full`` sub-dimension fall into classes (one class where nothing is broken) of sizes s. The type of
+an ordered pair of coordinates is (class of one, class of the other, whether they are equal): s pairs that are equal, s (s - 1)
+different ones of one class, s s' of two classes. Where the symmetry is ``none`` every coordinate is its own class. Along a
+``cyclic`` sub-dimension of size k the type is the difference (k pairs each). A node without a coordinate (-1) is fixed by
+every swap, so the other end alone counts. The group is the product over sub-dimensions, so a class of ordered node pairs is
+a tuple of types and its size the product of theirs.
 """
 
 from __future__ import annotations
@@ -13,46 +15,72 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.network.placement import SubDimension
+from simulator.network.splits import split
 from simulator.spec.errors import TopologyError
-from topologies.fabric import Fabric, Ints
+from topologies.fabric import Defect, Fabric, Ints
 
 _WORD = 1 << 62  # codes are packed into 64-bit words
 
 
 class Orbits:
-    """Classes of one fabric under the symmetries of ``parts``."""
+    """Classes of one fabric under the symmetries of ``parts``, as far as the ``active`` defects leave them (default: all).
 
-    def __init__(self, fabric: Fabric, parts: Sequence[SubDimension]) -> None:
+    Dead devices are in no class of ranks: ``rank_class`` is -1 there.
+    """
+
+    def __init__(self, fabric: Fabric, parts: Sequence[SubDimension], active: Sequence[Defect] | None = None) -> None:
         self.fabric = fabric
-        self.parts = tuple(parts)
-        self.trivial = all(part.symmetry == "none" or part.size == 1 for part in parts)
         columns = [_slice(fabric.coordinates[:, part.dimension], part) for part in parts]
         self.coordinates: Ints = np.stack(columns, axis=1) if columns else np.zeros((len(fabric.coordinates), 0), np.int64)
+        self.parts = split(parts, fabric, self.coordinates, fabric.defects if active is None else active)
+        self.relaxed = active is not None and len(active) < len(fabric.defects)
+        self.trivial = all(part.symmetry == "none" or part.size == 1 for part in self.parts)
         self._check_device_coordinates()
-        labels = np.zeros(fabric.ranks, dtype=np.int64)
-        for column, part in enumerate(parts):
-            if part.symmetry == "none" and part.unit:
-                labels = labels * part.size + self.coordinates[: fabric.ranks, column]
-        _, first, inverse, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+        self._columns = [np.ascontiguousarray(self.coordinates[:, column]) for column in range(len(self.parts))]
+        labels = [np.array((*part.labels, -1), dtype=np.int64) for part in self.parts]
+        self._labels = [label[column] + 1 for label, column in zip(labels, self._columns, strict=True)]  # 0: no coordinate
+        self._sizes = [np.bincount(label[:-1]).tolist() for label in labels]
+        self._classify_ranks()
+
+    def _classify_ranks(self) -> None:
+        ranks = self.fabric.ranks
+        labels = np.zeros(ranks, dtype=np.int64)
+        for column, part in enumerate(self.parts):
+            if part.unit:
+                labels = labels * part.classes + self._labels[column][:ranks] - 1
+        alive = self.fabric.alive
+        _, first, inverse, sizes = np.unique(labels[alive], return_index=True, return_inverse=True, return_counts=True)
         order = np.argsort(first)  # classes numbered by their lowest rank
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        self.rank_class: Ints = place[inverse]
-        self.representatives: Ints = first[order]
+        self.rank_class: Ints = np.full(ranks, -1, dtype=np.int64)
+        self.rank_class[alive] = place[inverse]
+        self.representatives: Ints = alive[first[order]]
         self.rank_class_sizes: Ints = sizes[order]
-        self._by_tail: tuple[Ints, Ints] | None = None
 
     def pair_codes(self, source: int, targets: Ints) -> Ints:
-        """[targets, words]: equal rows are pairs (source, target) of one class."""
-        tails = np.broadcast_to(self.coordinates[source], (len(targets), len(self.parts)))
-        return self._codes(tails, self.coordinates[targets])
+        """[targets, words]: equal rows are pairs of ``source`` with targets that are alike to it."""
+        packed = _Words(len(targets))
+        for column, part in enumerate(self.parts):
+            if part.size == 1:
+                continue
+            here, there = self._columns[column][source], self._columns[column][targets]
+            if part.symmetry == "cyclic":
+                packed.add(np.where(there < 0, 0, 1 + (there - here) % part.size), part.size + 1)
+            elif part.classes == part.size:
+                packed.add(there + 1, part.size + 1)
+            else:
+                packed.add(2 * self._labels[column][targets] + (there == here), 2 * part.classes + 2)
+        return packed.words()
 
-    def targets_in_class(self, source: int, target: int) -> int:
-        """How many ranks are to ``source`` what ``target`` is: the orbit of target under the swaps that fix source."""
-        count = 1
-        for part, one, other in zip(self.parts, self.coordinates[source], self.coordinates[target], strict=True):
-            if part.symmetry == "full" and one != other:
-                count *= part.size - 1
+    def targets_in_class(self, sources: Ints, targets: Ints) -> Ints:
+        """How many ranks are to each source what its target is: the orbit of target under the swaps that fix source."""
+        count = np.ones(len(sources), dtype=np.int64)
+        for column, part in enumerate(self.parts):
+            if part.symmetry == "full":
+                mine, other = self._labels[column][sources], self._labels[column][targets]
+                moved = self._columns[column][sources] != self._columns[column][targets]
+                count *= np.where(moved, np.array([1, *self._sizes[column]])[other] - (mine == other), 1)
         return count
 
     def link_keys(self, links: Ints) -> list[tuple[object, ...]]:
@@ -61,16 +89,17 @@ class Orbits:
             return [(link,) for link in links.tolist()]
         fabric = self.fabric
         tails, heads = fabric.tail[links], fabric.head[links]
-        words = self._codes(self.coordinates[tails], self.coordinates[heads])
+        # What a relaxed defect has taken does not tell its links apart.
+        capacity = np.zeros(len(links)) if self.relaxed else fabric.capacity[links]
         kinds = fabric.node_kind
         return [
-            (kinds[tail], kinds[head], tier, capacity, *word)
-            for tail, head, tier, capacity, word in zip(
+            (kinds[tail], kinds[head], tier, left, *word)
+            for tail, head, tier, left, word in zip(
                 tails.tolist(),
                 heads.tolist(),
                 fabric.link_tier[links].tolist(),
-                fabric.capacity[links].tolist(),
-                words.tolist(),
+                capacity.tolist(),
+                self._codes(tails, heads).tolist(),
                 strict=True,
             )
         ]
@@ -81,12 +110,16 @@ class Orbits:
             return 1
         tail, head = int(self.fabric.tail[link]), int(self.fabric.head[link])
         count = self._parallel(link)
-        for part, one, other in zip(self.parts, self.coordinates[tail], self.coordinates[head], strict=True):
-            if part.symmetry == "none" or (one < 0 and other < 0):
+        for column, part in enumerate(self.parts):
+            one, other = int(self._columns[column][tail]), int(self._columns[column][head])
+            if part.symmetry == "cyclic":
+                count *= part.size if one >= 0 or other >= 0 else 1
                 continue
-            count *= part.size
-            if part.symmetry == "full" and one >= 0 and other >= 0 and one != other:
-                count *= part.size - 1
+            first, second = int(self._labels[column][tail]), int(self._labels[column][head])
+            if first:
+                count *= self._sizes[column][first - 1]
+            if second and one != other:
+                count *= self._sizes[column][second - 1] - int(first == second)
         return count
 
     def check(self) -> None:
@@ -107,7 +140,7 @@ class Orbits:
                     f"{self.fabric.name}: the declared symmetries make {expected} links like "
                     f"{name(int(self.fabric.tail[link]))}->{name(int(self.fabric.head[link]))}",
                     got=count,
-                    do="Declare symmetry none along the dimensions in which the links differ.",
+                    do="Declare symmetry none along the dimensions in which the links differ, or the links as defects.",
                 )
 
     def _check_device_coordinates(self) -> None:
@@ -120,42 +153,66 @@ class Orbits:
                 )
 
     def _codes(self, tails: Ints, heads: Ints) -> Ints:
-        """[pairs, words]: the types of coordinate pairs along all sub-dimensions, packed into integers."""
-        words: list[Ints] = []
-        word = np.zeros(len(tails), dtype=np.int64)
-        room = 1
+        """[pairs, words]: the types of node pairs along all sub-dimensions, packed into integers."""
+        packed = _Words(len(tails))
         for column, part in enumerate(self.parts):
-            one, other = tails[:, column], heads[:, column]
-            if part.symmetry == "none":
-                code, radix = (one + 1) * (part.size + 1) + other + 1, (part.size + 1) ** 2
-            else:
-                both = (other != one).astype(np.int64) if part.symmetry == "full" else (other - one) % part.size
+            one, other = self._columns[column][tails], self._columns[column][heads]
+            if part.symmetry == "cyclic":
                 lone = np.where(one < 0, np.where(other < 0, 0, 1), 2)
-                code = np.where((one < 0) | (other < 0), lone, 3 + both)
-                radix = 3 + (2 if part.symmetry == "full" else part.size)
-            if room * radix > _WORD:
-                words.append(word)
-                word, room = np.zeros(len(tails), dtype=np.int64), 1
-            word = word * radix + code
-            room *= radix
-        return np.stack([*words, word], axis=1)
+                packed.add(np.where((one < 0) | (other < 0), lone, 3 + (other - one) % part.size), 3 + part.size)
+            else:
+                radix = part.classes + 1
+                labels = self._labels[column]
+                packed.add(2 * (labels[tails] * radix + labels[heads]) + (one == other), 2 * radix * radix)
+        return packed.words()
 
     def _parallel(self, link: int) -> int:
         """Links that share tail, head, tier and capacity with ``link``, itself included."""
         fabric = self.fabric
-        if self._by_tail is None:
-            order = np.argsort(fabric.tail, kind="stable")
-            starts = np.concatenate(([0], np.cumsum(np.bincount(fabric.tail, minlength=len(fabric.coordinates)))))
-            self._by_tail = (order, starts)
-        order, starts = self._by_tail
+        order, starts = _by_tail(fabric.tail)
         tail = int(fabric.tail[link])
         near = order[starts[tail] : starts[tail + 1]]
-        same = (
-            (fabric.head[near] == fabric.head[link])
-            & (fabric.link_tier[near] == fabric.link_tier[link])
-            & (fabric.capacity[near] == fabric.capacity[link])
-        )
+        same = (fabric.head[near] == fabric.head[link]) & (fabric.link_tier[near] == fabric.link_tier[link])
+        if not self.relaxed:
+            same &= fabric.capacity[near] == fabric.capacity[link]
         return int(np.count_nonzero(same))
+
+
+class _Words:
+    """Small codes in mixed radix, as few 64-bit words a row as hold them."""
+
+    def __init__(self, rows: int) -> None:
+        self._done: list[Ints] = []
+        self._word: Ints = np.zeros(rows, dtype=np.int64)
+        self._room = 1
+
+    def add(self, code: Ints, radix: int) -> None:
+        """Append one digit to every row."""
+        if self._room * radix > _WORD:
+            self._done.append(self._word)
+            self._word, self._room = np.zeros(len(code), dtype=np.int64), 1
+        self._word = self._word * radix + code
+        self._room *= radix
+
+    def words(self) -> Ints:
+        """[rows, words]."""
+        return np.stack([*self._done, self._word], axis=1)
+
+
+_SORTED: dict[int, tuple[Ints, Ints, Ints]] = {}
+"""Links by tail, of the last few arrays of tails asked for: a fabric and all its faulty versions share one."""
+
+
+def _by_tail(tail: Ints) -> tuple[Ints, Ints]:
+    """The links in order of their tails, and where those of each node start."""
+    known = _SORTED.get(id(tail))
+    if known is None:
+        order = np.argsort(tail, kind="stable").astype(np.int64)
+        starts = np.searchsorted(tail[order], np.arange(int(tail.max(initial=-1)) + 2)).astype(np.int64)
+        while len(_SORTED) >= 4:
+            del _SORTED[next(iter(_SORTED))]
+        known = _SORTED[id(tail)] = (tail, order, starts)  # holds the array, so that its id stays its own
+    return known[1], known[2]
 
 
 def _slice(coordinates: Ints, part: SubDimension) -> Ints:

@@ -28,7 +28,8 @@ Symmetry = Literal["full", "cyclic", "none"]
 class SubDimension:
     """A slice of one fabric dimension: coordinate = (dimension's coordinate // ``stride``) % ``size``.
 
-    ``unit`` is the step of the rank number along it; 0 for a hidden (switch-only) dimension.
+    ``unit`` is the step of the rank number along it; 0 for a hidden (switch-only) dimension. ``labels[c]`` is the class of
+    coordinate c: what may be swapped where the symmetry is ``full``; every coordinate is its own class where it is ``none``.
     """
 
     name: str
@@ -37,6 +38,21 @@ class SubDimension:
     size: int
     symmetry: Symmetry
     unit: int
+    split: tuple[int, ...] = ()  # labels of a full sub-dimension some of whose coordinates stand out; empty: none do
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The class of each coordinate."""
+        if self.split:
+            return self.split
+        return tuple(range(self.size)) if self.symmetry == "none" else (0,) * self.size
+
+    @property
+    def classes(self) -> int:
+        """How many classes of coordinates there are."""
+        if self.split:
+            return max(self.split) + 1
+        return self.size if self.symmetry == "none" else 1
 
 
 def refine(

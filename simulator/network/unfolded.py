@@ -56,17 +56,19 @@ def unfolded(
     operations: Sequence[Communication | Send],
     algorithms: Mapping[str, str] | None = None,
 ) -> Flows:
-    """All flows of these operations, each run by every rank of the fabric, all groups at once."""
+    """All flows of these operations, each run by every rank of the fabric that is alive, all groups at once."""
     domain = scale_up_domain(fabric)
     stage = fabric.ranks // groups.span("pp")[1]
+    alive = fabric.alive.tolist()
     rows: list[tuple[int, int, int, int, float]] = []
     for number, operation in enumerate(operations):
-        for rank in range(fabric.ranks):
+        for rank in alive:
             if isinstance(operation, Send):
                 if rank // stage == operation.source and operation.payload > 0:
                     rows.append((number, 0, rank, rank + (operation.target - operation.source) * stage, operation.payload))
                 continue
             members = np.sort(np.asarray(groups.members(operation.group, rank), dtype=np.int64))
+            members = members[np.isin(members, alive)]
             if len(members) < 2 or operation.payload <= 0:
                 continue
             algorithm = choose(operation, members, domain, algorithms or {})

@@ -82,22 +82,18 @@ def system(fold: Fold, flows: Sequence[FlowClass]) -> tuple[Loads, Floats]:
     return loads, np.array([link_class.capacity for link_class in fold.link_classes])
 
 
-def pair_of(fold: Fold, flow: FlowClass) -> tuple[int, bytes]:
-    """Source class and pair code of a flow class."""
-    return next(key for key, path in fold._paths.items() if path.links is flow.links)
-
-
 def rates_of_each_flow(
     fold: Fold, rates: Floats, tagged: Sequence[tuple[int, FlowClass]], each: Flows, chosen: Sequence[int]
 ) -> Floats:
     """The folded rate of every unfolded flow, found by operation, source class, pair and size."""
-    table: Mapping[tuple[int, int, bytes, float], float] = {
-        (operation, *pair_of(fold, flow), flow.size): rate for (operation, flow), rate in zip(tagged, rates.tolist(), strict=True)
+    table: Mapping[tuple[int, int, int, float], float] = {
+        (operation, flow.source_class, id(flow.links), flow.size): rate
+        for (operation, flow), rate in zip(tagged, rates.tolist(), strict=True)
     }
     found = []
     for flow in chosen:
         source, target = int(each.source[flow]), int(each.target[flow])
-        code = fold.orbits.pair_codes(source, np.array([target]))[0].tobytes()
-        key = (int(each.operation[flow]), int(fold.orbits.rank_class[source]), code, float(each.size[flow]))
+        path = fold.path(source, target)
+        key = (int(each.operation[flow]), int(fold.orbits.rank_class[source]), id(path.links), float(each.size[flow]))
         found.append(table[key])
     return np.array(found)

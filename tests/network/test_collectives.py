@@ -124,6 +124,6 @@ def test_the_choice_can_be_overridden_and_misspelt() -> None:
     assert choose(call, EIGHT, 4, {"all-reduce": "ring"}) == "ring"
     assert choose(call, EIGHT, 4, {"all-reduce": "ring", "all-reduce:tp": "direct"}) == "direct"
     with pytest.raises(InputError, match="unknown algorithm"):
-        choose(call, EIGHT, 4, {"all-reduce": "tree"})
+        choose(call, EIGHT, 4, {"all-reduce": "bush"})
     with pytest.raises(InputError, match="unknown collective"):
         choose(communication("gather", "tp", 1.0), EIGHT, 4, {})

@@ -30,6 +30,11 @@ def tier(shape: str, size: int, bandwidth: str = "56 GB/s", **more: Any) -> dict
     return {"shape": shape, "size": size, "bandwidth": bandwidth, "latency": "1 us", "efficiency": 0.8, "medium": "copper"} | more
 
 
+def dragonfly(size: int, **more: Any) -> dict[str, Any]:
+    links = {"global_links": 2, "local_bandwidth": "20 GB/s", "global_bandwidth": "30 GB/s"}
+    return tier("dragonfly", size, leaf_latency="0.4 us", **(links | more))
+
+
 def machine(chip: dict[str, Any] = CHIP, **tiers: dict[str, Any]) -> System:
     named = {name.replace("_", "-"): fields for name, fields in tiers.items()}
     return make({"name": "machine", "title": "a machine", "chip": chip, "tiers": named}, System)
@@ -64,6 +69,21 @@ MACHINES: dict[str, System] = {
     ),
     "rails, a plane each": machine(box=tier("switch", 4), rails=tier("rails", 6, leaf=3, spines=2, scale_out=True)),
     "rails over a mesh": machine(box=tier("mesh", 4), rails=tier("rails", 6, leaf=3, spines=2, scale_out=True)),
+    "torus 4x3": machine(x_side=tier("torus", 4), y_side=tier("torus", 3, "28 GB/s")),
+    "torus 4x2x6": machine(pod=tier("torus", 48, "60 GB/s", sides="4x2x6")),
+    "torus of dies over a Clos": machine(
+        TWO_DIES, pod=tier("torus", 12, sides="3x4"), scale=tier("clos", 3, leaf=12, spines=2, scale_out=True)
+    ),
+    "boards in a torus": machine(board=tier("mesh", 3), pod=tier("torus", 10, "60 GB/s", sides="5x2")),
+    "dragonfly": machine(fly=dragonfly(40, leaf=2, pod=8)),
+    "dragonfly over nodes": machine(node=tier("switch", 2), fly=dragonfly(12, leaf=4, pod=8, global_links=3, scale_out=True)),
+    "rails in two planes": machine(box=tier("switch", 4), rails=tier("rails", 6, leaf=3, spines=2, planes=2, scale_out=True)),
+    "rails in two planes, shared spines": machine(
+        box=tier("switch", 2), rails=tier("rails", 6, leaf=2, spines=3, planes=2, shared_spine=True, scale_out=True)
+    ),
+    "UB-Mesh": machine(
+        x=tier("mesh", 3), y=tier("mesh", 2), z=tier("mesh", 2), w=tier("mesh", 2), pods=tier("clos", 2, leaf=6, spines=2)
+    ),
     "rails over a Clos of dies": machine(
         TWO_DIES, pod=tier("clos", 6, leaf=2, spines=2, planes=2), rails=tier("rails", 4, leaf=2, spines=2, scale_out=True)
     ),

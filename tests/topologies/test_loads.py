@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 
-from tests.topologies.machines import MACHINES, TWO_DIES, loads, machine, tier, tier_loads, whole
+from tests.topologies.machines import MACHINES, TWO_DIES, dragonfly, loads, machine, tier, tier_loads, whole
 from topologies.system import load
 
 
@@ -161,3 +162,72 @@ def test_all_to_all_of_8192_on_a_two_level_clos():
     found = seconds_by_tier(fabric, [(8, 1), (1024, 8)])
     assert found["pod"] == pytest.approx(20.895408, rel=1e-7)
     assert found["pod-spine"] == pytest.approx(8 * 8184 / 3136, rel=1e-9)
+
+
+@pytest.mark.parametrize("routing", ["spray", "dimension-order"])
+@pytest.mark.parametrize(("sides", "expected"), [((4, 6), [24 * 4 / 8, 24 * 6 / 8]), ((3, 5), [15 * 8 / 24, 15 * 24 / 40])])
+def test_torus_link_of_a_side_of_k_carries_nk_over_8_or_n_k2_minus_1_over_8k(sides, expected, routing):
+    """Ties of an even side split both ways: N k/8; an odd side has none: N (k^2 - 1)/(8 k)."""
+    tiers = {name: tier("torus", side) for name, side in zip(("row", "column"), sides, strict=True)}
+    fabric = machine(**tiers).fabric(math.prod(sides), routing=routing)
+    total = loads(fabric)
+    assert [tier_loads(fabric, total, name) for name in ("row", "column")] == [pytest.approx([load]) for load in expected]
+
+
+def test_a_line_carries_most_in_its_middle():
+    """8 of a side of 16 in a row without the link back: joint j carries j (8 - j) flows each way."""
+    fabric = machine(row=tier("torus", 16)).fabric(8)
+    assert loads(fabric).tolist() == [j * (8 - j) for j in range(1, 8)] * 2
+    assert [dimension.symmetry for dimension in fabric.dimensions] == ["none"]
+
+
+def seconds_from_one_device(fabric):
+    """Per tier, seconds of an all-to-all of 1 GB a pair by one device's routes: where shifts take any device to any other, all
+    links of a tier onward (and all back) carry what the routes of one device sum to, over all of them.
+    """
+    total = np.zeros(len(fabric.tail))
+    for target in range(1, fabric.ranks):
+        route = fabric.router(0, target)
+        total[route.links] += route.fraction
+    found = {}
+    for number, info in enumerate(fabric.tiers):
+        mine = np.flatnonzero(fabric.link_tier == number)
+        half = len(mine) // 2
+        per_link = [total[part].sum() * fabric.ranks / half for part in (mine[:half], mine[half:])]
+        found[info.name] = max(per_link) / fabric.capacity[mine[0]] * 1e9
+    return found
+
+
+def test_all_to_all_of_8192_on_a_three_dimensional_torus():
+    """Links of 1 GB/s on 32 x 16 x 16: N k/8 = 32768 seconds a GB on the long side, half on the others."""
+    fabric = machine(pod=tier("torus", 8192, "6 GB/s", sides="32x16x16")).fabric()
+    expected = {"pod-x": 32768.0, "pod-y": 16384.0, "pod-z": 16384.0}
+    assert seconds_from_one_device(fabric) == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_devices_routes_tell_all_loads_of_a_torus():
+    fabric = machine(pod=tier("torus", 48, "60 GB/s", sides="4x4x3")).fabric()
+    total = loads(fabric)
+    found = {info.name: max(tier_loads(fabric, total, info.name)) / 10 for info in fabric.tiers}
+    assert seconds_from_one_device(fabric) == pytest.approx(found, rel=1e-9)
+
+
+def test_dragonfly_by_hand():
+    """3 groups of 2 routers of 2 devices, one link between groups. Flows between two groups: 4 x 4 over their one link.
+    A router's device link carries 11; groups g and g+1 meet at router 0 of g (o = 1) and router 1 of g+1 (o = 2).
+    """
+    fabric = machine(fly=dragonfly(12, leaf=2, pod=4, global_links=1)).fabric()
+    total = loads(fabric)
+    assert tier_loads(fabric, total, "fly") == [11.0]
+    assert tier_loads(fabric, total, "fly-global") == [16.0]
+    # Router 0 to 1 of a group: 4 flows of their own, router 0's 2 devices to the 4 of the group before (link at router 1),
+    # and what comes in at router 0, from the group after, for router 1: 4 x 2.
+    assert tier_loads(fabric, total, "fly-local") == [4.0 + 8.0 + 8.0]
+
+
+def test_planes_of_rails_share_a_devices_traffic():
+    one, two = whole("rails, a plane each"), whole("rails in two planes")
+    assert tier_loads(two, loads(two), "rails") == [10.0] == [load / 2 for load in tier_loads(one, loads(one), "rails")]
+    assert two.node_kind.count("rails-spine") == 2 * one.node_kind.count("rails-spine")
+    assert one.capacity[one.link_tier == 1].sum() == pytest.approx(two.capacity[two.link_tier == 1].sum())
+    assert one.capacity[one.link_tier == 2].sum() == pytest.approx(two.capacity[two.link_tier == 2].sum())

@@ -22,7 +22,7 @@ def test_every_node_is_found_by_its_name(name):
 def test_every_link_is_found_by_its_name(name):
     fabric = whole(name)
     for link in range(0, len(fabric.tail), 7):
-        assert links_named(fabric, link_name(fabric, link)) == [link]
+        assert link in links_named(fabric, link_name(fabric, link))
 
 
 @pytest.mark.parametrize(

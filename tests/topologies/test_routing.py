@@ -13,7 +13,10 @@ from tests.topologies.machines import MACHINES, machine, tier, whole
 from topologies.routing import Minimal
 from topologies.system import load
 
-SAME_AS_SEARCH = ["one switch", "mesh 4x4", "mesh 2x3x4x2", "two-level Clos", "two-level Clos of dies", "three-level Clos"]
+SAME_AS_SEARCH = [
+    *("one switch", "mesh 4x4", "mesh 2x3x4x2", "two-level Clos", "two-level Clos of dies", "three-level Clos"),
+    "rails, a plane each",
+]
 """Where no higher tier offers a way of as few hops, the closed form is the minimal equal-cost multipath."""
 
 
@@ -136,7 +139,7 @@ def test_search_says_what_is_cut_off():
 
 
 def test_unknown_routing_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="spray, dimension-order, minimal"):
+    with pytest.raises(InputError, match=r"spray, dimension-order, up-down, minimal or \{hash"):
         MACHINES["mesh 4x4"].fabric(routing="valiant")
 
 

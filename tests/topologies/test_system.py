@@ -10,7 +10,7 @@ import pytest
 from simulator.spec.base import json_schema
 from simulator.spec.errors import InputError, MissingPreset, NotModelled, TopologyError
 from simulator.spec.files import make, read_spec
-from tests.topologies.machines import CHIP, TWO_DIES, machine, tier
+from tests.topologies.machines import CHIP, TWO_DIES, dragonfly, machine, tier
 from topologies.parts import CHIPS, Chip
 from topologies.system import System, load
 
@@ -131,7 +131,15 @@ def test_wrong_overrides_say_what_to_do(path, value, message):
         ({"box": tier("mesh", 4), "row": tier("mesh", 4), "pod": tier("clos", 4, leaf=8, spines=2)}, r"\(1, 4\)"),
         ({"box": tier("switch", 4, "0 GB/s")}, "above 0"),
         ({"box": tier("switch", 0)}, "above 0"),
-        ({"box": tier("torus", 4)}, "must be one of"),
+        ({"box": tier("hypercube", 4)}, "must be one of"),
+        ({"box": tier("torus", 16, sides="4x5")}, "multiply to its size"),
+        ({"box": tier("torus", 16, sides="4 by 4")}, "numbers with x between"),
+        ({"box": tier("torus", 36, sides="6x6", cube=4)}, "whole cubes"),
+        ({"box": tier("torus", 4, leaf=2)}, "a torus tier has no leaf"),
+        ({"one": tier("torus", 4, sides="2x2"), "two": tier("torus", 4, sides="2x2")}, "one tier of a system names its sides"),
+        ({"fly": tier("dragonfly", 4, leaf=2)}, "a dragonfly tier says pod"),
+        ({"fly": dragonfly(8, leaf=2, pod=3)}, "a pod holds whole leaves"),
+        ({"box": tier("switch", 4), "fly": dragonfly(4, leaf=1, pod=8)}, "a router holds whole units of 4 chips"),
     ],
 )
 def test_tiers_that_make_no_machine_are_refused(tiers, message):

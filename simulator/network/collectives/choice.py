@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from simulator.network.collectives.direct import direct
 from simulator.network.collectives.dispatch import one_copy_per_domain
 from simulator.network.collectives.halving_doubling import halving_doubling
-from simulator.network.collectives.hierarchical import hierarchical
+from simulator.network.collectives.hierarchical import hierarchical, hierarchical_serial
+from simulator.network.collectives.in_switch import in_switch
 from simulator.network.collectives.pattern import Algorithm, levels
+from simulator.network.collectives.rail_rings import rail_rings
 from simulator.network.collectives.ring import ring
+from simulator.network.collectives.tree import binomial, double_tree
 from simulator.spec.errors import InputError
 from topologies.fabric import Ints
 from workloads.instructions import Communication
@@ -17,11 +20,16 @@ from workloads.instructions import Communication
 ALGORITHMS: dict[str, Algorithm] = {
     "direct": direct,
     "hierarchical": hierarchical,
+    "hierarchical-serial": hierarchical_serial,
     "one-copy-per-domain": one_copy_per_domain,
     "ring": ring,
+    "rings": rail_rings,
+    "tree": double_tree,
+    "binomial-tree": binomial,
+    "in-switch": in_switch,
     "halving-doubling": halving_doubling,
 }
-COLLECTIVES = ("all-to-all", "dispatch", "combine", "all-gather", "reduce-scatter", "all-reduce")
+COLLECTIVES = ("all-to-all", "dispatch", "combine", "all-gather", "reduce-scatter", "all-reduce", "broadcast", "send-recv")
 
 
 def check_overrides(overrides: Mapping[str, str], groups: Iterable[str]) -> None:
@@ -48,7 +56,8 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
 
     Direct inside one scale-up domain. Across domains: hierarchical for all-gather, reduce-scatter and all-reduce, one copy
     per domain for a dispatch or combine that says ``deduplicate``, direct for the other all-to-alls and for
-    groups that do not hold the same places in each domain (except that one copy per domain is then refused).
+    groups that do not hold the same places in each domain (except that one copy per domain is then refused). A broadcast takes
+    the double tree, a send-recv goes to the neighbour in the ring.
     ``overrides`` maps "all-reduce" or "all-reduce:tp" (collective:group) to an algorithm; the longer key wins.
     """
     collective = communication.collective
@@ -59,6 +68,8 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
         if wanted not in ALGORITHMS:
             raise InputError(f"unknown algorithm for {collective}", got=wanted, do=f"Choose one of {', '.join(ALGORITHMS)}.")
         return wanted
+    if collective in ("broadcast", "send-recv"):
+        return "tree" if collective == "broadcast" else "ring"
     if members[0] // domain == members[-1] // domain:
         return "direct"
     if collective in ("dispatch", "combine") and communication.deduplicate:
@@ -66,3 +77,28 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
     if collective in ("all-to-all", "dispatch", "combine") or levels(members, int(members[0]), domain) is None:
         return "direct"
     return "hierarchical"
+
+
+def candidates(library: str, communication: Communication, members: Ints, domain: int, *, switches_add: bool) -> tuple[str, ...]:
+    """The algorithms among which a library takes the fastest; one only where it has no choice.
+
+    NCCL and RCCL: rings for everything but all-reduce, which may also take the double tree between domains or, where the
+    switches of a domain add (``switches_add``), reduction in the switch. DeepEP: one copy per domain. Everything else as in
+    :func:`choose`: HCCL's mesh inside a server and its pipeline of both levels between servers, pairwise all-to-all.
+    Sources: NCCL src/graph/tuning.cc; the HCCL_ALGO page of the CANN documentation; the DeepEP README.
+    """
+    collective = communication.collective
+    crosses = members[0] // domain != members[-1] // domain
+    if library == "deepep" and crosses and collective in ("dispatch", "combine") and communication.top_k:
+        return ("one-copy-per-domain",)
+    rings = collective in ("all-gather", "reduce-scatter", "all-reduce", "broadcast")
+    cut = levels(members, int(members[0]), domain)
+    if library not in ("nccl", "rccl") or not rings or cut is None:
+        return (choose(communication, members, domain, {}),)
+    found = ["rings"]
+    if collective == "all-reduce":
+        if crosses:
+            found.append("tree")
+        if switches_add and cut.within > 1:
+            found.append("in-switch")
+    return tuple(found)

@@ -8,6 +8,10 @@ in each of G domains, n = g G, and payload S (conventions of ``Communication``),
 - all-to-all: what is for place i of another domain goes over my rail first or last: S / G to each of G - 1 outside,
   S / g to each of g - 1 inside.
 
+``hierarchical-serial`` moves the same bytes level after level: reduce-scatter inside, then the exchange of slices
+outside (2 ceil(log2 G) steps for an all-reduce, as the recursive algorithms of HCCL take), then all-gather inside; an
+all-to-all first inside, then outside.
+
 Leaves out: the start-up of the pipeline between levels (one chunk's time), paid as one extra step of latency.
 """
 
@@ -21,6 +25,8 @@ from workloads.instructions import Communication
 
 def hierarchical(members: Ints, rank: int, communication: Communication, domain: int) -> Pattern:
     """The two exchanges of one collective, at once; see the module."""
+    if communication.collective == "broadcast":
+        raise NotModelled(f"{communication.name}: a two-level broadcast is the tree. Choose tree or rings.")
     cut = cut_by_domain(members, rank, communication, domain)
     size = len(members)
     if communication.collective == "all-to-all":
@@ -30,6 +36,27 @@ def hierarchical(members: Ints, rank: int, communication: Communication, domain:
     inside = communication.payload / cut.within
     rounds = 2 if communication.collective == "all-reduce" else 1
     return Pattern((two_levels(cut, inside * rounds, outside * rounds, rounds),))
+
+
+def hierarchical_serial(members: Ints, rank: int, communication: Communication, domain: int) -> Pattern:
+    """One exchange after the other; see the module."""
+    if communication.collective not in ("all-gather", "reduce-scatter", "all-reduce", "all-to-all"):
+        raise NotModelled(
+            f"{communication.name}: no level by level {communication.collective} is modelled. Choose direct or tree."
+        )
+    cut = cut_by_domain(members, rank, communication, domain)
+    steps = (cut.across - 1).bit_length()
+    slices = communication.payload / (cut.across if communication.collective == "all-to-all" else len(members))
+    inside = (Exchange(cut.inner, communication.payload / cut.within),) if len(cut.inner) else ()
+    outside = (Exchange(cut.outer, slices, steps),) if len(cut.outer) else ()
+    twice = (Exchange(cut.outer, 2 * slices, 2 * steps),) if len(cut.outer) else ()
+    phases = {
+        "all-gather": (outside, inside),
+        "reduce-scatter": (inside, outside),
+        "all-to-all": (inside, outside),
+        "all-reduce": (inside, twice, inside),
+    }
+    return Pattern(tuple(phase for phase in phases[communication.collective] if phase))
 
 
 def cut_by_domain(members: Ints, rank: int, communication: Communication, domain: int) -> Levels:

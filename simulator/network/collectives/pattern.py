@@ -43,11 +43,11 @@ class Pattern:
     """Phases in order; the exchanges of one phase run at once (pipelined), their latencies add up.
 
     ``survives`` says which renumberings of the group leave it what it is: any swap within a sub-dimension, only turning
-    the outermost one (a ring), or only flips of bits (halving).
+    the outermost one (a ring), only flips of bits (halving), or nothing (a tree with a root).
     """
 
     phases: tuple[tuple[Exchange, ...], ...]
-    survives: Literal["swaps", "turns", "flips"] = "swaps"
+    survives: Literal["swaps", "turns", "flips", "nothing"] = "swaps"
 
 
 Algorithm = Callable[[Ints, int, Communication, int], Pattern]

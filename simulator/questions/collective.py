@@ -1,0 +1,319 @@
+"""One collective alone on a machine: its time, its bandwidths as nccl-tests defines them, and how far its links let it go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import topologies
+from simulator.assumptions import PRESETS, Assumptions, CollectiveLibrary, ProtocolCosts
+from simulator.network.blocks import GROUP, Blocks
+from simulator.network.collectives.choice import ALGORITHMS, COLLECTIVES, candidates
+from simulator.network.collectives.library import ANY, Library, Protocol
+from simulator.network.matrix import matrix_transfer
+from simulator.questions.alone import Alone, Bench
+from simulator.questions.collective_results import CollectiveResult, CollectiveSweep, bus_factor
+from simulator.spec.errors import InputError, NotModelled, one_line
+from simulator.spec.files import preset_names
+from simulator.spec.near import suggest
+from simulator.spec.units import Dimension, parse
+from topologies.fabric import Fabric, Floats
+from topologies.system import SYSTEMS, System
+from workloads.instructions import Communication
+
+GENERIC = "generic"
+"""The library of launch and step latencies that every operation of a training step is given."""
+
+MATRIX = "all-to-all-v"
+
+WIRE = "wire"
+"""No library at all: the latency of the routes, and the bytes."""
+
+
+def collective(
+    system: str | Path | System | Fabric,
+    operation: str,
+    *,
+    bytes: float | str | None = None,  # noqa: A002  (the word of the contract)
+    matrix: Sequence[Sequence[float]] | Floats | None = None,
+    chips: int | None = None,
+    group_size: int | None = None,
+    stride: int = 1,
+    algorithm: str | None = None,
+    library: str | None = None,
+    assumptions: str | Path | Assumptions = "default",
+    chips_per_domain: int | None = None,
+    routing: str = "spray",
+    faults: Iterable[Mapping[str, Any]] = (),
+    top_k: int = 0,
+    max_domains: int = 0,
+) -> CollectiveResult:
+    """Time of one collective on ``chips`` chips of a system, run by all groups of ``group_size`` ranks at once.
+
+    ``bytes`` is the per-rank buffer ("64 MiB" or a number). Members of a group are ``stride`` ranks apart; without
+    ``group_size`` all ranks are one group. ``algorithm`` overrides what the library would take, ``library`` who it is
+    (default: the usual one of the chip's vendor). ``faults`` as in a scenario's cluster. A dispatch or combine of
+    ``top_k`` experts a token may send one copy per domain, in at most ``max_domains`` of them. An all-to-all-v takes a
+    ``matrix`` in place of bytes: row i column j is what rank i sends to rank j [B]. Raises InputError or NotModelled with the
+    sentence that says why not.
+    """
+    question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
+    if (operation == MATRIX) != (matrix is not None) or (operation == MATRIX) != (bytes is None):
+        rule = "an all-to-all-v takes a matrix, every other collective takes bytes"
+        raise InputError(rule, got=operation, do="Give matrix, or bytes.", path="matrix" if operation == MATRIX else "bytes")
+    if matrix is not None:
+        return question.answer_matrix(np.asarray(matrix, dtype=np.float64))
+    assert bytes is not None
+    return question.answer(operation, _bytes(bytes), algorithm, top_k, max_domains)
+
+
+def sweep(
+    system: str | Path | System | Fabric,
+    operation: str,
+    *,
+    sizes: Sequence[float | str] = (),
+    chips: int | None = None,
+    group_size: int | None = None,
+    stride: int = 1,
+    algorithm: str | None = None,
+    library: str | None = None,
+    assumptions: str | Path | Assumptions = "default",
+    chips_per_domain: int | None = None,
+    routing: str = "spray",
+    faults: Iterable[Mapping[str, Any]] = (),
+    top_k: int = 0,
+    max_domains: int = 0,
+) -> CollectiveSweep:
+    """:func:`collective` at several sizes, by default 1 KiB to 16 GiB in steps of 4."""
+    question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
+    payloads = sorted(_bytes(size) for size in sizes or sizes_up_to(None))
+    return CollectiveSweep(tuple(question.answer(operation, size, algorithm, top_k, max_domains) for size in payloads))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """A machine with groups and a stack, before anything is sent."""
+
+    bench: Bench
+    system: str
+    chip: str
+    vendor: str
+    library: str | None
+    assumptions: Assumptions
+
+    @classmethod
+    def of(
+        cls,
+        system: str | Path | System | Fabric,
+        chips: int | None,
+        chips_per_domain: int | None,
+        routing: str,
+        faults: Iterable[Mapping[str, Any]],
+        group_size: int | None,
+        stride: int,
+        library: str | None,
+        assumptions: str | Path | Assumptions,
+    ) -> _Question:
+        faults = tuple(faults)
+        if any(isinstance(fault, str) for fault in faults):
+            raise InputError("a fault is a mapping", got=faults[0], do='Write {link: "a->b", capacity: 0.5}.', path="faults")
+        stack = assumptions if isinstance(assumptions, Assumptions) else _stack(assumptions)
+        choice = (chips, chips_per_domain, routing, group_size, stride)
+        if isinstance(system, str) and system in preset_names(SYSTEMS):
+            bench, chip, vendor = _shipped_bench(system, json.dumps(faults, default=dict, sort_keys=True), *choice)
+        else:
+            bench, chip, vendor = _bench(system, faults, *choice)
+        return cls(bench, bench.fabric.name, chip, vendor, library, stack)
+
+    def answer(self, operation: str, payload: float, algorithm: str | None, top_k: int, max_domains: int) -> CollectiveResult:
+        if operation not in COLLECTIVES:
+            raise InputError("unknown collective", got=operation, do=suggest(operation, [*COLLECTIVES, MATRIX], "collectives"))
+        if algorithm is not None and algorithm not in ALGORITHMS:
+            raise InputError("unknown algorithm", got=algorithm, do=suggest(algorithm, list(ALGORITHMS), "algorithms"))
+        library = self._library(operation)
+        one = Communication("", "collective", operation, GROUP, payload, top_k, max_domains, top_k > 0)
+        names = [algorithm] if algorithm else self._candidates(library.name, one)
+        tries = [self.bench.run(one, name) for name in names]
+        best = min(
+            ((run, self._on_links(run, protocol, library.name)) for run in tries for protocol in library.of(run.algorithm)),
+            key=lambda pair: pair[0].time(pair[1], payload),
+        )
+        return self._result(operation, payload, *best, library.name)
+
+    def answer_matrix(self, matrix: Floats) -> CollectiveResult:
+        """All-to-all-v among all ranks. ``bytes`` is what the busiest sender holds, what it keeps included."""
+        fabric = self.bench.fabric
+        if self.bench.blocks.size != fabric.ranks:
+            raise NotModelled("an all-to-all-v is among all ranks; leave group_size out and put zeros where nothing is sent.")
+        moved = matrix_transfer(fabric, matrix, self.bench.domain)
+        rows = matrix.sum(axis=1)
+        busiest = int(np.argmax(rows))
+        payload = float(rows[busiest])
+        library = self._library(MATRIX)
+        protocol = library.of("direct")[0]
+        latency = protocol.launch + moved.hop + (protocol.outside if moved.leaves_domain else protocol.inside)
+        seconds = latency + moved.seconds * protocol.stretch(payload)
+        return CollectiveResult(
+            collective=MATRIX,
+            system=self.system,
+            chips=fabric.ranks // fabric.ranks_per_chip,
+            group_size=fabric.ranks,
+            bytes=payload,
+            time_s=seconds,
+            algorithm_bandwidth=payload / seconds,
+            bus_bandwidth=(payload - float(matrix[busiest, busiest])) / seconds,
+            bound_s=moved.least,
+            latency_s=latency,
+            busiest_link=moved.busiest.example,
+            busiest_tier=moved.busiest.tier,
+            algorithm="direct",
+            protocol=protocol.name,
+            library=library.name,
+            rung=moved.rung,
+        )
+
+    def _result(self, operation: str, payload: float, run: Alone, protocol: Protocol, library: str) -> CollectiveResult:
+        fabric = self.bench.fabric
+        seconds = run.time(protocol, payload)
+        size = self.bench.blocks.size
+        return CollectiveResult(
+            collective=operation,
+            system=self.system,
+            chips=fabric.ranks // fabric.ranks_per_chip,
+            group_size=size,
+            bytes=payload,
+            time_s=seconds,
+            algorithm_bandwidth=payload / seconds,
+            bus_bandwidth=payload / seconds * bus_factor(operation, size),
+            bound_s=run.least,
+            latency_s=run.latency(protocol),
+            busiest_link=run.busiest.example if run.busiest else "",
+            busiest_tier=run.busiest.tier if run.busiest else "",
+            algorithm=run.algorithm,
+            protocol=protocol.name,
+            library=library,
+            rung=next((each.rung for each in run.operations if each.rung != "exact"), "exact"),
+        )
+
+    def _on_links(self, run: Alone, protocol: Protocol, library: str) -> Protocol:
+        """The protocol on the links that are busiest: within a domain a library may reach less of some chips' links."""
+        known = self.assumptions.libraries.get(library)
+        outside = {tier.name for tier in self.bench.fabric.tiers if tier.scale_out}
+        if known is None or self.chip not in known.links or run.busiest is None or run.busiest.tier in outside:
+            return protocol
+        return replace(protocol, share=protocol.share * known.links[self.chip].value)
+
+    def _candidates(self, library: str, communication: Communication) -> tuple[str, ...]:
+        known = self.assumptions.libraries.get(library)
+        add = known is not None and self.chip in known.in_switch
+        return candidates(library, communication, self.bench.members, self.bench.domain, switches_add=add)
+
+    def _library(self, operation: str) -> Library:
+        """The library asked for, or the usual one of the chip's vendor for this collective, or the generic costs."""
+        known = self.assumptions.libraries
+        names = [*known, GENERIC, WIRE]
+        if self.library is not None and self.library not in names:
+            raise InputError("unknown library", got=self.library, do=suggest(self.library, names, "libraries"), path="library")
+        usual = [name for name, each in known.items() if self.vendor in each.vendors and operation in each.collectives]
+        usual += [name for name, each in known.items() if self.vendor in each.vendors and not each.collectives]
+        name = self.library or (usual[0] if usual else GENERIC)
+        if name == WIRE:
+            return Library(WIRE, {ANY: (Protocol(""),)})
+        if name == GENERIC:
+            costs = self.assumptions.library
+            step = costs.step.value
+            return Library(GENERIC, {ANY: (Protocol("", costs.launch.value, step, step),)})
+        return library_of(name, known[name])
+
+
+def _bench(
+    system: str | Path | System | Fabric,
+    faults: Sequence[Mapping[str, Any]],
+    chips: int | None,
+    chips_per_domain: int | None,
+    routing: str,
+    group_size: int | None,
+    stride: int,
+) -> tuple[Bench, str, str]:
+    """The machine with its faults and groups; its chip and the chip's vendor, empty for a fabric that does not say."""
+    chip = vendor = ""
+    if isinstance(system, Fabric):
+        fabric = system
+        if chips not in (None, fabric.ranks // fabric.ranks_per_chip):
+            raise InputError(f"the fabric has {fabric.ranks // fabric.ranks_per_chip} chips", got=chips, path="chips")
+    else:
+        machine = system if isinstance(system, System) else topologies.load(system)
+        fabric = machine.fabric(chips, chips_per_domain, routing=routing)
+        chip, vendor = machine.chip.name, machine.chip.vendor
+    if faults:
+        fabric = fabric.with_faults(faults)
+    blocks = Blocks(fabric.ranks, group_size or fabric.ranks // stride, stride)
+    if blocks.size < 2:
+        raise InputError("a collective needs at least 2 ranks", got=blocks.size, do="Use more chips.", path="group_size")
+    return Bench(fabric, blocks), chip, vendor
+
+
+@lru_cache(maxsize=4)
+def _shipped_bench(system: str, faults: str, *choice: Any) -> tuple[Bench, str, str]:
+    """The same for a preset, kept: files that ship do not change while a program runs."""
+    return _bench(system, json.loads(faults), *choice)
+
+
+def _stack(assumptions: str | Path) -> Assumptions:
+    """Assumptions by name or path; presets are kept."""
+    known = isinstance(assumptions, str) and assumptions in preset_names(PRESETS)
+    return _shipped_stack(str(assumptions)) if known else Assumptions.load(assumptions)
+
+
+@lru_cache(maxsize=8)
+def _shipped_stack(name: str) -> Assumptions:
+    return Assumptions.load(name)
+
+
+def library_of(name: str, spec: CollectiveLibrary) -> Library:
+    """A library of the assumptions as the network knows it."""
+    return Library(
+        name,
+        {
+            algorithm: tuple(_protocol(protocol, costs) for protocol, costs in table.items())
+            for algorithm, table in spec.protocols.items()
+        },
+    )
+
+
+def _protocol(name: str, costs: ProtocolCosts) -> Protocol:
+    return Protocol(name, costs.launch.value, costs.inside.value, costs.outside.value, costs.share.value, costs.ramp.value)
+
+
+def _bytes(size: float | str) -> float:
+    """A size with a unit, or a plain number of bytes."""
+    if isinstance(size, str):
+        size = float(size) if size.strip().isdecimal() else parse(size, Dimension.BYTES)
+    if isinstance(size, bool) or not 0 < size < 2.0**80:
+        raise InputError("bytes must be above 0", got=size, do="Write 64 MiB.", path="bytes")
+    return float(size)
+
+
+def sizes_up_to(largest: str | None) -> list[float]:
+    """1 KiB to 16 GiB in steps of 4, or up to a size.
+
+    >>> sizes_up_to("20 kB")
+    [1024.0, 4096.0, 16384.0, 20000.0]
+    """
+    end = _bytes(largest) if largest is not None else 2.0**34
+    return [*(float(4**power) for power in range(5, 40) if 4**power < end), end]
+
+
+def read_matrix(path: str) -> Floats:
+    """A table of bytes from a file of comma-separated rows."""
+    try:
+        return np.loadtxt(path, delimiter=",", ndmin=2)
+    except (OSError, ValueError) as error:
+        reason = one_line(str(error))
+        raise InputError(f"is no table of numbers: {reason}", got=path, do="Write a row a line.", path="matrix") from None
