@@ -291,12 +291,13 @@ class Fold:
         if pattern.survives == "turns":
             fine = all(part.symmetry == "none" for part in moved[:-1]) and (moved[-1].symmetry != "full" or moved[-1].size == 2)
         else:
-            fine = all(part.symmetry == "none" or part.size == 2 for part in moved)
+            pairs = pattern.survives == "flips"  # a swap of two is a flip of their bit
+            fine = all(part.symmetry == "none" or (pairs and part.size == 2) for part in moved)
         if not fine:
             raise NotModelled(
                 f"{communication.name}: an algorithm that follows the order of ranks needs it kept along {communication.group}. "
                 f"Ask for a ring by its group (network.algorithms: {{{communication.collective}:{communication.group}: ring}}); "
-                "halving-doubling needs every rank simulated by itself (symmetric=False)."
+                "halving-doubling and a tree with a root need every rank simulated by itself (symmetric=False)."
             )
 
 
