@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import topologies
 import workloads
@@ -13,6 +14,7 @@ from simulator.network.collectives.choice import check_overrides
 from simulator.scenario import AssumptionChoice, Scenario
 from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Fabric
+from topologies.faults import with_faults
 from topologies.parts import Chip
 from topologies.system import System
 from workloads.groups import PIPELINE_PAIRS, Groups
@@ -50,10 +52,6 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     Raises InputError (with its sentence) for anything illegal, NotModelled for what we cannot answer.
     """
     cluster = scenario.cluster
-    if cluster.faults:
-        raise NotModelled("cluster.faults are not modelled yet; leave them out.")
-    if cluster.slices is not None:
-        raise NotModelled("cluster.slices (pods joined by a data-centre network) are not modelled yet; leave it out.")
     with scenario.blamed("cluster", at="cluster.system"):
         system = topologies.load(cluster.system)
     with scenario.blamed("cluster.set"):
@@ -73,9 +71,12 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
         chip.peak(scenario.training.precision)
     if fabric is None:
         with scenario.blamed("cluster"):
-            fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing=_routing(scenario))
+            fabric = system.fabric(cluster.chips, cluster.chips_per_domain, _routing(scenario), cluster.slices)
     else:
         _check_own_fabric(scenario, fabric, chip)
+    with scenario.blamed("cluster", at="cluster.faults"):
+        fabric = with_faults(fabric, cluster.faults)
+    _refuse_dead_chips(fabric)
     with scenario.blamed("plan"):
         plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
     device = Device.of(chip, efficiency)
@@ -141,8 +142,16 @@ def assumptions_without_effect(scenario: Scenario, chip: str) -> Iterator[str]:
             yield f"assumptions.set {path} = {value} changes nothing for {chip}; what it has of its own is under chips.{chip}"
 
 
-def _routing(scenario: Scenario) -> str:
+def _routing(scenario: Scenario) -> str | dict[str, Any]:
     routing = scenario.network.routing
-    if not isinstance(routing, str):
-        raise NotModelled("network.routing hash is not modelled yet; use spray or dimension-order.")
-    return routing
+    return routing if isinstance(routing, str) else routing.model_dump()
+
+
+def _refuse_dead_chips(fabric: Fabric) -> None:
+    """A plan counts on all its ranks: without one of them nothing of it runs."""
+    if fabric.dead and min(fabric.dead) < fabric.ranks:
+        names = ", ".join(fabric.node_name(node) for node in sorted(fabric.dead) if node < fabric.ranks)
+        raise NotModelled(
+            f"a training job cannot run on a dead chip ({names}): its plan needs all ranks. Ask for a part of the machine"
+            " without it (cluster.chips, cluster.chips_per_domain), or make the chip slow instead (speed above 0)."
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import simulator
 from simulator import identities
@@ -14,14 +14,17 @@ from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
 from simulator.network.collectives.pattern import LibraryCosts
-from simulator.network.contract import RankClass
+from simulator.network.contract import LinkClass, RankClass
 from simulator.network.fold import Fold
+from simulator.network.ladder import best_fold, overrun
+from simulator.network.unfolded import Send
 from simulator.network.usage import Usage, busiest_seconds
 from simulator.prepare import Prepared, prepare
 from simulator.results import Bounds, Breakdown, MemoryResult, Result, Simulation, StageMemoryResult
 from simulator.saturation import network_result, series
 from simulator.scenario import Scenario
 from topologies.fabric import Fabric
+from workloads.instructions import Communication, Program, Start
 
 GIB = 2.0**30
 Progress = Callable[[float, str], None]
@@ -39,24 +42,50 @@ def simulate(
     if progress:
         progress(0.0, "building the machine and the program")
     prepared = prepare(scenario, fabric)
-    library = prepared.assumptions.library
-    costs = LibraryCosts(library.launch.value, library.step.value)
-    folding = Fold(
-        prepared.fabric,
-        prepared.groups,
-        symmetric=symmetric,
-        library=costs,
-        algorithms=scenario.network.algorithms,
-        ordered=_ringed(scenario.network.algorithms),
-    )
+    folding = _fold(prepared, symmetric)
     outcome = run_step(prepared.program, folding, prepared.device, progress)
     usage = Usage(outcome.network)
-    result = _result(prepared, folding, outcome, usage, (wall, cpu))
+    overfull = overrun(folding, usage)
+    result = _result(prepared, folding, outcome, usage, overfull, (wall, cpu))
     identities.check(prepared, folding, usage, result)
     return result.with_recording(_recording(folding, outcome, usage))
 
 
-def _result(prepared: Prepared, folding: Fold, outcome: StepOutcome, usage: Usage, began: tuple[float, float]) -> Result:
+def _fold(prepared: Prepared, symmetric: bool) -> Fold:
+    """The machine folded under the plan; around faults, the most exact fold that stays small."""
+    library = prepared.assumptions.library
+    costs = LibraryCosts(library.launch.value, library.step.value)
+    algorithms = prepared.scenario.network.algorithms
+    ordered = _ringed(algorithms)
+    fabric, groups = prepared.fabric, prepared.groups
+    if not symmetric or not fabric.defects:
+        return Fold(fabric, groups, symmetric=symmetric, library=costs, algorithms=algorithms, ordered=ordered)
+    asked = list(operations(prepared.program))
+    return best_fold(fabric, groups, asked, library=costs, algorithms=algorithms, ordered=ordered)
+
+
+def operations(program: Program) -> Iterator[Communication | Send]:
+    """Everything that ranks of a program send, each once."""
+    found: dict[Communication | Send, None] = {}
+    for rank in program.ranks:
+        for block in (rank.prologue, rank.epilogue, *rank.blocks.values()):
+            found.update({step.communication: None for step in block.instructions if isinstance(step, Start)})
+    for owners in program.rank_of:
+        for one, other in zip(owners, owners[1:], strict=False):
+            if one != other:
+                found[Send(one, other, program.boundary_bytes)] = None
+                found[Send(other, one, program.boundary_bytes)] = None
+    yield from found
+
+
+def _result(
+    prepared: Prepared,
+    folding: Fold,
+    outcome: StepOutcome,
+    usage: Usage,
+    overfull: Sequence[LinkClass],
+    began: tuple[float, float],
+) -> Result:
     step = outcome.end / PICOSECONDS
     program, plan = prepared.program, prepared.plan
     chips = prepared.fabric.ranks // prepared.fabric.ranks_per_chip
@@ -64,6 +93,10 @@ def _result(prepared: Prepared, folding: Fold, outcome: StepOutcome, usage: Usag
     network = network_result(folding, usage, outcome.end)
     memory = _memory(prepared)
     warnings = prepared.warnings
+    if overfull:
+        names = ", ".join(link.example for link in overfull[:3])
+        warnings = (*warnings, f"approximate: degraded links that were not told apart were full ({names})")
+        network = network.model_copy(update={"rung": "approximate"})
     if not memory.fits:
         warnings = (
             *warnings,

@@ -15,21 +15,8 @@ from simulator.spec.errors import InputError
 from simulator.spec.files import build, make, override, read_document
 from simulator.spec.problems import locate
 from simulator.spec.strict_yaml import read_scalar
+from topologies.faults import ChipFault, LinkFault, PlaneFault, SwitchFault
 from workloads.plan import Plan, Training
-
-
-class LinkFault(Spec):
-    """A degraded link, one direction; ``capacity`` is the fraction that is left, 0 is dead."""
-
-    link: str
-    capacity: float = Field(ge=0, le=1)
-
-
-class ChipFault(Spec):
-    """A slow chip; ``speed`` is the fraction of its compute and memory rates that is left."""
-
-    chip: int = Field(ge=0)
-    speed: float = Field(ge=0, le=1)
 
 
 class Cluster(Spec):
@@ -40,7 +27,7 @@ class Cluster(Spec):
     chips_per_domain: int | None = Field(default=None, ge=1)
     slices: int | None = Field(default=None, ge=1)
     set: dict[str, str | int | float] = {}
-    faults: tuple[LinkFault | ChipFault, ...] = ()
+    faults: tuple[LinkFault | ChipFault | SwitchFault | PlaneFault, ...] = ()
 
 
 class AssumptionChoice(Spec):

@@ -12,7 +12,7 @@ Leaves out: tile and wave quantisation of single GEMMs, cache reuse between oper
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from simulator.assumptions import ChipEfficiency, figure_of
@@ -46,6 +46,17 @@ class Device:
             memory_bandwidth=bandwidth * efficiency.memory.value,
             raw_memory_bandwidth=bandwidth,
             efficiency=efficiency,
+        )
+
+    def slowed(self, speed: float) -> Device:
+        """The device with a fraction of its compute and memory rates left; the start of a kernel takes as long as ever."""
+        if speed == 1.0:
+            return self
+        return replace(
+            self,
+            peak={name: peak * speed for name, peak in self.peak.items()},
+            memory_bandwidth=self.memory_bandwidth * speed,
+            raw_memory_bandwidth=self.raw_memory_bandwidth * speed,
         )
 
     def rate(self, precision: str) -> float:

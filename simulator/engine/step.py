@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.engine.accounts import Accounts, Waiting
 from simulator.engine.chip import Device, SegmentBook
@@ -50,8 +50,10 @@ def run_step(program: Program, folding: Folding, device: Device, progress: Progr
         segment=SegmentBook(device),
         on_slot=_progress(program, folding, progress),
     )
+    worlds = {speed: _at_speed(world, device, speed) for speed in {rank_class.speed for rank_class in folding.rank_classes}}
     ranks = {
-        rank_class.key: Rank(world, rank_class.key, program.ranks[rank_class.pp_rank]) for rank_class in folding.rank_classes
+        rank_class.key: Rank(worlds[rank_class.speed], rank_class.key, program.ranks[rank_class.pp_rank])
+        for rank_class in folding.rank_classes
     }
 
     def on_rates(rank_classes: tuple[int, ...]) -> None:
@@ -68,6 +70,14 @@ def run_step(program: Program, folding: Folding, device: Device, progress: Progr
     for rank in ranks.values():
         _close(rank, end)
     return StepOutcome(end, tuple(rank.accounts for rank in ranks.values()), network, recorder, clock.events)
+
+
+def _at_speed(world: World, device: Device, speed: float) -> World:
+    """The world as a chip sees it that has this fraction of its rates left."""
+    if speed == 1.0:
+        return world
+    slow = device.slowed(speed)
+    return replace(world, segment=SegmentBook(slow), contention=_contention(slow))
 
 
 def _close(rank: Rank, end: int) -> None:
