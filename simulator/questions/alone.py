@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
+import numpy as np
+
 from simulator.engine.clock import PICOSECONDS, Clock
 from simulator.network.blocks import GROUP, Blocks
 from simulator.network.collectives.choice import ALGORITHMS
@@ -66,7 +68,12 @@ class Bench:
     @property
     def members(self) -> Ints:
         """The first group."""
-        return self.blocks.members(GROUP, 0)
+        return self.group(int(self.fabric.alive[0]))
+
+    def group(self, rank: int) -> Ints:
+        """The devices of a rank's group that are alive."""
+        members = self.blocks.members(GROUP, rank)
+        return members[~np.isin(members, list(self.fabric.dead))] if self.fabric.dead else members
 
     def fold(self, survives: str) -> Fold:
         """The folding that an algorithm survives: of all swaps, of turns along the group, or none."""
@@ -114,7 +121,7 @@ class Bench:
             yield fold.collective(rank_class.key, communication)
 
     def _pattern(self, communication: Communication, algorithm: str, rank: int) -> Pattern:
-        return ALGORITHMS[algorithm](self.blocks.members(GROUP, rank), rank, communication, self.domain)
+        return ALGORITHMS[algorithm](self.group(rank), rank, communication, self.domain)
 
     def _least(self, operation: OperationClass, links: Sequence[LinkClass]) -> float:
         """Payload bytes of the busiest link over its raw capacity, phase by phase: what no efficiency can beat [s]."""

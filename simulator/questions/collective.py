@@ -136,6 +136,8 @@ class _Question:
             raise InputError("unknown collective", got=operation, do=suggest(operation, [*COLLECTIVES, MATRIX], "collectives"))
         if algorithm is not None and algorithm not in ALGORITHMS:
             raise InputError("unknown algorithm", got=algorithm, do=suggest(algorithm, list(ALGORITHMS), "algorithms"))
+        if len(self.bench.members) < 2:
+            raise InputError("fewer than 2 ranks of the first group are alive", path="faults", do="Kill fewer chips.")
         library = self._library(operation)
         one = Communication("", "collective", operation, GROUP, payload, top_k, max_domains, top_k > 0)
         names = [algorithm] if algorithm else self._candidates(library.name, one)
@@ -181,7 +183,7 @@ class _Question:
     def _result(self, operation: str, payload: float, run: Alone, protocol: Protocol, library: str) -> CollectiveResult:
         fabric = self.bench.fabric
         seconds = run.time(protocol, payload)
-        size = self.bench.blocks.size
+        size = len(self.bench.members)
         return CollectiveResult(
             collective=operation,
             system=self.system,

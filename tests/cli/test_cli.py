@@ -131,3 +131,61 @@ def test_presets_and_schema() -> None:
     assert "deepseek-v4-pro" in names["models"]
     schema = json.loads(supernode("schema").stdout)
     assert {"cluster", "model", "training", "plan"} <= set(schema["properties"])
+
+
+def test_a_collective_is_one_json_document_with_the_keys_of_the_contract() -> None:
+    answer = supernode("collective", "all-to-all", "--system", "dgx-h100", "--chips", "16", "--bytes", "64MiB", "--json", "-")
+    assert answer.returncode == 0, answer.stderr
+    document = json.loads(answer.stdout)
+    keys = ("collective", "chips", "bytes", "time_s", "algorithm_bandwidth", "bus_bandwidth", "bound_s", "busiest_link")
+    assert {*keys, "algorithm", "rung"} <= set(document)
+    assert document["bound_s"] < document["time_s"]
+
+
+def test_a_sweep_is_a_table_and_a_fault_slows_it() -> None:
+    asked = ("collective", "all-gather", "--system", "dgx-h100", "--chips", "16", "--sweep", "--bytes", "1 GiB")
+    whole = supernode(*asked)
+    assert whole.returncode == 0, whole.stderr
+    assert "1 GiB" in whole.stdout and "of bound" in whole.stdout
+    hurt = supernode(*asked, "--fault", '{plane: "infiniband0.rail0", capacity: 0.5}', "--json", "-")
+    assert hurt.returncode == 0, hurt.stderr
+    rows = json.loads(hurt.stdout)["sweep"]
+    assert rows[-1]["bytes"] == 2**30 and rows[-1]["time_s"] > 0
+
+
+def test_a_matrix_file_is_an_all_to_all_v(tmp_path: Path) -> None:
+    path = tmp_path / "bytes.csv"
+    path.write_text("\n".join(",".join("1e6" for _ in range(8)) for _ in range(8)))
+    answer = supernode("collective", "all-to-all-v", "--system", "dgx-h100", "--chips", "8", "--matrix", path, "--json", "-")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["bytes"] == 8e6
+    path.write_text("a,b\n")
+    wrong = supernode("collective", "all-to-all-v", "--system", "dgx-h100", "--chips", "8", "--matrix", path)
+    assert wrong.returncode == 2 and "table of numbers" in one_error_line(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("all-reduce", "--system", "dgx-h100"), "bytes of a rank's buffer"),
+        (("all-reduce", "--system", "dgx-h1000", "--bytes", "1MiB"), "dgx-h100"),
+        (("allreduce", "--system", "dgx-h100", "--bytes", "1MiB"), "Did you mean all-reduce"),
+        (("all-reduce", "--system", "dgx-h100", "--bytes", "1MiB", "--fault", "broken"), "a fault is a mapping"),
+        (("all-reduce", "--system", "dgx-h100", "--bytes", "-5"), "--bytes"),
+    ],
+)
+def test_a_collective_asked_wrongly_is_one_line_and_exit_2(arguments: tuple[str, ...], words: str) -> None:
+    answer = supernode("collective", *arguments)
+    assert answer.returncode == 2
+    assert words in one_error_line(answer) or "bytes" in words
+
+
+def test_validate_reads_collectives_too(tmp_path: Path) -> None:
+    path = tmp_path / "rows.yaml"
+    path.write_text(
+        "collectives:\n  - {id: one, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,"
+        " bytes_per_chip: 8589934592, measured: {busbw_GBps: 473.1}}\n"
+    )
+    answer = supernode("validate", path)
+    assert answer.returncode == 0, answer.stderr
+    assert "by library" in answer.stdout and "in-switch" in answer.stdout

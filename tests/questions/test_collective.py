@@ -1,0 +1,164 @@
+"""One collective alone through the public function: choices of libraries, sweeps, faults, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator import collective
+from simulator.questions.collective import GENERIC, WIRE, sizes_up_to, sweep
+from simulator.questions.collective_results import table
+from simulator.spec.errors import InputError, NotModelled
+from tests.network import fabrics
+
+KEYS = [
+    "collective",
+    "chips",
+    "bytes",
+    "time_s",
+    "algorithm_bandwidth",
+    "bus_bandwidth",
+    "bound_s",
+    "busiest_link",
+    "algorithm",
+    "rung",
+]
+
+
+def test_the_answer_has_the_keys_of_the_contract() -> None:
+    answer = collective("dgx-h100", "all-reduce", chips=8, bytes="1 GiB").to_dict()
+    assert set(KEYS) <= set(answer)
+    assert answer["bytes"] == 2.0**30 and answer["chips"] == 8 and answer["rung"] == "exact"
+    assert answer["bus_bandwidth"] == pytest.approx(answer["algorithm_bandwidth"] * 2 * 7 / 8)
+
+
+@pytest.mark.parametrize(
+    ("system", "chips", "operation", "size", "algorithm", "library"),
+    [
+        ("dgx-h100", 8, "all-reduce", "1 GiB", "in-switch simple", "nccl"),
+        ("dgx-h100", 4, "all-reduce", "1 GiB", "rings simple", "nccl"),
+        ("dgx-h100", 8, "all-reduce", "1 KiB", "rings ll", "nccl"),
+        ("dgx-a100", 8, "all-reduce", "1 GiB", "rings simple", "nccl"),
+        ("dgx-h100", 256, "all-reduce", "64 KiB", "tree ll", "nccl"),
+        ("dgx-h100", 32, "all-reduce", "8 GiB", "rings simple", "nccl"),
+        ("dgx-h100", 32, "all-gather", "8 GiB", "rings simple", "nccl"),
+        ("dgx-h100", 32, "all-to-all", "8 GiB", "direct simple", "nccl"),
+        ("dgx-h100", 32, "dispatch", "1 GiB", "direct normal", "deepep"),
+        ("atlas-800t-a2", 8, "all-reduce", "1 GiB", "direct simple", "hccl"),
+        ("atlas-800t-a2", 32, "all-reduce", "1 GiB", "hierarchical simple", "hccl"),
+        ("cloudmatrix384", 32, "dispatch", "1 GiB", "direct direct", "cann-moe"),
+    ],
+)
+def test_the_choice_of_a_library_by_size_and_machine(
+    system: str, chips: int, operation: str, size: str, algorithm: str, library: str
+) -> None:
+    answer = collective(system, operation, chips=chips, bytes=size)
+    assert (f"{answer.algorithm} {answer.protocol}", answer.library) == (algorithm, library)
+
+
+def test_one_copy_per_domain_where_experts_per_token_are_known() -> None:
+    once, each = (collective("dgx-h100", "dispatch", chips=32, bytes="1 GiB", top_k=top_k) for top_k in (8, 0))
+    assert (once.algorithm, each.algorithm) == ("one-copy-per-domain", "direct")
+    assert once.time_s < each.time_s
+
+
+def test_an_override_is_obeyed_and_not_faster_than_the_choice() -> None:
+    chosen = collective("dgx-h100", "all-reduce", chips=32, bytes="1 GiB")
+    for algorithm in ("rings", "ring", "tree", "direct", "hierarchical-serial"):
+        forced = collective("dgx-h100", "all-reduce", chips=32, bytes="1 GiB", algorithm=algorithm)
+        assert forced.algorithm == algorithm
+        if algorithm in ("rings", "tree"):
+            assert forced.time_s >= chosen.time_s
+
+
+def test_libraries_cost_what_the_assumptions_say() -> None:
+    bare, generic = (collective("dgx-h100", "all-to-all", chips=8, bytes=1024, library=name) for name in (WIRE, GENERIC))
+    assert bare.latency_s == pytest.approx(1e-6)
+    assert generic.latency_s == pytest.approx(1e-6 + 15e-6 + 2e-6)
+
+
+def test_groups_run_at_once_and_share_what_they_share() -> None:
+    """Neighbouring groups of 8 are servers of their own; strided ones all cross the network cards."""
+    near = collective("dgx-h100", "all-to-all", chips=64, bytes="64 MiB", group_size=8)
+    far = collective("dgx-h100", "all-to-all", chips=64, bytes="64 MiB", group_size=8, stride=8)
+    assert near.time_s == pytest.approx(collective("dgx-h100", "all-to-all", chips=8, bytes="64 MiB").time_s)
+    assert (near.busiest_tier, far.busiest_tier) == ("server", "infiniband")
+    assert far.time_s > 4 * near.time_s
+
+
+def test_a_degraded_link_costs_its_load_over_what_is_left() -> None:
+    whole = collective("dgx-h100", "all-to-all", chips=32, bytes="1 GiB", library=WIRE)
+    fault = {"link": "server0.chip3->infiniband0.rail3.leaf0", "capacity": 0.5}
+    hurt = collective("dgx-h100", "all-to-all", chips=32, bytes="1 GiB", library=WIRE, faults=[fault])
+    assert whole.busiest_tier == "infiniband"
+    assert (hurt.time_s - hurt.latency_s) == pytest.approx(2 * (whole.time_s - whole.latency_s), rel=1e-9)
+
+
+def test_a_sweep_grows_and_approaches_its_bandwidth() -> None:
+    rows = sweep("dgx-h100", "all-reduce", chips=8).rows
+    assert len(rows) == 13 and rows[0].bytes == 1024 and rows[-1].bytes == 2.0**34
+    assert all(one.time_s <= other.time_s for one, other in zip(rows, rows[1:], strict=False))
+    assert all(one.bus_bandwidth <= other.bus_bandwidth for one, other in zip(rows, rows[1:], strict=False))
+    text = table(rows)
+    assert "16 GiB" in text and "in-switch" in text
+    assert sizes_up_to("3 KiB") == [1024.0, 3072.0]
+
+
+def test_a_skewed_matrix_takes_as_long_as_its_fullest_port() -> None:
+    matrix = np.full((8, 8), 1e6)
+    matrix[:, 3] = 4e6
+    answer = collective("dgx-h100", "all-to-all-v", chips=8, matrix=matrix, library=WIRE)
+    assert answer.busiest_link.endswith("->chip3")
+    assert answer.time_s - answer.latency_s == pytest.approx(7 * 4e6 / (450e9 * 0.82), rel=1e-9)
+
+
+def test_a_large_matrix_says_that_only_its_end_is_known() -> None:
+    fabric = fabrics.clos(8, 5, 1.0, 2.5)
+    matrix = np.random.default_rng(1).random((40, 40))
+    assert collective(fabric, "all-to-all-v", matrix=matrix).rung == "makespan-only"
+
+
+def test_strings_and_numbers_are_sizes() -> None:
+    times = {collective("dgx-h100", "all-to-all", chips=8, bytes=size).time_s for size in (2**20, 2.0**20, "1048576", "1 MiB")}
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"operation": "alltoall"}, "Did you mean all-to-all"),
+        ({"algorithm": "rnig"}, "Did you mean ring"),
+        ({"library": "ncll"}, "Did you mean nccl"),
+        ({"bytes": 0}, "bytes must be above 0"),
+        ({"bytes": "5 parsecs"}, "unit"),
+        ({"bytes": None}, "takes bytes"),
+        ({"group_size": 7}, "must divide"),
+        ({"group_size": 1}, "at least 2 ranks"),
+        ({"chips": 13}, "chips"),
+        ({"faults": ["x"]}, "a fault is a mapping"),
+        ({"operation": "all-to-all-v", "bytes": None, "matrix": [[1.0]]}, "a row and a column"),
+        ({"operation": "all-to-all-v"}, "takes a matrix"),
+    ],
+)
+def test_what_is_wrong_is_said(change: dict[str, object], message: str) -> None:
+    asked = {"system": "dgx-h100", "operation": "all-to-all", "chips": 16, "bytes": "1 MiB"} | change
+    with pytest.raises(InputError, match=message):
+        collective(asked.pop("system"), asked.pop("operation"), **asked)  # type: ignore[arg-type]
+
+
+def test_what_is_not_modelled_is_refused() -> None:
+    with pytest.raises(NotModelled, match="one by one"):
+        collective("atlas-950-superpod-8192", "all-reduce", chips=8192, bytes="1 MiB", algorithm="halving-doubling")
+    with pytest.raises(NotModelled, match="switches reduce for an all-reduce"):
+        collective("dgx-h100", "all-gather", chips=8, bytes="1 MiB", algorithm="in-switch")
+
+
+def test_two_ranks_do_not_pass_for_a_tree_with_a_root() -> None:
+    """Folded, both ranks of a pair are one class; a tree's root and leaf are not alike."""
+    from simulator.network.fold import Fold
+    from tests.network.doubles import communication
+    from workloads.groups import Groups
+
+    fold = Fold(fabrics.star(4), Groups(2, 1, 2, 1), algorithms={"all-reduce": "binomial-tree"})
+    with pytest.raises(NotModelled, match="tree with a root"):
+        fold.collective(0, communication("all-reduce", "tp", 1.0))

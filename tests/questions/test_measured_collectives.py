@@ -1,0 +1,66 @@
+"""Validation of measured collectives: by hand on rows that can be computed, and what cannot be answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulator.questions.collective import collective
+from simulator.questions.measured_collectives import holds_collectives, validate_collectives
+from simulator.spec.errors import InputError
+
+ROWS = """\
+meta: {title: two}
+collectives:
+  - {id: bus, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, algorithm: ring, bytes_per_chip: 8589934592, measured: {busbw_GBps: 365.6}}
+  - {id: time, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, measured: {time_us: 20, busbw_GBps: 0.0}}
+  - {id: again, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, near_duplicate_of: time, measured: {time_us: 1}}
+  - {id: nowhere, system: dgx-h300, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, measured: {time_us: 1}}
+  - {id: empty, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, measured: {busbw_GBps: 0.0}}
+  - {id: alien, system: dgx-h200, chips: 8, collective: all-reduce, library: gloo, bytes_per_chip: 1024, measured: {time_us: 1}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.yaml"
+    path.write_text(ROWS)
+    return path
+
+
+def test_errors_are_of_times(file: Path) -> None:
+    rows = {row.id: row for row in validate_collectives(file).outcomes}
+    large = collective("dgx-h200", "all-reduce", chips=8, bytes=2**33, library="nccl", algorithm="rings")
+    measured = 1.75 * 2**33 / 365.6e9
+    assert rows["bus"].measured_s == pytest.approx(measured)
+    assert rows["bus"].error == pytest.approx(large.time_s / measured - 1)
+    assert rows["time"].measured_s == pytest.approx(20e-6)
+
+
+def test_what_cannot_be_answered_is_counted_with_its_reason(file: Path) -> None:
+    answer = validate_collectives(file)
+    reasons = {row.id: row.reason or "" for row in answer.outcomes if not row.covered}
+    assert set(reasons) == {"nowhere", "empty", "alien"}
+    assert "dgx-h300" in reasons["nowhere"] and "neither a time" in reasons["empty"] and "gloo" in reasons["alien"]
+    assert answer.summary["rows"] == 5 and answer.summary["covered"] == 2  # the near duplicate has no weight
+
+
+def test_the_document_is_json_and_the_table_shows_every_library(file: Path) -> None:
+    answer = validate_collectives(file, limit=3)
+    assert set(json.loads(answer.to_json())["summary"]["by_library"]) == {"nccl"}
+    assert "median |e|" in answer.table()
+
+
+def test_a_file_says_by_its_key_what_it_holds(file: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases.yaml"
+    cases.write_text("cases: []\n")
+    assert holds_collectives(file) and not holds_collectives(cases) and not holds_collectives(tmp_path / "none.yaml")
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.yaml"
+    path.write_text("collectives: []\n")
+    with pytest.raises(InputError, match="at least one row"):
+        validate_collectives(path)
