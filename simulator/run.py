@@ -6,6 +6,7 @@ import hashlib
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import simulator
 from simulator import identities
@@ -71,7 +72,7 @@ def operations(program: Program) -> Iterator[Communication | Send]:
         for block in (rank.prologue, rank.epilogue, *rank.blocks.values()):
             found.update({step.communication: None for step in block.instructions if isinstance(step, Start)})
     for owners in program.rank_of:
-        for one, other in zip(owners, owners[1:], strict=False):
+        for one, other in pairwise(owners):
             if one != other:
                 found[Send(one, other, program.boundary_bytes)] = None
                 found[Send(other, one, program.boundary_bytes)] = None

@@ -14,12 +14,18 @@ from simulator.spec.errors import InputError
 ROWS = """\
 meta: {title: two}
 collectives:
-  - {id: bus, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, algorithm: ring, bytes_per_chip: 8589934592, measured: {busbw_GBps: 365.6}}
-  - {id: time, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, measured: {time_us: 20, busbw_GBps: 0.0}}
-  - {id: again, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, near_duplicate_of: time, measured: {time_us: 1}}
-  - {id: nowhere, system: dgx-h300, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, measured: {time_us: 1}}
-  - {id: empty, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, bytes_per_chip: 1024, measured: {busbw_GBps: 0.0}}
-  - {id: alien, system: dgx-h200, chips: 8, collective: all-reduce, library: gloo, bytes_per_chip: 1024, measured: {time_us: 1}}
+  - {id: bus, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, algorithm: ring,
+     bytes_per_chip: 8589934592, measured: {busbw_GBps: 365.6}}
+  - {id: time, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,
+     bytes_per_chip: 1024, measured: {time_us: 20, busbw_GBps: 0.0}}
+  - {id: again, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,
+     bytes_per_chip: 1024, near_duplicate_of: time, measured: {time_us: 1}}
+  - {id: nowhere, system: dgx-h300, chips: 8, collective: all-reduce, library: nccl,
+     bytes_per_chip: 1024, measured: {time_us: 1}}
+  - {id: empty, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,
+     bytes_per_chip: 1024, measured: {busbw_GBps: 0.0}}
+  - {id: alien, system: dgx-h200, chips: 8, collective: all-reduce, library: gloo,
+     bytes_per_chip: 1024, measured: {time_us: 1}}
 """
 
 
