@@ -23,7 +23,8 @@ from pydantic import ConfigDict, Field
 
 from simulator.assumptions import Assumptions
 from simulator.network.collectives.dispatch import distinct_domains
-from simulator.questions.collective import GENERIC, WIRE, CollectiveResult, collective
+from simulator.questions.collective import GENERIC, WIRE, collective
+from simulator.questions.collective_results import CollectiveResult
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NotModelled, SupernodeError, one_line
 from simulator.spec.files import build, read_document

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -97,8 +99,8 @@ def test_a_degraded_link_costs_its_load_over_what_is_left() -> None:
 def test_a_sweep_grows_and_approaches_its_bandwidth() -> None:
     rows = sweep("dgx-h100", "all-reduce", chips=8).rows
     assert len(rows) == 13 and rows[0].bytes == 1024 and rows[-1].bytes == 2.0**34
-    assert all(one.time_s <= other.time_s for one, other in zip(rows, rows[1:], strict=False))
-    assert all(one.bus_bandwidth <= other.bus_bandwidth for one, other in zip(rows, rows[1:], strict=False))
+    assert all(one.time_s <= other.time_s for one, other in pairwise(rows))
+    assert all(one.bus_bandwidth <= other.bus_bandwidth for one, other in pairwise(rows))
     text = table(rows)
     assert "16 GiB" in text and "in-switch" in text
     assert sizes_up_to("3 KiB") == [1024.0, 3072.0]
