@@ -11,21 +11,16 @@ from simulator.questions.collective import collective
 from simulator.questions.measured_collectives import holds_collectives, validate_collectives
 from simulator.spec.errors import InputError
 
-ROWS = """\
-meta: {title: two}
+COMMON = "system: dgx-h200, chips: 8, collective: all-reduce"
+ROWS = f"""\
+meta: {{title: two}}
 collectives:
-  - {id: bus, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, algorithm: ring,
-     bytes_per_chip: 8589934592, measured: {busbw_GBps: 365.6}}
-  - {id: time, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,
-     bytes_per_chip: 1024, measured: {time_us: 20, busbw_GBps: 0.0}}
-  - {id: again, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,
-     bytes_per_chip: 1024, near_duplicate_of: time, measured: {time_us: 1}}
-  - {id: nowhere, system: dgx-h300, chips: 8, collective: all-reduce, library: nccl,
-     bytes_per_chip: 1024, measured: {time_us: 1}}
-  - {id: empty, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,
-     bytes_per_chip: 1024, measured: {busbw_GBps: 0.0}}
-  - {id: alien, system: dgx-h200, chips: 8, collective: all-reduce, library: gloo,
-     bytes_per_chip: 1024, measured: {time_us: 1}}
+  - {{id: bus, {COMMON}, library: nccl, algorithm: ring, bytes_per_chip: 8589934592, measured: {{busbw_GBps: 365.6}}}}
+  - {{id: time, {COMMON}, library: nccl, bytes_per_chip: 1024, measured: {{time_us: 20, busbw_GBps: 0.0}}}}
+  - {{id: again, {COMMON}, library: nccl, bytes_per_chip: 1024, near_duplicate_of: time, measured: {{time_us: 1}}}}
+  - {{id: nowhere, {COMMON.replace("h200", "h300")}, library: nccl, bytes_per_chip: 1024, measured: {{time_us: 1}}}}
+  - {{id: empty, {COMMON}, library: nccl, bytes_per_chip: 1024, measured: {{busbw_GBps: 0.0}}}}
+  - {{id: alien, {COMMON}, library: gloo, bytes_per_chip: 1024, measured: {{time_us: 1}}}}
 """
 
 
