@@ -90,7 +90,7 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(document: Path) -> No
 
 
 def test_commands_are_shown() -> None:
-    assert {command[0] for command in commands()} == {"run", "validate", "presets", "explain", "schema"}
+    assert {command[0] for command in commands()} == {"run", "collective", "validate", "presets", "explain", "schema"}
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)

@@ -56,7 +56,7 @@ def test_a_replacement_that_changes_nothing_warns() -> None:
     assert not prepare(question(assumptions=replaced(**{"chips__h100-sxm__memory": 0.4, "library__step": "3 us"}))).warnings
 
 
-@pytest.mark.parametrize("choice", [{"allreduce": "ring"}, {"all-reduce:tpp": "ring"}, {"all-reduce": "rings"}])
+@pytest.mark.parametrize("choice", [{"allreduce": "ring"}, {"all-reduce:tpp": "ring"}, {"all-reduce": "rign"}])
 def test_an_algorithm_for_nothing_is_refused(choice: dict[str, str]) -> None:
     """A collective, a group or an algorithm that does not exist would never be looked up."""
     with pytest.raises(InputError, match="Choose one of"):
