@@ -110,7 +110,7 @@ def _headline(result: Result) -> str:
             "MFU",
             percent(result.mfu),
             f"{significant(result.model_tflops_per_chip)} of {significant(result.mfu_peak_tflops)} TFLOP/s; "
-            f"HFU {percent(result.hfu)}",
+            f"HFU&nbsp;{percent(result.hfu)}".replace(" ", "&nbsp;"),
         ),
         (
             "Peak memory",
@@ -194,7 +194,7 @@ def _links(result: Result) -> str:
 def _bounds(result: Result) -> str:
     text = "Lower bounds from loads alone: each load over the data sheet’s rate, as if nothing ever waited."
     if result.bounds.best > 0:
-        text += f" The step takes {result.step_time_s / result.bounds.best:.2f} × the {tightest_bound(result)} bound."
+        text += f" The step takes {result.step_time_s / result.bounds.best:.2f}\u00a0× the {tightest_bound(result)} bound."
     return _section("What no schedule can beat", f"<p>{text}</p>", bounds_chart(result.bounds, result.step_time_s))
 
 

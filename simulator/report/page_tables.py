@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from simulator.report.words import MEMORY_PARTS, RUNGS, by_saturation, duration, percent, senders, significant, volume
+from simulator.report.words import MEMORY_PARTS, RUNGS, by_saturation, duration, percent, senders, volume
 from simulator.results import Bounds, MemoryResult, Result, StageMemoryResult
 
 
@@ -50,7 +50,7 @@ def _gib(stage: StageMemoryResult, part: str) -> float:
 def _written(stage: StageMemoryResult) -> tuple[str, ...]:
     """What a row says of a stage: total, parts, micro-batches in flight."""
     amounts = (stage.total_gib, *(_gib(stage, part) for part in MEMORY_PARTS))
-    return (*(f"{gib:,.1f}" for gib in amounts), significant(stage.micro_batches_in_flight))
+    return (*(f"{gib:,.1f}" for gib in amounts), f"{stage.micro_batches_in_flight:,.1f}".removesuffix(".0"))
 
 
 def links_table(result: Result) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.engine.recorder import LANES, PICO, Recording
+from simulator.spec.errors import IdentityBroken
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -79,11 +80,9 @@ def timeline(recording: Recording) -> Timeline:
 
 def _cells(recording: Recording, rows: Ints) -> Cells:
     spans = recording.spans
-    parsed = [CELL.fullmatch(name) for name in spans.names]
-    known = np.array([match is not None for match in parsed], dtype=bool)
-    index = np.flatnonzero((spans.lane == SLOT) & known[spans.name]) if len(known) else np.zeros(0, dtype=np.int64)
+    index = np.flatnonzero(spans.lane == SLOT)
     order = index[np.lexsort((spans.end[index], spans.start[index], rows[index]))]
-    matches = [match for match in (parsed[name] for name in spans.name[order]) if match is not None]
+    matches = [_work(spans.names[name]) for name in spans.name[order]]
     row, start, end = rows[order], spans.start[order] / PICO, spans.end[order] / PICO
     kind = np.array([match["kind"] for match in matches], dtype=np.str_)
     return Cells(
@@ -97,6 +96,13 @@ def _cells(recording: Recording, rows: Ints) -> Cells:
         half=_halves(row, start, end, kind),
         waiting=_waiting(recording, rows, row, start, end),
     )
+
+
+def _work(name: str) -> re.Match[str]:
+    match = CELL.fullmatch(name)
+    if match is None:
+        raise IdentityBroken(f"a span of the slot lane is no work of the schedule (got {name!r})")
+    return match
 
 
 def _halves(row: Ints, start: Floats, end: Floats, kind: npt.NDArray[np.str_]) -> Ints:

@@ -36,6 +36,9 @@ PARTS: dict[str, tuple[str, Family]] = {
     "straggler_wait": ("straggler wait", Family.WAITING),
 }
 
+#: Units of time as an axis names them.
+UNITS = {"s": "seconds", "ms": "milliseconds", "µs": "microseconds", "ns": "nanoseconds"}
+
 #: Parts of a rank's memory, in the order they are shown.
 MEMORY_PARTS = ("weights", "gradients", "optimizer", "activations", "buffers")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from simulator.report.design import FAMILY, styled
-from simulator.report.words import PARTS, Family, label, percent, unit_of
+from simulator.report.words import PARTS, UNITS, Family, label, percent, unit_of
 from simulator.results import Result
 
 BAR_HEIGHT = 30
@@ -45,12 +45,12 @@ def breakdown(result: Result) -> go.Figure:
         categoryarray=[label(name) for name, _ in reversed(parts)],
         showgrid=False,
         showline=False,
-        ticksuffix="  ",
+        ticksuffix="\u00a0\u00a0",
         fixedrange=True,
     )
     figure.update_xaxes(
         range=[0, 1.22 * largest / scale],
-        title={"text": f"{unit} per step, average rank"},
+        title={"text": f"{UNITS[unit]} per step, average rank"},
         showline=False,
         rangemode="tozero",
         fixedrange=True,

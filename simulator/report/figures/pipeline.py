@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from simulator.report.design import IDLE, IDLE_ELSE, OTHER_WORK, WORK, styled
 from simulator.report.timeline import Stretches, Timeline, timeline
-from simulator.report.words import duration, label, unit_of
+from simulator.report.words import UNITS, duration, label, unit_of
 from simulator.results import Result
 
 KINDS = {"F": "forward", "B": "backward", "I": "backward, inputs", "W": "backward, weights"}
@@ -37,6 +37,7 @@ def pipeline(result: Result) -> go.Figure:
     rows = len(drawn.labels)
     styled(figure, height=130 + rows * _row_height(rows))
     figure.update_layout(barmode="overlay", hovermode="closest", dragmode="zoom", bargap=0)
+    figure.update_layout(uniformtext={"minsize": 9, "mode": "hide"})  # a number that has no room is left out, never turned
     for rank, trace in enumerate(figure.data):  # idle time is drawn first, beneath, and listed last
         trace.legendrank = rank + (1000 if trace.name.startswith("idle") else 0)
     every = -(-rows // 32)
@@ -44,12 +45,12 @@ def pipeline(result: Result) -> go.Figure:
         range=[rows - 0.5, -0.5],
         tickmode="array",
         tickvals=list(range(0, rows, every)),
-        ticktext=[f"{text}  " for text in drawn.labels[::every]],  # a suffix is not drawn beside texts of one's own
+        ticktext=[f"{text}\u00a0\u00a0" for text in drawn.labels[::every]],  # a suffix is not drawn beside texts of one's own
         showgrid=False,
         showline=False,
         fixedrange=True,
     )
-    figure.update_xaxes(range=[0, drawn.end / scale], title={"text": f"{unit} since the step began"}, showgrid=True)
+    figure.update_xaxes(range=[0, drawn.end / scale], title={"text": f"{UNITS[unit]} since the step began"}, showgrid=True)
     return figure
 
 
@@ -74,6 +75,7 @@ def _cell_trace(drawn: Timeline, index: npt.NDArray[np.int64], name: str, colour
         textposition="inside",
         insidetextanchor="middle",
         textfont={"size": 10},
+        textangle=0,
         customdata=_hover(drawn, index),
         hovertemplate="%{customdata}<extra></extra>",
     )
