@@ -58,6 +58,11 @@ class Core:
     value_dim: int
     spans: tuple[KeySpan, ...]
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a token's keys are collected from several places (compressed entries beside a window), not under one mask."""
+        return any(span.ratio > 1 for span in self.spans)
+
     def keys(self, sequence_length: float, *, last: bool = False) -> float:
         """Keys attended by a token on average, or by the last one."""
         return sum(span.last(sequence_length) if last else span.average(sequence_length) for span in self.spans)

@@ -116,7 +116,7 @@ class Ledger:
             n=keys,
             k=width,
             groups=heads * sequences,
-            causal=True,
+            causal=scores_only or not core.gathers,
         )
         self._enter(operator)
         self._backward_input.append(
