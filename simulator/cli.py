@@ -214,6 +214,30 @@ def explain(
     _write(lambda: _dump([fact.to_dict() for fact in facts]), as_json)
 
 
+@app.command("import")
+def import_file(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="hf: a Hugging Face config.json.", show_default=False)],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="What to import.", show_default=False)],
+    output: Annotated[str | None, typer.Option(metavar="FILE.yaml", help="Write our file here, not to stdout.")] = None,
+    name: Annotated[str | None, typer.Option(help="The name it gets.")] = None,
+    family: Annotated[str | None, typer.Option("--as", metavar="FAMILY", help="Read it as this model_type.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A key that changes no shape.")] = None,
+    as_json: Json = None,
+) -> None:
+    """Turn another tool's file into one of ours, and say what was made of each of its keys."""
+    from simulator.questions.importing import bring
+
+    for path in (output, as_json):
+        _require_folder(path)
+    brought = bring(kind, source, name=name, family=family, ignore=ignore or ())
+    if as_json != "-":
+        print(brought.account, file=sys.stderr if output is None else sys.stdout)
+        if output is None:
+            print(brought.text, end="")
+    _write(lambda: brought.text, output)
+    _write(brought.to_json, as_json)
+
+
 @app.command()
 def schema(
     what: Annotated[str, typer.Argument(help="scenario, system, chip, model or assumptions.")] = "scenario",

@@ -10,6 +10,7 @@ from simulator.spec.document import Document
 from simulator.spec.errors import ModelError
 from simulator.spec.files import build, make, preset_names, read_document
 from simulator.spec.files import override as override_document
+from workloads.importers.hugging_face import import_document, is_configuration
 from workloads.model import Model
 
 PRESETS = Path(__file__).parent / "presets"
@@ -24,7 +25,7 @@ def model_presets() -> list[str]:
 
 
 def load_model(model: str | Path | Mapping[str, Any]) -> Model:
-    """A model by the name of a preset, by the path of a file, or as a mapping.
+    """A model by the name of a preset, by the path of a file (of ours, or a Hugging Face config.json), or as a mapping.
 
     A mapping with ``preset`` starts from that preset or file and changes fields of it: ``layers`` keeps the first so many,
     ``mtp_depth`` sets the number of multi-token-prediction blocks trained, ``sliding_window`` makes every grouped-query
@@ -32,17 +33,23 @@ def load_model(model: str | Path | Mapping[str, Any]) -> Model:
     without ``preset`` is a whole model. Raises :class:`InputError` for what is wrong in the file or the changes.
     """
     if not isinstance(model, Mapping):
-        return build(read_document(model, PRESETS), Model)
+        return build(_read(model), Model)
     if "preset" not in model:
         return make(model, Model)
     name = model["preset"]
     if not isinstance(name, str | Path):
         raise ModelError("must be the name of a preset or the path of a file", got=name, do="Name one.", path="preset")
-    document = read_document(name, PRESETS)
+    document = _read(name)
     for key, value in model.items():
         if key != "preset":
             document = _change(document, str(key), value)
     return build(document, Model)
+
+
+def _read(name: str | Path) -> Document:
+    """The plain data of a preset or file; a Hugging Face configuration is imported."""
+    document = read_document(name, PRESETS)
+    return Document(data=import_document(document, file=str(name)).document) if is_configuration(document) else document
 
 
 def _change(document: Document, key: str, value: Any, prefix: str = "") -> Document:
