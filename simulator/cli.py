@@ -78,6 +78,9 @@ def run(
 @app.command()
 def validate(
     cases: Annotated[str, typer.Argument(help="A file of measured cases (YAML).", show_default=False)],
+    pairs: Annotated[
+        str | None, typer.Option(metavar="PAIRS.yaml", help="Pairs of these cases whose order was measured.")
+    ] = None,
     as_json: Json = None,
     report: Annotated[str | None, typer.Option(metavar="FILE.html", help="Write the page of the comparison.")] = None,
     limit: Annotated[int | None, typer.Option(help="Run only the first so many cases.")] = None,
@@ -92,8 +95,9 @@ def validate(
     for path in (as_json, report):
         _require_folder(path)
     if holds_collectives(cases):
-        if report is not None:
-            raise InputError("there is no page of collectives", got=report, do="Leave --report out.", path="--report")
+        for option, given in (("--report", report), ("--pairs", pairs)):
+            if given is not None:
+                raise InputError("is for training steps, not for collectives", got=given, do="Leave it out.", path=option)
         with progress_bar() as progress:
             rows = validate_collectives(cases, limit=limit, progress=progress)
         if as_json != "-":
@@ -101,7 +105,7 @@ def validate(
         _write(rows.to_json, as_json)
         return
     with progress_bar() as progress:
-        answer = run_cases(cases, limit=limit, jobs=jobs, progress=progress)
+        answer = run_cases(cases, pairs=pairs, limit=limit, jobs=jobs, progress=progress)
     if as_json != "-":
         print(table(answer.to_dict()))
     _write(answer.to_json, as_json)

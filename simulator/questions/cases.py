@@ -53,10 +53,15 @@ class Measured(Loose):
     mfu: Positive | None = None
     hfu: Positive | None = None
     memory_gib_per_chip: Positive | None = None
+    breakdown: dict[str, Any] = {}
 
     def values(self) -> dict[str, float]:
-        """What is there, by name."""
-        return self.model_dump(exclude_none=True)
+        """What is there, by name, its breakdown apart."""
+        return self.model_dump(exclude_none=True, exclude={"breakdown"})
+
+    def parts(self) -> dict[str, float]:
+        """The numbers of the breakdown: phases of the step (simulator/questions/phases.py)."""
+        return {name: float(value) for name, value in self.breakdown.items() if isinstance(value, int | float)}
 
 
 class Derived(Loose):

@@ -6,12 +6,15 @@ FLOP counter where nothing better is printed, so that every row has one comparab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from simulator.questions.cases import Case
 from simulator.questions.counters import counter_of, model_flops_per_token, recomputed_flops_per_token
+from simulator.questions.phases import errors, phases
 from simulator.questions.scores import Outcome
+from simulator.questions.traits import traits_of
 from simulator.results import Result
 from simulator.scenario import Scenario
 from simulator.spec.errors import IdentityBroken, SupernodeError, one_line
@@ -43,43 +46,71 @@ def answer(task: Task) -> Outcome:
     A case the simulator refuses is not covered, with the sentence of the refusal; so is one that it fails on, which is a
     defect of ours and says so.
     """
+    return answer_alike((task,))[0]
+
+
+def answer_alike(tasks: Sequence[Task]) -> list[Outcome]:
+    """The same for tasks whose attempts ask the same question, as releases of one configuration do: simulated once."""
     from simulator.run import simulate
 
-    reason, dropped = task.reason, ""
-    for attempt in task.attempts:
+    started = time.process_time()
+    reason, dropped, result, chosen = tasks[0].reason, "", None, 0
+    for index, attempt in enumerate(tasks[0].attempts):
         try:
-            result = simulate(attempt.scenario)
-            return _compared(task.case, attempt, result, dropped)
+            result, chosen = simulate(attempt.scenario), index
+            break
         except IdentityBroken as error:
-            return _uncovered(task.case, f"defect: {one_line(str(error))}")
+            reason = f"defect: {one_line(str(error))}"
+            break
         except SupernodeError as error:
             reason = one_line(str(error))
             dropped = f"recipe hint left out: {reason}"
         except Exception as error:  # a defect in one case must not hide the answers of all others
-            return _uncovered(task.case, f"defect: {type(error).__name__}: {one_line(str(error))}")
-    return _uncovered(task.case, reason or "nothing to run")
+            reason = f"defect: {type(error).__name__}: {one_line(str(error))}"
+            break
+    if result is None:
+        found = [_uncovered(task, task.reason or reason or "nothing to run") for task in tasks]
+    else:
+        found = [_compared(task, task.attempts[chosen], result, dropped) for task in tasks]
+    seconds = (time.process_time() - started) / len(tasks)
+    return [replace(outcome, cpu_s=seconds) for outcome in found]
 
 
-def _uncovered(case: Case, reason: str) -> Outcome:
+def _bare(task: Task) -> Outcome:
+    """What is known of a case before it is answered."""
+    case = task.case
     return Outcome(
         id=case.id, stack=case.stack or "unnamed", family=case.group, system=case.system, model=case.model,
-        release_of=case.release_of, reason=reason, measured=case.measured.values(),
-        derived=case.derived.model_dump(exclude_none=True),
+        release_of=case.release_of, measured=case.measured.values(), derived=case.derived.model_dump(exclude_none=True),
+        traits=traits_of(task.attempts[0].scenario if task.attempts else None), breakdown={"measured": case.measured.parts()},
     )  # fmt: skip
 
 
-def _compared(case: Case, attempt: Attempt, result: Result, dropped: str) -> Outcome:
+def _uncovered(task: Task, reason: str) -> Outcome:
+    return replace(_bare(task), reason=reason)
+
+
+def _compared(task: Task, attempt: Attempt, result: Result, dropped: str) -> Outcome:
+    case = task.case
     notes = [*attempt.notes, *([dropped] if dropped else [])]
     measured = case.measured.values()
     predicted = _predicted(case, attempt.scenario, result, notes)
     derived = _derived(case, result, predicted)
     reference = measured | {key: value for key, value in derived.items() if key not in measured}
     error = {key: predicted[key] / value - 1 for key, value in reference.items() if key in predicted}
-    return Outcome(
-        id=case.id, stack=case.stack or "unnamed", family=case.group, system=case.system, model=case.model,
-        release_of=case.release_of, covered=True, measured=measured, derived=derived, predicted=predicted, error=error,
+    return replace(
+        _bare(task), covered=True, derived=derived, predicted=predicted, error=error, breakdown=_parts(case, result),
         notes=tuple(notes), warnings=result.warnings,
     )  # fmt: skip
+
+
+def _parts(case: Case, result: Result) -> dict[str, dict[str, float]]:
+    """Phases of the step beside those that a source prints; nothing for one that prints none."""
+    measured = case.measured.parts()
+    if not measured or result.recording is None:
+        return {}
+    predicted = phases(result.recording, result.breakdown_s)
+    return {"measured": measured, "predicted": predicted, "error": errors(measured, predicted)}
 
 
 def _predicted(case: Case, scenario: Scenario, result: Result, notes: list[str]) -> dict[str, float]:

@@ -7,14 +7,13 @@ weights the best-documented model would be the score.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-WORST = 10
-"""Rows that the summary lists."""
+from simulator.questions.traits import UNKNOWN, Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,8 @@ class Outcome:
     """A case, answered or not. ``error`` is predicted / measured - 1 by quantity; the step time's is the headline.
 
     ``derived`` holds what arithmetic on printed values gives, the step time behind a printed MFU included. ``notes`` say what
-    was filled in for the source; ``warnings`` are the simulation's own.
+    was filled in for the source; ``warnings`` are the simulation's own. ``breakdown``: parts of the step or of the memory that a
+    source prints, as ``measured``, ``predicted`` and ``error``. ``cpu_s``: what answering took [s].
     """
 
     id: str
@@ -39,14 +39,21 @@ class Outcome:
     error: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    traits: Traits = UNKNOWN
+    cpu_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As the JSON document holds it."""
+        parts = {key: {"breakdown": dict(values)} for key, values in self.breakdown.items() if values}
         return {
             "id": self.id, "stack": self.stack, "family": self.family, "system": self.system, "model": self.model,
-            "covered": self.covered, "reason": self.reason, "measured": dict(self.measured), "derived": dict(self.derived),
-            "predicted": dict(self.predicted), "error": dict(self.error), "notes": list(self.notes),
-            "warnings": list(self.warnings),
+            "vendor": self.traits.vendor, "classes": list(self.traits.classes),
+            "covered": self.covered, "reason": self.reason,
+            "measured": dict(self.measured) | parts.get("measured", {}), "derived": dict(self.derived),
+            "predicted": dict(self.predicted) | parts.get("predicted", {}),
+            "error": dict(self.error) | parts.get("error", {}),
+            "notes": list(self.notes), "warnings": list(self.warnings), "cpu_s": self.cpu_s,
         }  # fmt: skip
 
 
@@ -93,24 +100,3 @@ def score(outcomes: Sequence[Outcome], quantity: str = "step_time_s") -> dict[st
         result["p90_abs_error"] = quantile(absolute, weight, 0.9)
         result["median_error"] = quantile(signed, weight, 0.5)
     return result
-
-
-def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The whole answer in numbers: step time first, memory beside it, then by stack, system and family."""
-    compared = [row for row in outcomes if "step_time_s" in row.error]
-    worst = sorted(compared, key=lambda row: -abs(row.error["step_time_s"]))[:WORST]
-    return {
-        **score(outcomes),
-        "memory": score(outcomes, "memory_gib_per_chip"),
-        "worst": [{"id": row.id, "error": row.error["step_time_s"]} for row in worst],
-        "by_stack": _by(outcomes, lambda row: row.stack),
-        "by_system": _by(outcomes, lambda row: row.system),
-        "by_family": _by(outcomes, lambda row: row.family),
-    }
-
-
-def _by(outcomes: Iterable[Outcome], key: Callable[[Outcome], str]) -> dict[str, dict[str, Any]]:
-    groups: dict[str, list[Outcome]] = {}
-    for row in outcomes:
-        groups.setdefault(key(row), []).append(row)
-    return {name: score(groups[name]) for name in sorted(groups)}

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from simulator.questions.cases import Question, read_cases
-from simulator.questions.comparison import Attempt, Task, answer
-from simulator.questions.scores import Outcome, summary
+from simulator.questions.comparison import Attempt, Task, answer_alike
+from simulator.questions.pairs import Order, ordered, read_pairs
+from simulator.questions.scores import Outcome
+from simulator.questions.summary import summary
 from simulator.spec.errors import InputError, SupernodeError, one_line
 
 WORTH_PROCESSES = 8
-"""Cases from which starting worker processes (about a second each) pays."""
+"""Different questions from which starting worker processes (about a second each) pays."""
 
 Progress = Callable[[float, str], None]
 """Called with the share of cases done, and a word on the one just answered."""
@@ -23,18 +25,23 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Every case answered, in the order of the file."""
+    """Every case answered, in the order of the file, and every pair of them."""
 
     outcomes: tuple[Outcome, ...]
+    orders: tuple[Order, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Coverage, median and 90th percentile of absolute step-time error, worst rows, and all by group."""
-        return summary(self.outcomes)
+        """Coverage, median and 90th percentile of absolute step-time error, agreement in order, worst rows, all by group."""
+        return summary(self.outcomes, self.orders)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document as plain data."""
-        return {"cases": [row.to_dict() for row in self.outcomes], "summary": self.summary}
+        return {
+            "cases": [row.to_dict() for row in self.outcomes],
+            "pairs": [order.to_dict() for order in self.orders],
+            "summary": self.summary,
+        }
 
     def to_json(self) -> str:
         """The JSON document."""
@@ -42,23 +49,41 @@ class Validation:
 
 
 def validate(
-    cases: str | Path, *, limit: int | None = None, jobs: int | None = None, progress: Progress | None = None
+    cases: str | Path,
+    *,
+    pairs: str | Path | None = None,
+    limit: int | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> Validation:
     """Run the cases of a file (the first ``limit`` of them) on ``jobs`` processes, all cores if left out.
 
-    Raises InputError with file and line for a file that is not made as docs/validation.md says; a case that the simulator
-    cannot answer is in the result with its reason.
+    ``pairs``: a file of pairs of these cases whose order was measured. Raises InputError with file and line for a file that is
+    not made as docs/validation.md says; a case that the simulator cannot answer is in the result with its reason.
     """
-    if limit is not None and limit < 1:
-        raise InputError("must be at least 1", got=limit, path="limit")
-    questions = read_cases(cases)[:limit]
-    tasks = [_task(question) for question in questions]
+    for name, count in (("limit", limit), ("jobs", jobs)):
+        if count is not None and count < 1:
+            raise InputError("must be at least 1", got=count, path=name)
+    questions = read_cases(cases)
+    known = read_pairs(pairs, (question.case.id for question in questions)) if pairs is not None else ()
+    tasks = [_task(question) for question in questions[:limit]]
     answers: dict[str, Outcome] = {}
-    for done, outcome in enumerate(_run(tasks, jobs or os.cpu_count() or 1), start=1):
-        answers[outcome.id] = outcome
-        if progress:
-            progress(done / len(tasks), f"{done} of {len(tasks)}: {outcome.id}")
-    return Validation(tuple(answers[task.case.id] for task in tasks))
+    for outcomes in _run(_alike(tasks), jobs or os.cpu_count() or 1):
+        for outcome in outcomes:
+            answers[outcome.id] = outcome
+            if progress:
+                done = len(answers)
+                progress(done / len(tasks), f"{done} of {len(tasks)}: {outcome.id}")
+    return Validation(tuple(answers[task.case.id] for task in tasks), ordered(known, answers))
+
+
+def _alike(tasks: Iterable[Task]) -> list[tuple[Task, ...]]:
+    """Tasks by the question they ask: scenarios that differ in their name only have one answer."""
+    groups: dict[tuple[str, ...], list[Task]] = {}
+    for task in tasks:
+        asked = tuple(attempt.scenario.model_dump_json(exclude={"name"}) for attempt in task.attempts)
+        groups.setdefault(asked or (task.case.id,), []).append(task)
+    return [tuple(group) for group in groups.values()]
 
 
 def _task(question: Question) -> Task:
@@ -74,14 +99,14 @@ def _task(question: Question) -> Task:
     return Task(question.case, tuple(attempts), reason)
 
 
-def _run(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
-    """Outcomes as they come, in any order."""
-    if jobs == 1 or len(tasks) < WORTH_PROCESSES:
-        yield from map(answer, tasks)
+def _run(groups: list[tuple[Task, ...]], jobs: int) -> Iterator[list[Outcome]]:
+    """Outcomes of each group as they come, in any order."""
+    if jobs == 1 or len(groups) < WORTH_PROCESSES:
+        yield from map(answer_alike, groups)
         return
     from joblib import Parallel, delayed
 
-    results: Iterable[Outcome] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
-        delayed(answer)(task) for task in tasks
+    results: Iterable[list[Outcome]] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
+        delayed(answer_alike)(group) for group in groups
     )
     yield from results

@@ -12,6 +12,7 @@ from simulator.report.figures.scatter import scatter
 from simulator.report.validation_table import reference, signed
 from simulator.report.words import significant
 
+GROUPS = ("by_class", "by_vendor", "by_system", "by_stack", "by_family")
 STYLE = f"""
 body {{ font: 15px/1.5 {FONT}; color: {INK}; background: #fff; max-width: 1080px; margin: 40px auto; padding: 0 24px; }}
 h1 {{ font-size: 26px; font-weight: 600; margin: 0 0 4px; }} h2 {{ font-size: 18px; font-weight: 600; margin: 36px 0 8px; }}
@@ -37,11 +38,11 @@ def validation_page(document: Mapping[str, Any]) -> str:
         f"{summary['covered']} of {summary['cases']} cases covered. Absolute error of the step time, families weighted "
         f"equally: median {_share(summary['median_abs_error'])}, 90th percentile {_share(summary['p90_abs_error'])}."
     )
-    groups = "".join(_groups(key.removeprefix("by_"), summary[key]) for key in ("by_system", "by_stack", "by_family"))
+    groups = "".join(_groups(key.removeprefix("by_"), summary[key]) for key in GROUPS)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Predicted against measured</title>'
         f"<style>{STYLE}</style><h1>Predicted against measured</h1><p class='lead'>{escape(lead)}</p>{figure}"
-        f"<h2>Cases</h2>{_cases(document['cases'])}{_refused(document['cases'])}{groups}</html>\n"
+        f"<h2>Cases</h2>{_cases(document['cases'])}{_refused(document['cases'])}{_pairs(document)}{groups}</html>\n"
     )
 
 
@@ -62,6 +63,23 @@ def _cases(cases: list[dict[str, Any]]) -> str:
 def _refused(cases: list[dict[str, Any]]) -> str:
     rows = [[escape(case["id"]), escape(case["reason"])] for case in cases if not case["covered"]]
     return "<h2>Not covered</h2>" + _table(["case", "reason"], rows) if rows else ""
+
+
+def _pairs(document: Mapping[str, Any]) -> str:
+    rows = [
+        [escape(f"{pair['faster']} before {pair['slower']}"), escape(pair["kind"]), _times(pair["measured_ratio"]),
+         _times(pair["predicted_ratio"]), "yes" if pair["agrees"] else "no"]
+        for pair in document.get("pairs", [])
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    share = _share(document["summary"]["pair_agreement"])
+    head = f"<h2>Pairs</h2><p>{share} in the measured order, groups weighted equally.</p>"
+    return head + _table(["pair", "differs in", "measured", "predicted", "agrees"], rows)
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.3f}"
 
 
 def _groups(name: str, groups: Mapping[str, Mapping[str, Any]]) -> str:

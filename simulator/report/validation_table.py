@@ -14,7 +14,8 @@ GROUP = 44
 def table(document: Mapping[str, Any]) -> str:
     """The document of `supernode validate --json` for people: cases, groups, the whole."""
     cases, summary = document["cases"], document["summary"]
-    return "\n".join([*_cases(cases), "", *_groups(summary), "", *_refused(cases), *_total(summary)]) + "\n"
+    parts = [*_cases(cases), *_phases(cases), "", *_groups(summary), "", *_refused(cases), *_pairs(document), *_total(summary)]
+    return "\n".join(parts) + "\n"
 
 
 def signed(error: float | None) -> str:
@@ -49,9 +50,45 @@ def _cases(cases: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _phases(cases: list[dict[str, Any]]) -> list[str]:
+    """Parts of a step that a source prints, beside what is predicted of them."""
+    lines = []
+    for case in cases:
+        errors = case["error"].get("breakdown", {})
+        if errors:
+            lines += ["", f"{'parts of ' + case['id']:<{NAME}}{'measured':>11}{'predicted':>11}{'error':>10}"]
+            lines += [
+                f"  {name:<{NAME - 2}}{significant(case['measured']['breakdown'][name]):>11}"
+                f"{significant(case['predicted']['breakdown'][name]):>11}{signed(error):>10}"
+                for name, error in errors.items()
+            ]
+    return lines
+
+
+def _pairs(document: Mapping[str, Any]) -> list[str]:
+    """Pairs in the wrong order, and the share of them in the right one."""
+    pairs, summary = document.get("pairs", []), document["summary"]
+    if not pairs:
+        return []
+    lines = ["pairs in the wrong order"]
+    for pair in pairs:
+        if not pair["agrees"]:
+            ratios = [f"{word} {_ratio(pair[word + '_ratio'])}" for word in ("measured", "predicted")]
+            lines.append(f"  {pair['faster']} before {pair['slower']} ({pair['kind']}): {', '.join(ratios)}")
+    lines += ["", f"{'pairs in order, groups weighted equally':<{GROUP}}{'pairs':>10}{'groups':>12}{'agree':>11}"]
+    for kind, found in summary["pair_agreement_by_kind"].items():
+        lines.append(f"  {kind:<{GROUP - 2}}{found['pairs']:>10}{found['groups']:>12}{_absolute(found['agreement']):>11}")
+    lines.append(f"  {'all':<{GROUP - 2}}{len(pairs):>10}{'':>12}{_absolute(summary['pair_agreement']):>11}")
+    return [*lines, ""]
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def _groups(summary: Mapping[str, Any]) -> list[str]:
     lines = []
-    for key in ("by_stack", "by_system", "by_family"):
+    for key in ("by_class", "by_vendor", "by_stack", "by_system", "by_family"):
         name = key.removeprefix("by_") + ", families weighted equally"
         lines.append(f"{name:<{GROUP}}{'covered':>10}{'median |e|':>12}{'90th pct':>11}{'median e':>11}")
         lines += [f"  {name[: GROUP - 4]:<{GROUP - 2}}{_numbers(group)}" for name, group in summary[key].items()]

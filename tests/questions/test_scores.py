@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.questions.scores import Outcome, quantile, score, summary, weights
+from simulator.questions.scores import Outcome, quantile, score, weights
+from simulator.questions.summary import summary
 
 
 def row(name: str, family: str, error: float | None, release_of: str | None = None, covered: bool = True) -> Outcome:

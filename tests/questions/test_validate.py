@@ -12,6 +12,8 @@ from simulator.questions import comparison
 from simulator.questions.validate import validate
 from simulator.report.validation_page import validation_page
 from simulator.report.validation_table import table
+from simulator.results import Result
+from simulator.scenario import Scenario
 from simulator.spec.errors import InputError
 
 CASES = """\
@@ -116,7 +118,10 @@ def test_a_defect_in_one_case_is_reported_as_ours_and_hides_no_other(tmp_path: P
 def test_worker_processes_give_the_answers_of_one_process(tmp_path: Path) -> None:
     one = CASES.split("  - id: only-mfu", maxsplit=1)[0].removeprefix("cases:\n").replace("&small", "")
     path = tmp_path / "cases.yaml"
-    path.write_text("cases:\n" + "".join(one.replace("id: small", f"id: small-{index}") for index in range(8)))
+    rows = [
+        one.replace("id: small", f"id: small-{n}").replace("global_batch: 64", f"global_batch: {32 * n}") for n in range(1, 9)
+    ]
+    path.write_text("cases:\n" + "".join(rows))
     alone, together = validate(path, jobs=1), validate(path, jobs=2)
     assert [row.predicted for row in alone.outcomes] == [row.predicted for row in together.outcomes]
 
@@ -124,3 +129,50 @@ def test_worker_processes_give_the_answers_of_one_process(tmp_path: Path) -> Non
 def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="limit: must be at least 1"):
         validate(tmp_path / "cases.yaml", limit=0)
+
+
+def test_cases_that_ask_the_same_question_are_simulated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import simulator.run
+
+    asked: list[str] = []
+    real = simulator.run.simulate
+
+    def counted(scenario: Scenario) -> Result:
+        asked.append(scenario.name)
+        return real(scenario)
+
+    monkeypatch.setattr("simulator.run.simulate", counted)
+    path = tmp_path / "cases.yaml"
+    path.write_text(CASES)
+    found = validate(path, limit=2, jobs=1).outcomes
+    assert asked == ["small"]
+    assert found[0].predicted["step_time_s"] == found[1].predicted["step_time_s"]
+
+
+PAIRS = """\
+pairs:
+  - {faster: small, slower: only-mfu, kind: plan, group: g}
+  - {faster: impossible, slower: small, kind: system, measured_ratio: 1.2}
+"""
+
+
+def test_pairs_are_answered_beside_the_cases_and_one_without_an_answer_does_not_agree(tmp_path: Path) -> None:
+    cases, pairs = tmp_path / "cases.yaml", tmp_path / "pairs.yaml"
+    cases.write_text(CASES)
+    pairs.write_text(PAIRS)
+    found = json.loads(validate(cases, pairs=pairs, jobs=1).to_json())
+    same, lost = found["pairs"]
+    assert same["predicted_ratio"] == 1.0
+    assert (lost["measured_ratio"], lost["predicted_ratio"]) == (1.2, None)
+    assert [same["agrees"], lost["agrees"]] == [False, False]
+    assert found["summary"]["pair_agreement_by_kind"]["plan"]["agreement"] == 0.0
+    assert "pairs in the wrong order" in table(found)
+    assert "impossible before small" in validation_page(found)
+
+
+def test_a_pair_of_a_case_that_is_not_there_is_refused_with_its_line(tmp_path: Path) -> None:
+    cases, pairs = tmp_path / "cases.yaml", tmp_path / "pairs.yaml"
+    cases.write_text(CASES)
+    pairs.write_text(PAIRS.replace("slower: only-mfu", "slower: only-mfo"))
+    with pytest.raises(InputError, match=r"pairs.yaml:2:\d+ pairs\[0\].slower: .*only-mfu"):
+        validate(cases, pairs=pairs, limit=1)
