@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,10 @@ from topologies.fabric import Floats, Ints
 
 #: Levels closer than this are one level: sums in another order differ by as much.
 TIE = 1e-12
+
+#: Loads from which it pays to look only near the water, and from which compiling that pays (measured).
+MANY = 20_000
+COMPILED = 2_000_000
 
 Row = tuple[Sequence[int], Sequence[float], float, float]  # links, load on each, weight, rate cap
 
@@ -46,10 +52,48 @@ class Loads:
         return used
 
 
-def max_min(loads: Loads, capacity: Floats, weight: Floats | None = None, rate_cap: Floats | None = None) -> Floats:
-    """Max-min fair rates [flows]; a flow without links or cap gets inf."""
+Solver = Literal["rounds", "numpy", "numba"]
+
+
+def max_min(
+    loads: Loads,
+    capacity: Floats,
+    weight: Floats | None = None,
+    rate_cap: Floats | None = None,
+    *,
+    solver: Solver | None = None,
+) -> Floats:
+    """Max-min fair rates [flows]; a flow without links or cap gets inf.
+
+    ``solver``: local minima in ``rounds`` over all that is left, the same near the water in ``numpy``
+    (:mod:`simulator.network.maxmin_many`), or compiled by ``numba``. They differ in the last digits. By default the number of
+    loads decides, and numba is taken from :data:`COMPILED` loads on where it is installed.
+    """
     weights = np.ones(loads.flows) if weight is None else weight
     caps = np.full(loads.flows, math.inf) if rate_cap is None else rate_cap
+    chosen = solver or _usual(len(loads.load))
+    if chosen == "rounds":
+        return _in_rounds(loads, capacity, weights, caps)
+    capped = np.flatnonzero(np.isfinite(caps))  # each has a link of its own
+    flow = np.concatenate((loads.flow, capped))
+    link = np.concatenate((loads.link, loads.links + np.arange(len(capped), dtype=np.int64)))
+    load = np.concatenate((loads.load, np.ones(len(capped)))) * weights[flow]
+    limits = np.concatenate((capacity, caps[capped])).astype(np.float64)
+    if chosen == "numba":
+        from simulator.network.maxmin_compiled import rise
+    else:
+        from simulator.network.maxmin_many import rise
+    level: Floats = rise(flow, link, load, loads.flows, limits, TIE)
+    return np.minimum(level * weights, caps)
+
+
+def _usual(loads: int) -> Solver:
+    if loads < MANY:
+        return "rounds"
+    return "numba" if loads >= COMPILED and find_spec("numba") is not None else "numpy"
+
+
+def _in_rounds(loads: Loads, capacity: Floats, weights: Floats, caps: Floats) -> Floats:
     rates = np.zeros(loads.flows)
     left = capacity.astype(np.float64)
     flow, link, load = loads.flow, loads.link, loads.load

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.network.maxmin import Loads, is_max_min, max_min, max_min_few, water_filling
+from simulator.network import maxmin, maxmin_many
+from simulator.network.maxmin import MANY, Loads, is_max_min, max_min, max_min_few, water_filling
 from topologies.fabric import Floats
 
 System = tuple[Loads, Floats, Floats, Floats]
@@ -46,10 +47,11 @@ def few(loads: Loads, capacity: Floats, weight: Floats, cap: Floats) -> Floats:
 
 
 @given(systems())
-def test_both_solvers_agree_with_the_textbook_and_are_certified(case: System) -> None:
+def test_all_solvers_agree_with_the_textbook_and_are_certified(case: System) -> None:
     loads, capacity, weight, cap = case
     expected = water_filling(loads, capacity, weight, cap)
-    for rates in (max_min(loads, capacity, weight, cap), few(loads, capacity, weight, cap)):
+    solved = [max_min(loads, capacity, weight, cap, solver=solver) for solver in ("rounds", "numpy")]
+    for rates in (*solved, few(loads, capacity, weight, cap)):
         assert np.allclose(rates, expected, rtol=1e-10, atol=0)
         assert is_max_min(loads, capacity, rates, weight, cap)
 
@@ -97,10 +99,52 @@ def test_an_allocation_above_capacity_or_below_its_due_is_not_certified() -> Non
     assert not is_max_min(loads, capacity, np.array([0.5, 1.5]))
 
 
-def test_ten_thousand_flows_are_solved_in_few_rounds_and_certified() -> None:
-    rng = np.random.default_rng(1)
-    flows, links = 10_000, 2_000
+def random_system(flows: int, links: int, seed: int = 1) -> System:
+    """Flows over five links each, a tenth of them capped, weights and loads apart."""
+    rng = np.random.default_rng(seed)
     pairs = np.unique(np.stack((np.repeat(np.arange(flows), 5), rng.integers(0, links, 5 * flows)), axis=1), axis=0)
     loads = Loads(pairs[:, 0], pairs[:, 1], rng.uniform(0.1, 1.0, len(pairs)), flows, links)
-    capacity = rng.uniform(1.0, 9.0, links)
-    assert is_max_min(loads, capacity, max_min(loads, capacity))
+    cap = np.where(rng.random(flows) < 0.1, rng.uniform(0.0, 0.2, flows), math.inf)
+    return loads, rng.uniform(1.0, 9.0, links), rng.uniform(0.5, 2.0, flows), cap
+
+
+@pytest.mark.parametrize(("flows", "links"), [(10_000, 2_000), (10_000, 300), (3_000, 30_000)])
+def test_thousands_of_flows_near_the_water_as_in_rounds_and_certified(flows: int, links: int) -> None:
+    case = random_system(flows, links)
+    rates = max_min(*case, solver="numpy")
+    loads, capacity, weight, cap = case
+    assert is_max_min(loads, capacity, rates, weight, cap)
+    assert np.allclose(rates, max_min(*case, solver="rounds"), rtol=1e-11, atol=0)
+    assert np.array_equal(rates, max_min(*case)) == (len(loads.load) >= MANY)
+
+
+@pytest.mark.parametrize("window", [1, 7, 64])
+def test_how_many_links_a_mark_takes_changes_no_rate(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = random_system(600, 150)
+    monkeypatch.setattr(maxmin_many, "FEWEST", window)
+    assert np.allclose(max_min(*case, solver="numpy"), max_min(*case, solver="rounds"), rtol=1e-11, atol=0)
+
+
+def test_loads_of_very_different_size_are_not_lost_by_subtracting() -> None:
+    # Link 0 loses a flow of 1e12 times the load of the one that stays: what is left of the sum is rounding.
+    loads = Loads(np.array([0, 0, 1, 2, 2]), np.array([0, 1, 0, 1, 2]), np.array([1e6, 1.0, 1e-6, 1.0, 1.0]), 3, 3)
+    capacity = np.array([1.0 + 1e-9, 2e-6, 1.0])
+    for solver in ("rounds", "numpy"):
+        rates = max_min(loads, capacity, solver=solver)
+        assert is_max_min(loads, capacity, rates)
+
+
+def test_compiled_rates_are_those_of_numpy_and_certified() -> None:
+    pytest.importorskip("numba")
+    for case in (random_system(2_000, 400), random_system(500, 4_000, seed=2), random_system(3, 5, seed=3)):
+        loads, capacity, weight, cap = case
+        rates = max_min(*case, solver="numba")
+        assert is_max_min(loads, capacity, rates, weight, cap)
+        assert np.allclose(rates, max_min(*case, solver="numpy"), rtol=1e-11, atol=0)
+
+
+def test_the_number_of_loads_and_what_is_installed_choose_the_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maxmin, "find_spec", lambda name: None)
+    assert [maxmin._usual(loads) for loads in (0, MANY - 1, MANY, maxmin.COMPILED)] == ["rounds", "rounds", "numpy", "numpy"]
+    monkeypatch.setattr(maxmin, "find_spec", lambda name: object())
+    assert [maxmin._usual(loads) for loads in (MANY, maxmin.COMPILED)] == ["numpy", "numba"]
