@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from simulator.spec.errors import PlanError
+from simulator.spec.errors import PlanError, Words
 from simulator.spec.near import nearest
 from workloads.accounting.sections import RECOMPUTE_MODULES
 from workloads.attention_kinds import CompressedAttention, GroupedQueryAttention
+from workloads.schedules.layout import V_SHAPED
 from workloads.stages import fewest_layers_allowed
 
 if TYPE_CHECKING:
     from workloads.model import Model
     from workloads.resolved import ResolvedPlan
+    from workloads.schedules.table import TableOrder
 
 
 #: More micro-batches than this in one step are a slip of the pen: the largest published runs have a few hundred.
@@ -165,6 +167,12 @@ def _check_stages(plan: ResolvedPlan, model: Model) -> None:
 
 def _check_schedule(plan: ResolvedPlan) -> None:
     schedule, pp, vpp, micro_batches = plan.schedule, plan.pp, plan.vpp, plan.micro_batches
+    if plan.table:
+        _check_table(plan, plan.table)
+        return
+    if schedule in V_SHAPED:
+        _check_v_shaped(plan)
+        return
     if vpp > 1 and pp == 1:
         raise PlanError("pp = 1 has no stages to interleave", got=vpp, do="Set vpp to 1 or raise pp.", path="plan.vpp")
     if vpp > 1 and schedule != "interleaved":
@@ -180,6 +188,40 @@ def _check_schedule(plan: ResolvedPlan) -> None:
         )  # fmt: skip
     if schedule == "dualpipe":
         _check_dualpipe(plan)
+
+
+def _check_v_shaped(plan: ResolvedPlan) -> None:
+    """A pipeline folded once: two stages on every rank, and for DualPipe-V enough micro-batches to meet."""
+    schedule, pp, micro_batches = plan.schedule, plan.pp, plan.micro_batches
+    if pp == 1:
+        raise PlanError(f"{schedule} folds a pipeline, and pp = 1 is none", do="Raise pp, or use 1f1b.", path="plan.pp")
+    if plan.vpp != 2:
+        raise PlanError(f"{schedule} runs two stages on a rank", got=plan.vpp, do="Leave vpp out.", path="plan.vpp")
+    if schedule == "dualpipe-v" and micro_batches < 2 * pp:
+        raise PlanError(
+            f"dualpipe-v needs at least 2*pp = {2 * pp} micro-batches a pipeline, or its two stages cannot overlap",
+            got=micro_batches, do=f"Raise global_batch to {2 * pp * plan.dp * plan.micro_batch}, or lower pp or dp.",
+            path="plan.schedule",
+        )  # fmt: skip
+
+
+def _check_table(plan: ResolvedPlan, table: TableOrder) -> None:
+    if plan.vpp != table.vpp:
+        raise PlanError(
+            f"the schedule's table has {table.vpp} stages on a rank", got=plan.vpp, do=f"Set vpp to {table.vpp} or leave it out.",
+            path="plan.vpp",
+        )  # fmt: skip
+    if plan.micro_batches != table.micro_batches:
+        raise PlanError(
+            f"the schedule's table has {table.micro_batches} micro-batches, a pipeline of this plan {plan.micro_batches}",
+            do=f"Use global_batch {table.micro_batches * plan.dp * plan.micro_batch}, or another table.", path="plan.schedule",
+        )  # fmt: skip
+    ends = {table.owners[0][0], table.owners[0][-1]}
+    if len(ends) == 2 and ends != {0, plan.pp - 1}:
+        raise PlanError(
+            "the first and the last stage are on the first and the last pipeline rank, or both on one",
+            got=Words(f"ranks {min(ends)} and {max(ends)}"), do="Number the ranks along the pipeline.", path="plan.schedule",
+        )  # fmt: skip
 
 
 def _check_dualpipe(plan: ResolvedPlan) -> None:

@@ -162,9 +162,9 @@ def head_in_layers(model: Model, sequence_length: float) -> float:
 def copies_table(model: Model, plan: ResolvedPlan) -> bool:
     """Whether the last stage keeps a copy of the embedding table: for a tied head, or to embed what MTP predicts from.
 
-    Under DualPipe the rank of the last stage holds the first one too.
+    Under DualPipe, and where the pipeline is laid in a V, the rank of the last stage holds the first one too.
     """
-    return plan.stages > 1 and plan.directions == 1 and (model.tied_embeddings or model.mtp.depth > 0)
+    return plan.stages > 1 and not plan.ends_meet and (model.tied_embeddings or model.mtp.depth > 0)
 
 
 def table_elements(model: Model, plan: ResolvedPlan) -> float:

@@ -16,6 +16,8 @@ from workloads import legality
 from workloads.accounting.precision import element_bytes, is_quantised
 from workloads.model import Model
 from workloads.resolved import ParameterBytes, ResolvedOverlap, ResolvedPlan
+from workloads.schedules.layout import V_SHAPED
+from workloads.schedules.table import ScheduleTable, TableOrder, read_table
 
 __all__ = ["Overlap", "Plan", "PlanDefaults", "ResolvedPlan", "Training", "resolve"]
 
@@ -65,7 +67,7 @@ class Plan(Spec):
     dp: int | None = Field(default=None, ge=1)
     zero: int | None = Field(default=None, ge=0, le=3)
     zero_group: int | None = Field(default=None, ge=1)
-    schedule: Schedule | None = None
+    schedule: Schedule | ScheduleTable | None = None
     recompute: Recompute | None = None
     recompute_modules: tuple[str, ...] | None = None
     sequence_parallel: bool | None = None
@@ -141,7 +143,8 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     ep, etp = plan.ep or 1, plan.etp or (tp if defaults.etp == "tp" and model.moe is not None else 1)
     dp = legality.data_parallel(ranks, tp, pp, cp, plan.dp)
     legality.check_experts(model, tp * cp * dp, ep, etp)
-    schedule, vpp = _schedule(plan, defaults, model, pp)
+    table = read_table(plan.schedule, pp) if isinstance(plan.schedule, ScheduleTable) else None
+    schedule, vpp = _schedule(plan, defaults, model, pp, table)
     micro_batch = training.micro_batch or defaults.micro_batch
     global_batch, warnings = _global_batch(training, dp, micro_batch)
     warnings += _unread_detail(training) + _without_effect(plan, model, pp * vpp)
@@ -172,6 +175,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         optimizer=optimizer,
         state=_state(training, defaults, optimizer),
         warnings=warnings,
+        table=table,
     )  # fmt: skip
     legality.check(resolved, model)
     return resolved
@@ -186,25 +190,27 @@ def _refuse_unmodelled(plan: Plan, training: Training) -> None:
         raise NotModelled("training.router other than balanced is not simulated yet.")
     if plan.zero_group is not None and (plan.ep or 1) > 1:
         raise NotModelled("plan.zero_group with ep > 1 is not simulated yet: experts shard over all ranks that hold them.")
-    if plan.schedule in ("zb-h1", "zb-v", "dualpipe-v"):
-        raise NotModelled(f"plan.schedule {plan.schedule} is not simulated yet; 1f1b, interleaved and dualpipe are.")
 
 
 def _first(*values: bool | None) -> bool:
     return next(value for value in values if value is not None)
 
 
-def _schedule(plan: Plan, defaults: PlanDefaults, model: Model, pp: int) -> tuple[str, int]:
+def _schedule(plan: Plan, defaults: PlanDefaults, model: Model, pp: int, table: TableOrder | None) -> tuple[str, int]:
     """The schedule and vpp; interleaved without vpp takes the most chunks that divide the layers evenly.
 
     Embedding and head may count as a layer each, as Megatron's recipes do: 126 layers on 16 ranks run 8 chunks.
+    A V has two chunks a rank, a table those it names.
     """
+    if table:
+        return "table", plan.vpp or table.vpp
+    assert not isinstance(plan.schedule, ScheduleTable)
     schedule = plan.schedule or defaults.schedule or ("interleaved" if (plan.vpp or 1) > 1 and pp > 1 else "1f1b")
     if schedule == "interleaved" and plan.vpp is None and pp > 1:
         return schedule, legality.default_chunks(model.layers, pp)
     if schedule == "interleaved" and (plan.vpp or 1) == 1:
         return "1f1b", 1  # one chunk, or one stage: nothing to interleave
-    return schedule, plan.vpp or 1
+    return schedule, plan.vpp or (2 if schedule in V_SHAPED else 1)
 
 
 def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, tuple[str, ...]]:
@@ -264,7 +270,7 @@ def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str) -> ResolvedOverl
     given, usual = plan.overlap or Overlap(), defaults.overlap
     return ResolvedOverlap(
         # DualPipe exists to overlap dispatch and combine; only an explicit false takes it away.
-        ep=_first(given.ep, True if schedule == "dualpipe" else None, usual.ep, False),
+        ep=_first(given.ep, True if schedule in ("dualpipe", "dualpipe-v") else None, usual.ep, False),
         tp=_first(given.tp, usual.tp, False),
         # Megatron and Transformer Engine do this without being asked; only an explicit false takes it away.
         tp_gradients=_first(given.tp, True),

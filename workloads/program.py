@@ -9,7 +9,7 @@ Leaves out: the norm of all gradients (one scalar all-reduce), the loss's own re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simulator.spec.errors import IdentityBroken
 from workloads import schedules
@@ -38,6 +38,14 @@ from workloads.traffic import ShardParameters
 
 TOLERANCE = 1e-9
 
+OWN_ORDERS: dict[str, Callable[[int, int], schedules.Order]] = {
+    "zb-h1": schedules.zb_h1,
+    "zb-v": schedules.zb_v,
+    "dualpipe": schedules.dualpipe,
+    "dualpipe-v": schedules.dualpipe_v,
+}
+"""Schedules whose order is one whatever overlaps."""
+
 
 def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudget) -> Program:
     """The step of every pipeline rank.
@@ -46,7 +54,6 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
     IdentityBroken when the instructions' FLOPs are not the model's.
     """
     order = schedule_order(plan)
-    owners = schedules.stage_owners(plan.schedule, plan.pp, plan.vpp)
     pieces, footprint = _recompute(model, plan, groups, order, memory)
     ranks = tuple(_RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank]) for rank in range(plan.pp))
     useful, again = _flops(ranks, groups)
@@ -54,7 +61,7 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
     _check_flops(useful, model_flops, plan)
     return Program(
         ranks=ranks,
-        rank_of=owners,
+        rank_of=plan.owners,
         boundary_bytes=boundary_bytes(model, pieces.shard),
         overlap_pp=plan.overlap.pp,
         tokens=plan.tokens,
@@ -69,8 +76,11 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
 
 def schedule_order(plan: ResolvedPlan) -> schedules.Order:
     """The order of the plan's schedule; expert overlap joins forwards and backwards of 1F1B and interleaved."""
-    if plan.schedule == "dualpipe":
-        return schedules.dualpipe(plan.pp, plan.micro_batches)
+    if plan.table:
+        return [list(slots) for slots in plan.table.order]
+    own = OWN_ORDERS.get(plan.schedule)
+    if own:
+        return own(plan.pp, plan.micro_batches)
     if plan.overlap.ep and plan.ep > 1:
         return schedules.overlapped_one_f_one_b(plan.pp, plan.micro_batches, plan.vpp)
     if plan.schedule == "interleaved":
@@ -96,9 +106,7 @@ def _recompute(
 
 def stages_of(plan: ResolvedPlan, rank: int) -> list[int]:
     """The stages whose weights a pipeline rank holds: its chunks, or its own and its mirror's."""
-    if plan.directions == 2:
-        return [rank, plan.pp - 1 - rank]
-    return [chunk * plan.pp + rank for chunk in range(plan.vpp)]
+    return [stage for owners in plan.owners for stage, owner in enumerate(owners) if owner == rank]
 
 
 class _RankBuilder:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workloads.schedules.layout import Owners, stage_owners
+from workloads.schedules.table import TableOrder
+
 PRECISION_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
 
 
@@ -50,6 +53,7 @@ class ResolvedPlan:
     ``micro_batches`` counts those of one pipeline in one step; global_batch and micro_batch are in sequences.
     ``expert_dp`` ranks hold the same routed experts. ``zero_size`` ranks share one copy of the optimizer state.
     ``dispatch_precision`` is that of tokens on the wire on their way to the experts (bf16 on the way back).
+    ``table`` is the order itself where ``schedule`` is "table".
     """
 
     ranks: int
@@ -78,6 +82,7 @@ class ResolvedPlan:
     optimizer: str
     state: ParameterBytes
     warnings: tuple[str, ...] = ()
+    table: TableOrder | None = None
 
     @property
     def stages(self) -> int:
@@ -88,6 +93,16 @@ class ResolvedPlan:
     def directions(self) -> int:
         """From how many ends micro-batches enter the pipeline."""
         return 2 if self.schedule == "dualpipe" else 1
+
+    @property
+    def owners(self) -> Owners:
+        """Which pipeline rank runs a stage, [direction][stage]."""
+        return self.table.owners if self.table else stage_owners(self.schedule, self.pp, self.vpp)
+
+    @property
+    def ends_meet(self) -> bool:
+        """Whether a rank that holds the first stage holds the last one too."""
+        return self.owners[0][0] == self.owners[-1][-1]
 
     @property
     def deduplicate(self) -> bool:

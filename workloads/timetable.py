@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from simulator.spec.errors import PlanError
+from simulator.spec.errors import PlanError, Words
 from workloads.instructions import Slot, Work, WorkKind
 
 Key = tuple[WorkKind, int, int, int]  # kind, stage, micro-batch, direction
@@ -76,19 +76,21 @@ def check_order(order: Sequence[Sequence[Slot]], owners: Sequence[Sequence[int]]
     for rank, slots in enumerate(order):
         for work in (work for slot in slots for work in slot):
             if owners[work.direction][work.stage] != rank:
-                raise PlanError("a stage runs on the rank that owns it", got=f"{work} on rank {rank}")
+                raise PlanError("a stage runs on the rank that owns it", got=Words(f"{_name(work)} on rank {rank}"))
             seen.setdefault((work.stage, work.micro_batch), []).append(work.kind)
     stages = len(owners[0])
     allowed = ([WorkKind.F, WorkKind.B], [WorkKind.F, WorkKind.I, WorkKind.W])
     for stage in range(stages):
         for micro_batch in range(micro_batches):
-            if seen.pop((stage, micro_batch), []) not in allowed:
+            kinds = seen.pop((stage, micro_batch), [])
+            if kinds not in allowed:
                 raise PlanError(
-                    "every micro-batch passes every stage forward once, then backward once",
-                    got=f"stage {stage}, micro-batch {micro_batch}",
+                    "every micro-batch passes every stage forward once, then backward once, as F B or F I W",
+                    got=Words(f"{' '.join(kinds) or 'nothing'} of micro-batch {micro_batch} on stage {stage}"),
+                    do="Correct the works of that micro-batch.",
                 )
     if seen:
-        raise PlanError("an order holds only the micro-batches it was made for", got=str(sorted(seen)[:3]))
+        raise PlanError("an order holds only the micro-batches it was made for", got=Words(str(sorted(seen)[:3])))
     play(order, stages)
 
 
@@ -103,6 +105,10 @@ def inputs_of(work: Work, stages: int) -> list[Key]:
     return keys + ([(WorkKind.B, stage + 1, micro_batch, direction)] if stage + 1 < stages else [])
 
 
+def _name(work: Work) -> str:
+    return f"{work.kind}{work.micro_batch} of stage {work.stage}"
+
+
 def _output(work: Work) -> Key:
     kind = WorkKind.B if work.kind is WorkKind.I else work.kind
     return kind, work.stage, work.micro_batch, work.direction
@@ -112,8 +118,11 @@ def _refuse_deadlock(order: Sequence[Sequence[Slot]], position: list[int], stage
     for rank, slots in enumerate(order):
         if position[rank] < len(slots):
             slot = slots[position[rank]]
-            missing = [key for work in slot for key in inputs_of(work, stages) if key not in done]
+            kind, stage, micro_batch, _ = next(key for work in slot for key in inputs_of(work, stages) if key not in done)
+            works = "+".join(_name(work) for work in slot)
+            awaited = _name(Work(kind, stage, micro_batch))
             raise PlanError(
                 "an order lets every rank go on",
-                got=f"pipeline rank {rank} waits for {missing[0]} before slot {position[rank]}",
+                got=Words(f"pipeline rank {rank} waits for {awaited} before {works}, its work number {position[rank] + 1}"),
+                do="Run what it waits for earlier.",
             )

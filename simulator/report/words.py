@@ -149,7 +149,8 @@ def setting(result: Result) -> str:
     if isinstance(cluster.get("system"), str):
         words[0] += f" of {cluster['system']}"
     words += [f"{axis} {plan[axis]}" for axis in ("tp", "pp", "vpp", "cp", "ep", "etp") if (plan.get(axis) or 1) != 1]
-    words += [str(plan[key]) for key in ("schedule",) if plan.get(key)]
+    if plan.get("schedule"):
+        words.append(plan["schedule"] if isinstance(plan["schedule"], str) else "schedule of its own")
     words += [str(training[key]) for key in ("precision",) if training.get(key)]
     if training.get("global_batch") and training.get("sequence_length"):
         words.append(f"{training['global_batch']:,} × {training['sequence_length']:,} tokens a step")

@@ -27,7 +27,17 @@ from workloads.instructions import (
     Start,
     Wait,
 )
-from workloads.schedules import Order, dualpipe, interleaved, one_f_one_b, overlapped_one_f_one_b, stage_owners
+from workloads.schedules import (
+    Order,
+    dualpipe,
+    dualpipe_v,
+    interleaved,
+    one_f_one_b,
+    overlapped_one_f_one_b,
+    stage_owners,
+    zb_h1,
+    zb_v,
+)
 from workloads.timetable import play
 
 NOTHING = Block("nothing", ())
@@ -100,20 +110,68 @@ def test_1f1b_closed_form(pp: int, micro_batches: int) -> None:
 @pytest.mark.parametrize(("pp", "micro_batches"), [(2, 4), (4, 8), (4, 12), (8, 16)])
 @pytest.mark.parametrize("milliseconds", [{"F": 1, "B": 2, "I": 1, "W": 1}, {"F": 2, "B": 5, "I": 3, "W": 2}])
 @pytest.mark.parametrize(
-    ("make", "vpp"), [(one_f_one_b, 1), (interleaved, 2), (overlapped_one_f_one_b, 1), (overlapped_one_f_one_b, 2), (dualpipe, 1)]
+    ("make", "schedule", "vpp"),
+    [
+        (one_f_one_b, "1f1b", 1),
+        (interleaved, "interleaved", 2),
+        (overlapped_one_f_one_b, "interleaved", 1),
+        (overlapped_one_f_one_b, "interleaved", 2),
+        (zb_h1, "zb-h1", 1),
+        (zb_v, "zb-v", 2),
+        (dualpipe, "dualpipe", 1),
+        (dualpipe_v, "dualpipe-v", 2),
+    ],
 )
 def test_free_sends_leave_the_schedule_s_own_timetable(
-    make: Callable[[int, int, int], Order], vpp: int, milliseconds: dict[str, int], pp: int, micro_batches: int
+    make: Callable[[int, int, int], Order],
+    schedule: str,
+    vpp: int,
+    milliseconds: dict[str, int],
+    pp: int,
+    micro_batches: int,
 ) -> None:
     """The engine's step is the makespan that the order has on paper, joined slots starting and sending as one."""
     order = make(pp, micro_batches, vpp)
-    owners = stage_owners("dualpipe" if make is dualpipe else "1f1b", pp, vpp)
+    owners = stage_owners(schedule, pp, vpp)
     paper = play(order, pp * vpp, lambda slot: sum(milliseconds[work.kind] for work in slot) * 1e-3)
     blocks = {kind: (work_of(time * 1e-3),) for kind, time in milliseconds.items()}
     step, books = run([tuple(slots) for slots in order], blocks, TimedFolding(pp), owners=owners)
     assert step == pytest.approx(paper.makespan, rel=1e-9)
     for book, busy in zip(books, paper.busy, strict=True):
         assert book["arithmetic"] == pytest.approx(busy, rel=1e-9)
+
+
+@pytest.mark.parametrize(("pp", "micro_batches"), [(2, 4), (4, 12)])
+def test_zero_bubble_closed_forms(pp: int, micro_batches: int) -> None:
+    """ZB-H1: M(F + I + W) + (PP - 1)(F + I - W), and all of the rest is bubble. ZB-V, F = I = W: 6 M F + (PP - 1) F."""
+    f, i, w = 0.002, 0.003, 0.001
+    blocks = {"F": (work_of(f),), "I": (work_of(i),), "W": (work_of(w),)}
+    step, books = run([tuple(slots) for slots in zb_h1(pp, micro_batches)], blocks, TimedFolding(pp))
+    assert step == pytest.approx(micro_batches * (f + i + w) + (pp - 1) * (f + i - w), rel=1e-9)
+    assert [step - book["arithmetic"] for book in books] == pytest.approx([(pp - 1) * (f + i - w)] * pp, rel=1e-9)
+    assert books[0]["pipeline_bubble"] == pytest.approx((pp - 1) * (f + i - w), rel=1e-9)
+    blocks = dict.fromkeys("FIW", (work_of(f),))
+    folded = [tuple(slots) for slots in zb_v(pp, micro_batches)]
+    step, _ = run(folded, blocks, TimedFolding(pp), owners=stage_owners("zb-v", pp, 2))
+    assert step == pytest.approx((6 * micro_batches + pp - 1) * f, rel=1e-9)
+
+
+def test_dualpipe_with_unequal_times_and_overlap_that_comes_from_the_lanes() -> None:
+    """The case that tests/workloads works by hand, in ms: F = 2 and B = 5 of which 0.5 each is communication, I = 3, W = 2.
+
+    Joined, each one's communication runs beside the other's arithmetic, so that the slot takes 6; the step takes 57.
+    """
+    transfer = Communication("move", "ep", "all-to-all", "ep", 1.0)
+    wait = (Start(transfer, "t"), Wait("t"))
+    blocks: dict[str, tuple[Instruction, ...]] = {
+        "F": (*wait, work_of(0.0015)),
+        "B": (work_of(0.0045), *wait),
+        "I": (work_of(0.0025), *wait),
+        "W": (work_of(0.002),),
+    }
+    folding = TimedFolding(4, {"move": 0.0005})
+    step, _ = run([tuple(slots) for slots in dualpipe(4, 8)], blocks, folding, owners=stage_owners("dualpipe", 4, 1))
+    assert step == pytest.approx(0.057, rel=1e-9)
 
 
 def test_a_wait_is_exposed_communication() -> None:

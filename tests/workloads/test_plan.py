@@ -82,6 +82,17 @@ def laid(
         (DENSE, {"pp": 16, "schedule": "dualpipe", "batch": 64 * 33},
          "plan.schedule: dualpipe needs an even number of micro-batches, half for each direction (got 33). Use global_batch"
          " 2176 or 2048."),
+        (DENSE, {"pp": 8, "vpp": 2, "schedule": "zb-h1"},
+         "plan.vpp: zb-h1 runs one stage on a rank (got 2). Set vpp to 1 or schedule to interleaved."),
+        (DENSE, {"schedule": "zb-v"},
+         "plan.pp: zb-v folds a pipeline, and pp = 1 is none. Raise pp, or use 1f1b."),
+        (DENSE, {"pp": 8, "vpp": 3, "schedule": "dualpipe-v"},
+         "plan.vpp: dualpipe-v runs two stages on a rank (got 3). Leave vpp out."),
+        (DENSE, {"pp": 16, "schedule": "dualpipe-v", "batch": 64 * 30},
+         "plan.schedule: dualpipe-v needs at least 2*pp = 32 micro-batches a pipeline, or its two stages cannot overlap"
+         " (got 30). Raise global_batch to 2048, or lower pp or dp."),
+        (DENSE, {"pp": 64, "schedule": "zb-v", "batch": 2048},
+         "plan.pp: 64 layers cannot fill pp*vpp = 64*2 = 128 stages. Lower vpp or pp to at most 66 stages."),
         (DENSE, {"zero": 1, "zero_group": 48},
          "plan.zero_group: zero_group must divide dp*cp = 1024 (got 48). Lower zero_group from 48 to 32."),
         (DENSE, {"recompute": "selective", "recompute_modules": ["core_attention"]},
@@ -106,9 +117,6 @@ def test_an_impossible_plan_says_what_to_change(model: Model, arguments: dict[st
     [
         {"offload": ["decoder_layer_input"]},
         {"placement": "strided"},
-        {"schedule": "zb-h1"},
-        {"schedule": "zb-v"},
-        {"schedule": "dualpipe-v"},
         {"training": {"router": {"skew": 1.2}}},
         {"model": SPARSE, "ep": 8, "zero_group": 8},
     ],

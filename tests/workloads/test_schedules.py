@@ -12,11 +12,14 @@ from simulator.spec.errors import PlanError
 from workloads.instructions import Slot, Work, WorkKind
 from workloads.schedules import (
     dualpipe,
+    dualpipe_v,
     interleaved,
     micro_batches_in_flight,
     one_f_one_b,
     overlapped_one_f_one_b,
     stage_owners,
+    zb_h1,
+    zb_v,
 )
 from workloads.timetable import check_order, play
 
@@ -115,6 +118,93 @@ def test_dualpipe_of_four_ranks_by_hand() -> None:
         "W0.2", "I0.3",  # 7: nWI0
         "W0.3",  # 8: nW
     ]  # fmt: skip
+
+
+def test_dualpipe_with_unequal_times_by_hand() -> None:
+    """Four ranks, 8 micro-batches, F = 2, I = 3, W = 2, B = I + W, and 6 for a forward and a backward that overlap.
+
+    By symmetry rank 3 runs as rank 0 does, rank 2 as rank 1. What waits: rank 1 for its first forward; rank 0 for the forward
+    and the gradient that rank 1's joined slots send at 23 and 35; rank 1 for the gradient that rank 0 sends at 46; rank 0 for
+    rank 1's last at 52.
+    """
+    order = dualpipe(4, 8)
+    table = play(order, 4, lasting(2, 5, 6, 2))
+    assert table.start[0] == (0, 2, 4, 6, 8, 11, 13, 15, 23, 29, 35, 41, 46, 49, 52, 55)
+    assert table.start[1] == (2, 4, 6, 8, 10, 12, 17, 23, 29, 35, 40, 46, 49, 52, 54)
+    assert (table.start[3], table.start[2]) == (table.start[0], table.start[1])
+    assert table.makespan == 57
+
+
+@given(st.integers(1, 6), st.integers(0, 12))
+def test_dualpipe_v_is_legal_and_joins_the_two_stages_of_a_rank(pp: int, more: int) -> None:
+    micro_batches = 2 * pp + more
+    order = dualpipe_v(pp, micro_batches)
+    check_order(order, stage_owners("dualpipe-v", pp, 2), micro_batches)
+    for slots in order:
+        assert {slot[0].stage != slot[1].stage for slot in slots if len(slot) == 2} <= {True}
+
+
+@pytest.mark.parametrize(("pp", "micro_batches"), [(1, 2), (2, 4), (3, 7), (4, 20), (8, 60)])
+@pytest.mark.parametrize("joined", [2.2, 2.5, 3.0])
+def test_dualpipe_v_has_the_bubble_of_a_dualpipe_twice_as_long(pp: int, micro_batches: int, joined: float) -> None:
+    """(PP/2 - 1)(FB + B - 3W), PP = 2 pp the number of stages (table of github.com/deepseek-ai/DualPipe)."""
+    idle = play(dualpipe_v(pp, micro_batches), 2 * pp, lasting(1, 2, joined, 1)).idle
+    assert max(idle) == pytest.approx((pp - 1) * (joined + 2 - 3), abs=1e-9)
+
+
+@pytest.mark.parametrize(("pp", "micro_batches"), [(2, 4), (4, 8), (8, 24)])
+def test_dualpipe_v_walks_as_half_of_dualpipe_and_holds_what_it_holds(pp: int, micro_batches: int) -> None:
+    """Rank r does what rank r of 2 pp does, kind by kind, and holds 2 pp + 1 micro-batches of a stage."""
+    whole, half = dualpipe(2 * pp, 2 * micro_batches), dualpipe_v(pp, micro_batches)
+    for rank in range(pp):
+        assert [[work.kind for work in slot] for slot in half[rank]] == [[work.kind for work in slot] for slot in whole[rank]]
+        assert micro_batches_in_flight(half[rank])[0] == 2 * pp + 1
+
+
+@given(ranks, st.integers(1, 30))
+def test_zb_h1_is_legal_and_holds_no_more_than_the_first_rank_of_one_f_one_b(pp: int, micro_batches: int) -> None:
+    order = zb_h1(pp, micro_batches)
+    check_order(order, stage_owners("zb-h1", pp, 1), micro_batches)
+    assert {micro_batches_in_flight(slots)[0] for slots in order} == {min(pp, micro_batches)}
+
+
+@given(ranks, st.integers(0, 20), st.floats(0.1, 4), st.floats(0.1, 4), st.floats(0, 1))
+def test_zb_h1_shrinks_the_bubble_to_that_of_its_table(pp: int, more: int, f: float, i: float, part: float) -> None:
+    """(PP - 1)(F + I - W) for every rank, any F and I and any W below both, from PP micro-batches on (2401.10241, table 2)."""
+    w = min(f, i) * part
+    idle = play(zb_h1(pp, pp + more), pp, lasting(f, i + w, 0, w)).idle
+    assert idle == pytest.approx([(pp - 1) * (f + i - w)] * pp, rel=1e-9, abs=1e-9)
+
+
+@given(st.integers(1, 8), st.integers(1, 40))
+def test_zb_v_is_legal_and_holds_at_most_two_stages_of_pp_micro_batches(pp: int, micro_batches: int) -> None:
+    """As much as 1F1B's first rank, whose stages are twice as long (arXiv 2401.10241, section 6)."""
+    order = zb_v(pp, micro_batches)
+    check_order(order, stage_owners("zb-v", pp, 2), micro_batches)
+    held = {micro_batches_in_flight(slots)[0] for slots in order}
+    assert max(held) == min(2 * pp, 2 * micro_batches)
+    if micro_batches >= 2 * pp - 1:
+        assert held == {2 * pp}
+
+
+@given(st.integers(1, 8), st.integers(0, 20), st.floats(0.1, 4))
+def test_zb_v_leaves_no_rank_idle_once_it_began(pp: int, more: int, time: float) -> None:
+    """F = I = W: rank r works without a gap from r F on; the step has (PP - 1) F of bubble, which is the staggered start."""
+    micro_batches = 2 * pp - 1 + more
+    table = play(zb_v(pp, micro_batches), 2 * pp, lasting(time, 2 * time, 0, time))
+    for rank, (starts, ends) in enumerate(zip(table.start, table.end, strict=True)):
+        assert starts[0] == pytest.approx(rank * time)
+        assert ends[-1] - starts[0] == pytest.approx(table.busy[rank], rel=1e-9)
+    assert table.makespan == pytest.approx(6 * micro_batches * time + (pp - 1) * time, rel=1e-9)
+
+
+def test_zero_bubble_beats_one_f_one_b_by_as_much_as_the_papers_say() -> None:
+    """F = I = W, 8 ranks: ZB-H1 has a third of 1F1B's bubble, ZB-V (stages half as long) a sixth."""
+    pp, micro_batches = 8, 24
+    plain = max(play(one_f_one_b(pp, micro_batches), pp, lasting(1, 2, 0)).idle)
+    h1 = max(play(zb_h1(pp, micro_batches), pp, lasting(1, 2, 0, 1)).idle)
+    v = max(play(zb_v(pp, micro_batches), 2 * pp, lasting(0.5, 1, 0, 0.5)).idle)
+    assert (plain, h1, v) == (21, 7, 3.5)
 
 
 @pytest.mark.parametrize(("pp", "rank", "held"), [(4, 0, 4), (4, 3, 1), (8, 2, 6)])
