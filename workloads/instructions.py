@@ -37,6 +37,7 @@ class Operator:
     ``flops`` counts 2 per multiply-add over all groups [FLOP]; ``bytes_moved`` is what it reads from and writes to HBM
     when nothing stays in cache [B]. ``m, n, k`` is the shape of one GEMM of ``groups`` equal ones; attention uses
     ``m`` = queries per sequence, ``n`` = keys attended on average, ``k`` = head dimension, ``groups`` = heads x sequences.
+    ``counted``: the share of its FLOPs that a model's count holds, below 1 where a kernel also computes what a mask discards.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Operator:
     groups: float = 1.0
     causal: bool = False
     launches: int = 1
+    counted: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
         expert_tokens=load.tokens if load else 0.0,
         local_experts=load.experts if load else 0.0,
         dispatch_precision="" if plan.dispatch_precision == "bf16" else plan.dispatch_precision,
+        attention=plan.attention,
+        dropout=plan.dropout,
     )
 
 

@@ -27,6 +27,7 @@ Schedule = Literal["1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipe
 Recompute = Literal["none", "selective", "full", "auto"]
 Dispatcher = Literal["alltoall", "deepep", "hybridep"]
 Storage = Literal["fp32", "bf16"]
+AttentionKernel = Literal["flash", "unfused"]
 
 SELECTIVE_DEFAULT = ("core_attn",)
 """What Megatron recomputes under ``recompute: selective`` when no modules are named."""
@@ -75,6 +76,7 @@ class Plan(Spec):
     offload: tuple[str, ...] | None = None
     dispatcher: Dispatcher | None = None
     placement: str | dict[str, Any] | None = None
+    attention: AttentionKernel | None = None
 
 
 PURE = "pure bf16"
@@ -99,6 +101,7 @@ class Training(Spec):
     precision_detail: str | None = None
     optimizer: Optimizer | None = None
     router: str | dict[str, Any] | None = None
+    dropout: bool | None = None
 
 
 class PlanDefaults(Spec):
@@ -109,6 +112,7 @@ class PlanDefaults(Spec):
     an fp8 or mxfp8 job, else bf16. ``gradients``, ``gradient_reduce``, ``master`` and ``moments`` say in which precision state
     is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16 one (row-wise
     and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and the quantised one is gathered.
+    ``attention``: whether scores stay inside a kernel (flash) or go through memory (unfused); ``dropout`` drops scores too.
     ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron without folding), or not at all.
     """
 
@@ -130,6 +134,8 @@ class PlanDefaults(Spec):
     moments: Storage = "fp32"
     quantised_copies: int = Field(default=2, ge=0, le=2)
     quantised_gather: bool = False
+    attention: AttentionKernel = "flash"
+    dropout: bool = False
 
 
 def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None) -> ResolvedPlan:
@@ -176,6 +182,8 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         state=_state(training, defaults, optimizer),
         warnings=warnings,
         table=table,
+        attention=plan.attention or defaults.attention,
+        dropout=_first(training.dropout, defaults.dropout),
     )  # fmt: skip
     legality.check(resolved, model)
     return resolved

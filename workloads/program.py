@@ -217,7 +217,7 @@ class _RankBuilder:
 
 
 def _flops(ranks: Sequence[RankProgram], groups: Groups) -> tuple[float, float]:
-    """FLOPs that all ranks execute in a step, without recomputation and of recomputation alone, the optimizer's apart."""
+    """FLOPs of all ranks in a step, without recomputation and of recomputation alone; the optimizer's and masked ones apart."""
     useful = again = 0.0
     for rank in ranks:
         counts = Counter((work.stage, work.direction, str(work.kind)) for slot in rank.slots for work in slot)
@@ -227,9 +227,9 @@ def _flops(ranks: Sequence[RankProgram], groups: Groups) -> tuple[float, float]:
                     continue
                 for operator in instruction.operators:
                     if operator.phase is Phase.RECOMPUTE:
-                        again += count * operator.flops
+                        again += count * operator.flops * operator.counted
                     else:
-                        useful += count * operator.flops
+                        useful += count * operator.flops * operator.counted
     return useful * groups.ranks_per_stage, again * groups.ranks_per_stage
 
 

@@ -83,6 +83,8 @@ class ResolvedPlan:
     state: ParameterBytes
     warnings: tuple[str, ...] = ()
     table: TableOrder | None = None
+    attention: str = "flash"
+    dropout: bool = False
 
     @property
     def stages(self) -> int:

@@ -121,7 +121,7 @@ def _progress(program: Program, folding: Folding, progress: Progress | None) -> 
 
 
 def program_flops(program: Program, pp_rank: int, *, optimizer: bool = True) -> tuple[dict[str, float], float]:
-    """What one rank of a pipeline rank executes in a step: FLOPs by precision, and HBM bytes.
+    """What one rank of a pipeline rank executes in a step: FLOPs by precision (what a mask discards apart), and HBM bytes.
 
     Summed from the program itself, so that it can be held against the model's own count.
     """
@@ -140,6 +140,6 @@ def program_flops(program: Program, pp_rank: int, *, optimizer: bool = True) -> 
                 for operator in instruction.operators:
                     if operator.phase is Phase.OPTIMIZER and not optimizer:
                         continue
-                    flops[operator.precision] = flops.get(operator.precision, 0.0) + operator.flops * count
+                    flops[operator.precision] = flops.get(operator.precision, 0.0) + operator.flops * operator.counted * count
                     moved += operator.bytes_moved * count
     return flops, moved

@@ -6,30 +6,37 @@ from workloads.accounting.cores import Core
 from workloads.accounting.ledger import Ledger
 from workloads.accounting.precision import is_quantised
 from workloads.accounting.sections import Section, Shard
+from workloads.accounting.unfused import enter_unfused
 from workloads.accounting.weights import Linear
 from workloads.model import Model
 
 
 def enter_core(ledger: Ledger, core: Core, key_value_width: float) -> None:
-    """Enter a flash kernel, and what it keeps: its output, and an fp32 log-sum-exp a query and head.
+    """Enter the attention kernel, and what it keeps: its output, and (a flash kernel) an fp32 log-sum-exp a query and head.
 
     ``key_value_width``: elements of one key and value on this rank. It reads those of the whole sequence once; a
     window shorter than the rank's part of the sequence needs little more than its own.
     """
     shard = ledger.shard
     heads = core.heads / shard.tp
+    ledger.module = "core_attn"
+    if shard.attention == "unfused":
+        enter_unfused(ledger, core)
+        _save_output(ledger, shard.tokens * heads * core.value_dim)
+        return
     seen = 0.0
     for span in core.spans:
         entries = shard.tokens * shard.cp / span.ratio
         own = shard.tokens / span.ratio + span.limit * shard.sequences
         seen += min(entries, own) if span.limit and span.ratio == 1 else entries
-    ledger.module = "core_attn"
     ledger.core("attention", core, heads, shard.tokens, keys=core.keys(shard.sequence_length), keys_seen=seen * key_value_width)
     ledger.save("log_sum_exp", shard.tokens * heads, 4.0)
-    # In 16 bits the output is the very tensor that the output projection keeps; quantised, the projection keeps its own.
-    ledger.save(
-        "attention_output", shard.tokens * heads * core.value_dim, module="core_attn" if is_quantised(shard.precision) else ""
-    )
+    _save_output(ledger, shard.tokens * heads * core.value_dim)
+
+
+def _save_output(ledger: Ledger, elements: float) -> None:
+    """In 16 bits the output is the very tensor that the output projection keeps; quantised, the projection keeps its own."""
+    ledger.save("attention_output", elements, module="core_attn" if is_quantised(ledger.shard.precision) else "")
 
 
 def output_section(model: Model, shard: Shard, linear: Linear) -> Section:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from workloads.accounting.hyper_connections import COMPONENT, norm_size
 from workloads.accounting.ledger import ACTIVATION, Ledger
 from workloads.accounting.sections import Section, Shard
+from workloads.accounting.unfused import enter_dropout
 from workloads.accounting.weights import Linear, Split, Vector, Weight
 from workloads.model import Model
 
@@ -73,6 +74,8 @@ def embedding_section(model: Model, shard: Shard) -> Section:
     if model.learned_positions or model.embedding_norm:
         extra = shard.local_tokens * model.hidden * ACTIVATION
         ledger.memory("embedding_positions_and_norm", "embedding", 3 * extra, 2 * extra)
+    if shard.dropout:
+        enter_dropout(ledger, "embedding_dropout", shard.local_tokens * model.hidden)
     if model.streams > 1:
         copies = shard.local_tokens * (model.residual_width + model.hidden) * ACTIVATION
         ledger.memory("fill_streams", COMPONENT, copies, copies)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from workloads.accounting.ledger import ACTIVATION, Ledger
 from workloads.accounting.precision import is_quantised
+from workloads.accounting.unfused import enter_dropout
 from workloads.accounting.weights import Linear, Split, Vector, Weight
 from workloads.model import LayerShape, Model
 
@@ -94,6 +95,8 @@ def enter_after(ledger: Ledger, model: Model, sublayer: str, outputs: int = 1) -
             f"{sublayer}_output_norm", "block_norms", 2 * tokens * hidden * ACTIVATION, 3 * tokens * hidden * ACTIVATION
         )
         ledger.save(f"{sublayer}_output", tokens * hidden)
+    if ledger.shard.dropout:
+        enter_dropout(ledger, f"{sublayer}_dropout", tokens * hidden)
     if model.hyper_connections is None:
         ledger.memory(f"{sublayer}_residual", "residual", (2 + outputs) * tokens * hidden * ACTIVATION, 0.0)
         return

@@ -166,6 +166,11 @@ class Ledger:
                 replace(operator, name=name + "_wgrad", phase=Phase.BACKWARD_WEIGHT, flops=flops, bytes_moved=weight_gradient)
             )
 
+    def enter(self, forward: Operator, *backward: Operator) -> None:
+        """Enter an operator as it stands, and those of its backward pass in the order they run."""
+        self._enter(forward)
+        self._backward_input.extend(reversed(backward))
+
     def save(self, name: str, elements: float, size: float = ACTIVATION, module: str | None = None) -> None:
         """Keep a tensor for the backward pass."""
         self._saved.append(SavedTensor(name, elements * size, self.module if module is None else module))

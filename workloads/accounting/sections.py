@@ -54,6 +54,7 @@ class Shard:
     ``precision``: of the linear layers: bf16, fp16, fp8, mxfp8, mxfp4 or nvfp4.
     ``expert_tokens``: token copies this rank's experts process, over its ``local_experts`` (balanced:
     tokens x top_k x etp / tp; whoever knows the router's load says it).
+    ``attention``: flash, or unfused (scores in memory). ``dropout``: whether scores, sublayers and embedding drop values.
     ``dispatch_precision``: of tokens on the wire; "" means bf16. A quantised dispatch moves the cast before the wire.
     """
 
@@ -68,6 +69,8 @@ class Shard:
     expert_tokens: float = 0.0
     local_experts: float = 0.0
     dispatch_precision: str = ""
+    attention: str = "flash"
+    dropout: bool = False
 
     @property
     def local_tokens(self) -> float:
