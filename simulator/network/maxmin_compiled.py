@@ -1,15 +1,15 @@
 """Max-min fair rates of very many flows, compiled: one link after the other in the order of their levels.
 
 The textbook with a heap of links. A link's level only rises while others freeze, so the level that the heap knows is never too
-high: the least of the heap is looked at again, and frozen if it is still the least. Needs numba, which is imported where this
-module is; compiled code is kept on disk beside it.
+high: the least of the heap is looked at again, and frozen if it is still the least. Needs numba, which is imported when rates are
+first asked for; compiled code is kept on disk beside this file.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 
 from topologies.fabric import Floats, Ints
@@ -17,17 +17,25 @@ from topologies.fabric import Floats, Ints
 #: What subtracting may have lost of a sum, relative to the sum before anything was subtracted.
 LOST = 1e-12
 
-_compiled: Any = numba.njit(cache=True, nogil=True)  # numba ships no types
-
 
 def rise(flow: Ints, link: Ints, load: Floats, flows: int, capacity: Floats, tie: float) -> Floats:
-    """As :func:`simulator.network.maxmin_many.rise`; ``tie`` is not needed, as links freeze one by one."""
-    del tie
-    level: Floats = _rise(flow, link, load.astype(np.float64), flows, capacity.astype(np.float64))
+    """As :func:`simulator.network.maxmin_many.rise`. Raises ImportError without numba."""
+    sort, fill = _compiled()
+    of_link, crossing = sort(link, flow, load, len(capacity))
+    of_flow, crossed = sort(flow, link, load, flows)
+    demand = np.bincount(link, weights=load, minlength=len(capacity)).astype(np.float64)
+    level: Floats = fill(of_link, crossing, of_flow, crossed, capacity, demand, tie)
     return level
 
 
-@_compiled
+@cache
+def _compiled() -> tuple[Any, Any]:
+    import numba
+
+    compiler = numba.njit(cache=True, nogil=True)
+    return compiler(_sorted_by), compiler(_fill)
+
+
 def _sorted_by(own, other, load, count):  # type: ignore[no-untyped-def]
     """The entries sorted by one side: where each item starts; (the other side, the load) side by side for the cache's sake."""
     start = np.zeros(count + 1, np.int64)
@@ -44,63 +52,45 @@ def _sorted_by(own, other, load, count):  # type: ignore[no-untyped-def]
     return start, found
 
 
-@_compiled
-def _sink(heap, key, at, size):  # type: ignore[no-untyped-def]
-    """Let the link at a place of the heap sink to where no link below it has a lower key."""
-    link = heap[at]
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and key[heap[child + 1]] < key[heap[child]]:
-            child += 1
-        if key[heap[child]] >= key[link]:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = link
-
-
-@_compiled
-def _rise(flow, link, load, flows, capacity):  # type: ignore[no-untyped-def]
+def _fill(of_link, crossing, of_flow, crossed, capacity, demand, tie):  # type: ignore[no-untyped-def]
+    """The level of each flow. The heap is put in order in one place: what is at ``at`` sinks."""
     links = len(capacity)
-    of_link, crossing = _sorted_by(link, flow, load, links)
-    of_flow, crossed = _sorted_by(flow, link, load, flows)
-    level = np.full(flows, np.inf)
-    frozen = np.zeros(flows, np.bool_)
-    state = np.zeros((links, 2))  # of each link: capacity that is left, load of open flows at level 1
-    lost, key, heap, size = np.empty(links), np.empty(links), np.empty(links, np.int64), 0
-    for here in range(links):
-        state[here, 0] = capacity[here]
-        for entry in range(of_link[here], of_link[here + 1]):
-            state[here, 1] += crossing[entry, 1]
-        lost[here] = LOST * state[here, 1]
-        if state[here, 1] > 0.0:
-            key[here] = capacity[here] / (state[here, 1] + lost[here])
-            heap[size] = here
-            size += 1
-    for at in range(size // 2 - 1, -1, -1):
-        _sink(heap, key, at, size)
+    level, frozen = np.full(len(of_flow) - 1, np.inf), np.zeros(len(of_flow) - 1, np.bool_)
+    lost = LOST * demand
+    key, heap = capacity / (demand + lost), np.flatnonzero(demand > 0.0)
+    state = np.empty((links, 2))  # of each link: capacity that is left, load of open flows at level 1
+    state[:, 0], state[:, 1], size = capacity, demand, len(heap)
+    unsorted = size // 2
+    at = unsorted
     while size > 0:
-        here = heap[0]
+        here = heap[at]
+        while 2 * at + 1 < size:
+            child = 2 * at + 1
+            if child + 1 < size and key[heap[child + 1]] < key[heap[child]]:
+                child += 1
+            if key[heap[child]] >= key[here]:
+                break
+            heap[at] = heap[child]
+            at = child
+        heap[at] = here
+        if unsorted > 0:
+            unsorted -= 1
+            at = unsorted
+            continue
+        at, here = 0, heap[0]
         now = max(state[here, 0], 0.0) / (state[here, 1] + lost[here])
         if now > key[here]:
             key[here] = now
-            _sink(heap, key, 0, size)
-            if heap[0] != here:
-                continue
+            continue
         wanted = 0.0  # made anew: what was subtracted has lost digits
         for entry in range(of_link[here], of_link[here + 1]):
             if not frozen[int(crossing[entry, 0])]:
                 wanted += crossing[entry, 1]
         if wanted > 0.0:
             now = max(state[here, 0], 0.0) / wanted
-            if now > key[here]:
-                state[here, 1], key[here] = wanted, now
-                lost[here] = LOST * wanted
-                _sink(heap, key, 0, size)
-                if heap[0] != here:
-                    continue
+            if now > key[here] * (1.0 + 2.0 * tie):
+                state[here, 1], key[here], lost[here] = wanted, now, LOST * wanted
+                continue
             for entry in range(of_link[here], of_link[here + 1]):
                 one = int(crossing[entry, 0])
                 if frozen[one]:
@@ -113,5 +103,4 @@ def _rise(flow, link, load, flows, capacity):  # type: ignore[no-untyped-def]
                     state[met, 1] -= crossed[other, 1]
         size -= 1
         heap[0] = heap[size]
-        _sink(heap, key, 0, size)
     return level
