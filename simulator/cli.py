@@ -220,20 +220,29 @@ def explain(
 
 @app.command("import")
 def import_file(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="hf: a Hugging Face config.json.", show_default=False)],
-    source: Annotated[str, typer.Argument(metavar="FILE", help="What to import.", show_default=False)],
+    kind: Annotated[str, typer.Argument(metavar="hf|megatron", help="What kind of file.", show_default=False)],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="config.json; script, dump or flags.", show_default=False)],
     output: Annotated[str | None, typer.Option(metavar="FILE.yaml", help="Write our file here, not to stdout.")] = None,
     name: Annotated[str | None, typer.Option(help="The name it gets.")] = None,
-    family: Annotated[str | None, typer.Option("--as", metavar="FAMILY", help="Read it as this model_type.")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A key that changes no shape.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A key or flag that changes nothing.")] = None,
+    family: Annotated[str | None, typer.Option("--as", metavar="FAMILY", help="hf: read it as this model_type.")] = None,
+    system: Annotated[str | None, typer.Option(help="megatron: the machine, a preset or a file.")] = None,
+    chips: Annotated[int | None, typer.Option(help="megatron: chips, where the launch does not say.")] = None,
+    define: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="megatron: a variable of the script.")] = None,
+    add: Annotated[str, typer.Option(metavar="FLAGS", help="megatron: more flags, as if at the end of the launch.")] = "",
     as_json: Json = None,
 ) -> None:
-    """Turn another tool's file into one of ours, and say what was made of each of its keys."""
-    from simulator.questions.importing import bring
+    """Turn another tool's file into one of ours, and say what was made of each of its keys or flags."""
+    from simulator.questions.importing import bring_launch, bring_model, check_kind
 
     for path in (output, as_json):
         _require_folder(path)
-    brought = bring(kind, source, name=name, family=family, ignore=ignore or ())
+    given = {"--as": family, "--system": system, "--chips": chips, "--define": define, "--add": add}
+    check_kind(kind, {option: bool(value) for option, value in given.items()})
+    if kind == "hf":
+        brought = bring_model(source, name=name, family=family, ignore=ignore or ())
+    else:
+        brought = bring_launch(source, system=system, chips=chips, name=name, define=define or (), added=add, ignore=ignore or ())
     if as_json != "-":
         print(brought.account, file=sys.stderr if output is None else sys.stdout)
         if output is None:

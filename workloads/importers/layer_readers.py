@@ -93,7 +93,7 @@ def _sparse_layers(keys: Keys, family: Family, layers: int) -> list[bool]:
 
 
 def _experts(keys: Keys, family: Family, sparse: list[bool], activation: str) -> Fields:
-    first, interval = _placement(sparse)
+    first, interval = placement(sparse)
     fields: Fields = {
         "experts": keys.whole("experts"),
         "top_k": keys.whole("top_k"),
@@ -109,7 +109,7 @@ def _experts(keys: Keys, family: Family, sparse: list[bool], activation: str) ->
     return fields
 
 
-def _placement(sparse: list[bool]) -> tuple[int, int]:
+def placement(sparse: list[bool]) -> tuple[int, int]:
     """(first_dense, interval) that make exactly these layers sparse."""
     for interval in range(1, len(sparse) + 1):
         for first in range(len(sparse)):

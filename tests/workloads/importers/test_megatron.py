@@ -1,0 +1,161 @@
+"""Megatron-LM launches: the model, the training and the plan that their flags mean; what is not known is refused by name."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import workloads
+from simulator.spec.errors import InputError, NotModelled, PlanError
+from workloads.accounting import total_parameters
+from workloads.importers.megatron import ImportedLaunch, import_launch
+
+_spec = importlib.util.spec_from_file_location("launches", Path(__file__).with_name("launches.py"))
+assert _spec and _spec.loader
+launches = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(launches)
+
+
+def _import(text: str, folder: Path, **options: Any) -> ImportedLaunch:
+    path = folder / "run.sh"
+    path.write_text(text)
+    return import_launch(str(path), **({"system": "dgx-h100"} | options))
+
+
+def test_a_script_of_arrays_is_gpt3(tmp_path: Path) -> None:
+    """Megatron's own style: the 175B preset's parameters but for the padded vocabulary, which tp 8 rounds up."""
+    document = _import(launches.GPT3, tmp_path).document
+    model, preset = workloads.load(document["model"]), workloads.load("gpt3-175b")
+    assert model.vocab == 51200 == -(-50257 // 1024) * 1024
+    assert total_parameters(model) - total_parameters(preset) == (51200 - preset.vocab) * 12288 + 12288 * (
+        model.norm_bias - preset.norm_bias
+    )
+    assert document["cluster"] == {"system": "dgx-h100", "chips": 1024}
+    assert document["training"] == {
+        "sequence_length": 2048, "global_batch": 1536, "micro_batch": 1, "precision": "fp16", "optimizer": "adamw",
+    }  # fmt: skip
+    assert {key: document["plan"][key] for key in ("tp", "pp", "zero", "recompute", "sequence_parallel")} == {
+        "tp": 8, "pp": 16, "zero": 0, "recompute": "none", "sequence_parallel": False,
+    }  # fmt: skip
+
+
+def test_a_command_inside_bash_c_is_v3(tmp_path: Path) -> None:
+    """Flags inside one quoted command; DeepSeek-V3's parameters to the last, prediction block included."""
+    imported = _import(launches.V3, tmp_path)
+    document = imported.document
+    model, preset = workloads.load(document["model"]), workloads.load("deepseek-v3")
+    assert total_parameters(model, mtp=True) == total_parameters(preset, mtp=True)
+    assert model.layer_shapes() == preset.layer_shapes()
+    assert document["training"]["precision"] == "fp8"
+    plan = document["plan"]
+    assert (plan["pp"], plan["ep"], plan["etp"], plan["zero"], plan["dispatcher"]) == (16, 16, 1, 1, "deepep")
+    assert imported.harmless.keys() == {"--lr"}
+
+
+def test_flags_alone_are_mixtral(tmp_path: Path) -> None:
+    """No script at all; chips per virtual stage become vpp, modules to recompute a list."""
+    document = import_launch(launches.MIXTRAL, system="dgx-h100", chips=64).document
+    assert total_parameters(workloads.load(document["model"])) == total_parameters(workloads.load("mixtral-8x7b"))
+    plan = document["plan"]
+    assert (plan["vpp"], plan["schedule"], plan["recompute_modules"]) == (4, "interleaved", ["core_attn", "moe_act"])
+    with pytest.raises(InputError, match="--chips"):
+        import_launch(launches.MIXTRAL, system="dgx-h100")
+
+
+def test_arrays_without_a_launch_are_qwen3(tmp_path: Path) -> None:
+    """A file that only defines flags, as collections of models keep them."""
+    document = _import(launches.QWEN3, tmp_path, chips=16).document
+    assert total_parameters(workloads.load(document["model"])) == total_parameters(workloads.load("qwen3-30b-a3b"))
+
+
+def test_a_dump_of_arguments_is_llama(tmp_path: Path) -> None:
+    """What the run printed: defaults are in it, so arguments that nobody knows change nothing."""
+    document = _import(launches.dump(), tmp_path).document
+    assert total_parameters(workloads.load(document["model"])) == total_parameters(workloads.load("llama3.1-70b"))
+    plan = document["plan"]
+    assert document["cluster"]["chips"] == 64
+    assert (plan["tp"], plan["pp"], plan["cp"], plan["vpp"], plan["zero"]) == (4, 4, 2, 5, 1)
+    assert plan["overlap"]["grad_reduce"] is True
+    with pytest.raises(NotModelled, match="hybrid"):
+        _import(launches.dump(hybrid_override_pattern="M-M*"), tmp_path)
+
+
+def test_the_environment_decides_only_what_it_is_told(tmp_path: Path) -> None:
+    """${NNODES:-128} is its default and said so; --define wins over it."""
+    imported = _import(launches.GPT3, tmp_path)
+    assert imported.defaults == {"NNODES": "128"}
+    assert _import(launches.GPT3, tmp_path, define={"NNODES": "192"}).document["cluster"]["chips"] == 1536
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("PP=$(nvidia-smi | wc -l)", "is the output of a command"),
+        ("if [ $BIG ]; then PP=8; fi", r"is set in a branch that may not run \(line 1\)"),
+        ("for PP in 1 2 4; do echo $PP; done", r"is set by a loop \(line 1\)"),
+        ("test -e x && PP=4", r"is set in a branch that may not run \(line 1\)"),
+        ("", "is not set in the script"),
+    ],
+)
+def test_what_only_a_run_would_know_is_asked_for(line: str, why: str, tmp_path: Path) -> None:
+    """A flag that matters and depends on the world is refused with the reason; --define answers."""
+    text = f"{line}\npython pretrain_gpt.py {launches.MIXTRAL} --context-parallel-size $PP".replace("\n--", " --")
+    with pytest.raises(PlanError, match=f"--context-parallel-size: needs .*, which {why}"):
+        _import(text, tmp_path, chips=64)
+    assert _import(text, tmp_path, chips=64, define={"PP": "2"}).document["plan"]["cp"] == 2
+
+
+def test_words_that_nobody_knows_are_listed(tmp_path: Path) -> None:
+    """$@ at the end of a launch may hold anything: it is a question in the account."""
+    text = f"python pretrain_gpt.py {launches.MIXTRAL} $@ $EXTRA".replace("\n--", " --")
+    assert _import(text, tmp_path, chips=64).questions == ("@", "EXTRA")
+
+
+def test_a_flag_that_is_not_known_is_refused_until_ignored(tmp_path: Path) -> None:
+    """With the nearest flag that is known; several are named at once."""
+    text = launches.MIXTRAL + " --moe-router-topp 3 --new-thing"
+    with pytest.raises(PlanError, match=r"--moe-router-topp: is not known .* The same for --new-thing\."):
+        import_launch(text, system="dgx-h100", chips=64)
+    ignored = import_launch(text, system="dgx-h100", chips=64, ignore=["--moe-router-topp", "new-thing"])
+    assert ignored.ignored == ("--moe-router-topp", "--new-thing")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("--use-megatron-fsdp --data-parallel-sharding-strategy optim_grads_params", {"zero": 3}),
+        ("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", {"recompute": "full"}),
+        ("--overlap-moe-expert-parallel-comm", {"ep": True}),
+        ("--tp-comm-overlap", {"tp": True}),
+        ("--expert-tensor-parallel-size 2", {"etp": 2}),
+        ("--fp8-format hybrid", {"precision": "fp8"}),
+        ("--fp8-format e4m3 --fp8-recipe mxfp8", {"precision": "mxfp8"}),
+        ("--fp4-format e2m1", {"precision": "nvfp4"}),
+        ("--optimizer dist_muon", {"optimizer": "muon"}),
+        ("--qk-layernorm", {"qk_norm": "head"}),
+        ("--window-size 127,0 --window-attn-skip-freq 2", {"window": 128, "window_pattern": ["local", "full"]}),
+    ],
+)
+def test_a_flag_means(flags: str, expected: dict[str, Any]) -> None:
+    """One flag, and the field of the scenario that it sets."""
+    document = import_launch(launches.MIXTRAL, system="dgx-h100", chips=64, added=flags).document
+    found = document["training"] | document["plan"] | document["plan"]["overlap"] | document["model"]["attention"]
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_without_swiglu_or_bias_flags_the_defaults_are_megatrons(tmp_path: Path) -> None:
+    """4 x hidden, gelu, biases, learned positions, LayerNorm; SwiGLU narrows the default width to 2/3."""
+    base = "--num-layers 2 --hidden-size 1024 --num-attention-heads 8 --vocab-size 1024 --max-position-embeddings 512 --fp16"
+    run = f"{base} --seq-length 512 --micro-batch-size 1 --global-batch-size 8"
+    model = import_launch(run, system="dgx-h100", chips=8).document["model"]
+    assert model["ffn"] == {"width": 4096, "gated": False, "activation": "gelu", "bias": True}
+    assert (model["learned_positions"], model["norm_bias"], model["tied_embeddings"]) == (512, True, True)
+    assert (
+        import_launch(run + " --squared-relu", system="dgx-h100", chips=8).document["model"]["ffn"]["activation"]
+        == "squared-relu"
+    )
+    gated = import_launch(run + " --swiglu", system="dgx-h100", chips=8).document["model"]
+    assert gated["ffn"]["width"] == 2688  # 4096 x 2/3 = 2730.7, down to a multiple of 64

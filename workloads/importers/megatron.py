@@ -1,0 +1,252 @@
+"""A Megatron-LM launch as a scenario of ours: model, training and plan from its flags, with an account of each.
+
+What the flags leave out takes the default of Megatron-LM's argument parser. A flag that may change the step and is not known is
+refused by name; one that is known and not simulated is named in the account.
+
+Source: Megatron-LM megatron/training/arguments.py. Leaves out: rampup of the batch (the full one is taken), other optimizers
+than Adam and Muon, hybrid (Mamba) layers, retrieval, multimodal and BERT or T5 models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.spec.errors import InputError, NotModelled
+from workloads.importers.attention_readers import Fields
+from workloads.importers.launch import Flags, read_flags
+from workloads.importers.megatron_flags import HARMLESS, NOT_SIMULATED
+from workloads.importers.megatron_model import read_model
+
+_REFUSED = {
+    "hybrid_override_pattern": "hybrid (Mamba) layers",
+    "hybrid_layer_pattern": "hybrid (Mamba) layers",
+    "is_hybrid_model": "hybrid (Mamba) layers",
+    "experimental_attention_variant": "this kind of attention",
+    "encoder_num_layers": "an encoder beside the decoder",
+    "use_custom_fsdp": "a stage of its own kind of FSDP",
+    "moe_latent_size": "experts that work on a narrower latent",
+    "heterogeneous_layers_config_path": "layers that differ one by one",
+}
+_FSDP = {"no_shard": 0, "optim": 1, "optim_grads": 2, "optim_grads_params": 3}
+_PRECISIONS = {"blockwise": ("fp8", "blockwise"), "mxfp8": ("mxfp8", None), "tensorwise": ("fp8", None), "delayed": ("fp8", None)}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedLaunch:
+    """A launch that was imported: the scenario as plain data, and what was made of each flag.
+
+    ``defaults``: variables of the script that no one set, with the default it gives them; ``questions``: what else the
+    launch expands to and only its author knows.
+    """
+
+    document: dict[str, Any]
+    understood: tuple[str, ...]
+    harmless: Mapping[str, str]
+    not_simulated: Mapping[str, str]
+    ignored: tuple[str, ...]
+    defaults: Mapping[str, str]
+    questions: tuple[str, ...]
+
+
+def import_launch(
+    source: str,
+    *,
+    system: str,
+    chips: int | None = None,
+    name: str | None = None,
+    define: Mapping[str, str] = {},
+    added: str = "",
+    ignore: Collection[str] = (),
+) -> ImportedLaunch:
+    """Import a script, a dump of arguments (both by path), or flags as text.
+
+    Raises InputError (file, line, flag) for a flag that is wrong, missing or not known, NotModelled for what has no
+    counterpart here.
+    """
+    text, file = _text(source)
+    flags = read_flags(text, file, defined=define, added=added)
+    for flag, what in _REFUSED.items():
+        if flags.has(flag):
+            raise NotModelled(f"{flags.flag(flag)}: {what} cannot be imported.")
+    tensor_parallel = flags.whole("tensor_model_parallel_size", 1)
+    ranks = chips if chips is not None else _ranks(flags)
+    document: dict[str, Any] = {
+        "name": name or Path(file).stem,
+        "cluster": {"system": system, "chips": ranks},
+        "model": read_model(flags, tensor_parallel),
+        "training": _training(flags, ranks),
+        "plan": _plan(flags, tensor_parallel),
+        "assumptions": "megatron-core",
+    }
+    flags.check_all_read(ignore)
+    given = [flag for flag in flags.values if not flags.dumped or flags.has(flag)]
+    told = {flag.lstrip("-").replace("-", "_") for flag in ignore}
+    return ImportedLaunch(
+        document=document,
+        understood=tuple(flags.flag(flag) for flag in flags.read if flag in flags.values),
+        harmless={flags.flag(flag): HARMLESS[flag] for flag in given if flag in HARMLESS},
+        not_simulated={flags.flag(flag): NOT_SIMULATED[flag] for flag in given if flag in NOT_SIMULATED},
+        ignored=tuple(flags.flag(flag) for flag in flags.values if flag in told),
+        defaults=flags.defaults,
+        questions=tuple(flags.questions),
+    )
+
+
+def _text(source: str) -> tuple[str, str]:
+    if source.lstrip().startswith("--"):
+        return source, "flags"
+    path = Path(source)
+    try:
+        return path.read_text(encoding="utf-8"), source
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError("is no script that can be read", got=source, do=f"{reason}.") from None
+
+
+def _ranks(flags: Flags) -> int:
+    """Ranks of the job: the world of a dump, or nodes x processes of the launcher."""
+    if flags.has("world_size"):
+        return flags.whole("world_size")
+    try:
+        return int(flags.launcher["nnodes"]) * int(flags.launcher["nproc_per_node"])
+    except (KeyError, ValueError):
+        raise InputError(
+            "the launch does not say on how many chips it runs", do="Add --chips N.", where=flags.file, path="--chips"
+        ) from None
+
+
+def _training(flags: Flags, ranks: int) -> Fields:
+    micro_batch = flags.whole("micro_batch_size")
+    fields: Fields = {"sequence_length": flags.whole("seq_length")}
+    flags.has("decoder_seq_length")
+    if not flags.has("global_batch_size"):
+        raise flags.refuse("global_batch_size", "is missing", 'Give it: --add "--global-batch-size N".')
+    fields |= {"global_batch": flags.whole("global_batch_size"), "micro_batch": micro_batch}
+    fields |= _precision(flags)
+    optimizer = flags.text("optimizer", "adam")
+    names = {"adam": "adamw", "adamw": "adamw", "muon": "muon", "dist_muon": "muon"}
+    if optimizer not in names:
+        raise flags.refuse("optimizer", f"must be one of {', '.join(names)}", "Others are not simulated.")
+    return fields | {"optimizer": names[optimizer]}
+
+
+def _precision(flags: Flags) -> Fields:
+    sixteen = "fp16" if flags.has("fp16") else "bf16"
+    if not flags.has("fp16") and not flags.has("bf16"):
+        raise NotModelled("training in fp32 is not simulated; give --bf16 or --fp16 with --add.")
+    if flags.has("fp4_format") or flags.has("fp4"):
+        flags.has("fp4_recipe")
+        return {"precision": "nvfp4"}
+    if not flags.has("fp8_format") and not flags.has("fp8"):
+        flags.has("fp8_recipe")
+        return {"precision": sixteen}
+    recipe = flags.text("fp8_recipe", "delayed")
+    if recipe not in _PRECISIONS:
+        raise flags.refuse("fp8_recipe", f"must be one of {', '.join(_PRECISIONS)}", "Others are not simulated.")
+    precision, detail = _PRECISIONS[recipe]
+    return {"precision": precision} | ({"precision_detail": detail} if detail else {})
+
+
+def _plan(flags: Flags, tensor_parallel: int) -> Fields:
+    layers, pp = flags.whole("num_layers"), flags.whole("pipeline_model_parallel_size", 1)
+    plan: Fields = {"tp": tensor_parallel, "pp": pp, "cp": flags.whole("context_parallel_size", 1)}
+    vpp = _virtual_stages(flags, layers, pp)
+    plan["vpp"] = vpp
+    plan["ep"] = flags.whole("expert_model_parallel_size", 1)
+    etp = flags.has("expert_tensor_parallel_size")
+    # Megatron cuts experts by tp too, unless told otherwise.
+    plan["etp"] = flags.whole("expert_tensor_parallel_size") if etp else tensor_parallel if flags.has("num_experts") else 1
+    plan["zero"] = _zero(flags)
+    if flags.has("num_distributed_optimizer_instances"):
+        _refuse_value(flags, "num_distributed_optimizer_instances", "1", "several copies of the optimizer's state")
+    plan["schedule"] = "interleaved" if vpp > 1 else "1f1b"
+    plan |= _recompute(flags, layers, pp * vpp)
+    plan["sequence_parallel"] = flags.has("sequence_parallel")
+    fsdp = plan["zero"] == 3
+    plan["overlap"] = {
+        "ep": flags.has("overlap_moe_expert_parallel_comm"),
+        "tp": flags.has("tp_comm_overlap"),
+        "pp": not (vpp > 1 and flags.has("no_overlap_p2p_communication")),
+        "grad_reduce": flags.has("overlap_grad_reduce") or fsdp,
+        "param_gather": flags.has("overlap_param_gather") or fsdp,
+    }
+    plan["dispatcher"] = _dispatcher(flags)
+    for kind in ("cp_comm_type",):
+        if flags.has(kind) and set(flags.values[kind]) - {"p2p", "allgather", "all_gather"}:
+            raise NotModelled(f"{flags.flag(kind)} {' '.join(flags.values[kind])} cannot be imported; p2p and allgather are.")
+    for flag, what in (
+        ("decoder_first_pipeline_num_layers", "a first stage of its own length"),
+        ("decoder_last_pipeline_num_layers", "a last stage of its own length"),
+        ("pipeline_model_parallel_layout", "a written layout of layers"),
+        ("account_for_embedding_in_pipeline_split", "embeddings counted as layers"),
+        ("account_for_loss_in_pipeline_split", "the loss counted as a layer"),
+        ("optimizer_cpu_offload", "the optimizer in the host's memory"),
+        ("use_tp_pp_dp_mapping", "ranks laid out tp, pp, dp"),
+    ):
+        if flags.has(flag):
+            raise NotModelled(f"{flags.flag(flag)}: {what} cannot be imported yet.")
+    return plan
+
+
+def _refuse_value(flags: Flags, name: str, known: str, what: str) -> None:
+    if flags.text(name) != known:
+        raise NotModelled(f"{flags.flag(name)}: {what} cannot be imported yet.")
+
+
+def _virtual_stages(flags: Flags, layers: int, pp: int) -> int:
+    if flags.has("num_virtual_stages_per_pipeline_rank"):
+        return flags.whole("num_virtual_stages_per_pipeline_rank")
+    for name in ("num_layers_per_virtual_pipeline_stage", "virtual_pipeline_model_parallel_size"):
+        if flags.has(name):
+            number = flags.whole(name)
+            if name.startswith("virtual"):
+                return number
+            if layers % (pp * number):
+                raise flags.refuse(name, f"must divide the {layers} layers over {pp} pipeline ranks", "Correct it.")
+            return layers // pp // number
+    return 1
+
+
+def _zero(flags: Flags) -> int:
+    if flags.has("use_torch_fsdp2"):
+        return 3
+    if flags.has("use_megatron_fsdp"):
+        strategy = flags.text("data_parallel_sharding_strategy", "no_shard")
+        if strategy not in _FSDP:
+            raise flags.refuse("data_parallel_sharding_strategy", f"must be one of {', '.join(_FSDP)}", "Correct it.")
+        flags.has("use_distributed_optimizer")
+        return _FSDP[strategy]
+    flags.has("data_parallel_sharding_strategy")
+    return int(flags.has("use_distributed_optimizer"))
+
+
+def _recompute(flags: Flags, layers: int, stages: int) -> Fields:
+    if flags.has("recompute_activations"):
+        return {"recompute": "selective", "recompute_modules": ["core_attn"]}
+    if not flags.has("recompute_granularity"):
+        for unused in ("recompute_method", "recompute_num_layers", "recompute_modules"):
+            flags.has(unused)
+        return {"recompute": "none"}
+    if flags.text("recompute_granularity") == "selective":
+        modules = flags.values["recompute_modules"] if flags.has("recompute_modules") else ["core_attn"]
+        return {"recompute": "selective", "recompute_modules": list(modules)}
+    flags.has("recompute_modules")  # of selective recomputation only
+    method = flags.text("recompute_method", "uniform")
+    every = flags.whole("recompute_num_layers", 1)
+    if method == "block" and every < layers // stages:
+        raise NotModelled(f"recomputing {every} of the {layers // stages} layers of a stage cannot be imported; all of them can.")
+    return {"recompute": "full"}
+
+
+def _dispatcher(flags: Flags) -> str:
+    kind = flags.text("moe_token_dispatcher_type", "allgather")
+    backend = flags.text("moe_flex_dispatcher_backend", "deepep")
+    flags.has("moe_enable_deepep")
+    if kind == "flex":
+        return backend
+    if kind == "allgather" and flags.has("num_experts") and flags.whole("expert_model_parallel_size", 1) > 1:
+        raise NotModelled("--moe-token-dispatcher-type allgather cannot be imported; alltoall and flex are.")
+    return "alltoall"
