@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator.questions.collective import collective as collective
+    from simulator.questions.sweep import sweep as sweep
     from simulator.questions.validate import validate as validate
     from simulator.results import Result as Result
     from simulator.run import simulate as simulate
@@ -20,10 +21,11 @@ _HOME = {
     "Scenario": "simulator.scenario",
     "collective": "simulator.questions.collective",
     "simulate": "simulator.run",
+    "sweep": "simulator.questions.sweep",
     "validate": "simulator.questions.validate",
 }
 
-__all__ = ["Result", "Scenario", "collective", "simulate", "validate"]
+__all__ = ["Result", "Scenario", "collective", "simulate", "sweep", "validate"]
 
 
 def __getattr__(name: str) -> Any:

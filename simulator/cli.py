@@ -218,6 +218,28 @@ def explain(
     _write(lambda: _dump([fact.to_dict() for fact in facts]), as_json)
 
 
+@app.command()
+def sweep(
+    file: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file (YAML).", show_default=False)],
+    settings: Settings = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes; all cores if left out.")] = None,
+    all_plans: Annotated[bool, typer.Option("--all", help="Simulate plans that do not fit too.")] = False,
+    as_json: Json = None,
+) -> None:
+    """Simulate every combination of the values that a sweep file names, and rank them."""
+    from simulator.questions.sweep import read_sweep
+    from simulator.questions.sweep import sweep as run_sweep
+    from simulator.report.sweep_table import sweep_table
+
+    _require_folder(as_json)
+    name, base, over = read_sweep(file, settings or ())
+    with progress_bar() as progress:
+        answer = run_sweep(base, over, name=name, jobs=jobs, simulate_all=all_plans, progress=progress)
+    if as_json != "-":
+        print(sweep_table(answer.to_dict()))
+    _write(answer.to_json, as_json)
+
+
 @app.command("import")
 def import_file(
     kind: Annotated[str, typer.Argument(metavar="hf|megatron", help="What kind of file.", show_default=False)],

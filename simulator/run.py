@@ -92,7 +92,7 @@ def _result(
     chips = prepared.fabric.ranks // prepared.fabric.ranks_per_chip
     peak = prepared.chip.peak(plan.precision)
     network = network_result(folding, usage, outcome.end)
-    memory = _memory(prepared)
+    memory = memory_of(prepared)
     warnings = prepared.warnings
     if overfull:
         names = ", ".join(link.example for link in overfull[:3])
@@ -143,7 +143,8 @@ def _breakdown(folding: Fold, outcome: StepOutcome) -> Breakdown:
     return Breakdown(**parts)
 
 
-def _memory(prepared: Prepared) -> MemoryResult:
+def memory_of(prepared: Prepared) -> MemoryResult:
+    """What a job that was laid out holds on its chips; nothing needs to be simulated for it."""
     per_chip = prepared.fabric.ranks_per_chip / GIB
     stages = tuple(
         StageMemoryResult(

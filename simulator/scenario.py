@@ -78,7 +78,7 @@ class Scenario(Spec):
         """
         document = read_document(path)
         for text in overrides or []:
-            document = override(document, *_assignment(text))
+            document = override(document, *assignment(text))
         scenario = build(document, cls)
         scenario._document = document
         return scenario
@@ -108,7 +108,7 @@ class Scenario(Spec):
         return make(data, type(self))
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str) -> tuple[str, Any]:
     """``plan.ep=128`` -> its path and its value, read as YAML."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
