@@ -45,15 +45,26 @@ def rank_memory(
     parameters = sum((piece.parameters for stage in own for piece in stages[stage]), ShardParameters())
     cut = _divided(parameters, traffic)
     activations, in_flight = peak_activations(slots, lambda work: sum(piece.saved for piece in stages[work.stage]))
-    made_again = max((piece.made_again for stage in own for piece in stages[stage]), default=0.0)
+    moment = _held_for_a_moment([piece for stage in own for piece in stages[stage]])
     return StageMemory(
         weights=weight_bytes(traffic, [piece for stage in own for piece in stages[stage]]),
         gradients=(cut if cuts_every_micro_batch(plan) else parameters.total) * state.gradients,
         optimizer=optimizer_bytes(model, traffic, [piece for stage in own for piece in stages[stage]]),
-        activations=activations + made_again,
+        activations=activations + moment,
         buffers=_buffers(model, traffic, [piece for stage in own for piece in stages[stage]]),
         micro_batches_in_flight=float(in_flight),
     )
+
+
+def _held_for_a_moment(pieces: Sequence[Piece]) -> float:
+    """What the heaviest moment adds to the activations in flight: the copies a loss makes, or a layer made again [B].
+
+    By the time a layer is made again, the micro-batch whose loss was just taken has given back what its head kept.
+    """
+    head = max((piece.saved for piece in pieces if piece.loss), default=0.0)
+    again = max((piece.made_again for piece in pieces if not piece.loss), default=0.0)
+    loss = max((piece.made_again for piece in pieces if piece.loss), default=0.0)
+    return max(loss, again - head, 0.0)
 
 
 def peak_activations(slots: Sequence[Slot], saved: Callable[[Work], float]) -> tuple[float, int]:
@@ -78,6 +89,8 @@ def weight_bytes(traffic: Traffic, pieces: Iterable[Piece]) -> float:
     """The copies that compute: 16 bits and quantised ones for what has them, 16 bits for tables and heads [B]."""
     state, total = traffic.plan.state, 0.0
     for piece in pieces:
+        if traffic.plan.zero == 3 and not state.sharded_copy:
+            continue
         elements = _divided(piece.parameters, traffic) if traffic.plan.zero == 3 else piece.parameters.total
         total += elements * (state.weights + state.quantised if piece.quantised else TOKEN_BYTES)
     return total

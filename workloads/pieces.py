@@ -20,6 +20,7 @@ from workloads.accounting import (
     mtp_block_parameters,
     mtp_sections,
 )
+from workloads.accounting.head import SOFTMAX_BYTES, logits
 from workloads.accounting.sections import LayerParameters, Section
 from workloads.expert_load import balanced
 from workloads.groups import Groups
@@ -48,7 +49,8 @@ class Piece:
     """A part of a stage on one rank.
 
     ``saved``: activations kept for the backward pass of one micro-batch; ``made_again``: what the backward pass holds for a
-    moment while it recomputes this piece [B]. ``matrices``: whole weight matrices of the piece, before any cut.
+    moment while it recomputes this piece, or what a ``loss`` holds beside what it keeps [B].
+    ``matrices``: whole weight matrices of the piece, before any cut.
     ``quantised``: whether its weights have low-precision copies under a training precision below 16 bits; tables and heads don't.
     """
 
@@ -59,6 +61,7 @@ class Piece:
     made_again: float
     matrices: tuple[Matrix, ...] = ()
     quantised: bool = True
+    loss: bool = False
 
 
 def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
@@ -80,6 +83,7 @@ def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
         dispatch_precision="" if plan.dispatch_precision == "bf16" else plan.dispatch_precision,
         attention=plan.attention,
         dropout=plan.dropout,
+        ffn_inputs=plan.ffn_inputs,
     )
 
 
@@ -117,7 +121,7 @@ class Pieces:
         parameters = ShardParameters.of(head_parameters(self.model), self.plan)
         if copies_table(self.model, self.plan):
             parameters += ShardParameters(table_elements(self.model, self.plan))
-        return self._plain("head", {"head": head_section(self.model, self.shard)}, parameters, quantised=False)
+        return self._plain("head", {"head": head_section(self.model, self.shard)}, parameters, quantised=False, loss=True)
 
     def _mtp(self) -> tuple[Piece, ...]:
         """One prediction block: its input projection, its layer, and the model's head once more."""
@@ -125,7 +129,7 @@ class Pieces:
         block, layer = mtp_block_parameters(self.model), layer_parameters(self.model, shape)
         rest = LayerParameters(block.sharded - layer.sharded, block.replicated - layer.replicated, block.experts - layer.experts)
         entry = self._plain("mtp input", {"mtp_in": sections["mtp_in"]}, ShardParameters.of(rest, self.plan))
-        head = self._plain("mtp head", {"mtp_head": sections["mtp_head"]}, ShardParameters())
+        head = self._plain("mtp head", {"mtp_head": sections["mtp_head"]}, ShardParameters(), loss=True)
         return entry, self._layer(shape), head
 
     def _layer(self, shape: LayerShape) -> Piece:
@@ -148,10 +152,13 @@ class Pieces:
             )
         return piece
 
-    def _plain(self, name: str, sections: Sections, parameters: ShardParameters, *, quantised: bool = True) -> Piece:
-        """A piece that is never recomputed."""
+    def _plain(
+        self, name: str, sections: Sections, parameters: ShardParameters, *, quantised: bool = True, loss: bool = False
+    ) -> Piece:
+        """A piece that is never recomputed; a loss holds more for each logit than the softmax that it keeps."""
         saved = sum(section.saved_bytes() for section in sections.values())
-        return Piece(name, Layer(sections, self.traffic), parameters, saved, 0.0, quantised=quantised)
+        copies = (self.plan.loss_bytes - SOFTMAX_BYTES) * logits(self.model, self.shard) if loss else 0.0
+        return Piece(name, Layer(sections, self.traffic), parameters, saved, copies, quantised=quantised, loss=loss)
 
 
 def head_in_layers(model: Model, sequence_length: float) -> float:

@@ -6,7 +6,7 @@ every gap, checks the plan against the ranks and the model, and says in one sent
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -113,6 +113,11 @@ class PlanDefaults(Spec):
     is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16 one (row-wise
     and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and the quantised one is gathered.
     ``attention``: whether scores stay inside a kernel (flash) or go through memory (unfused); ``dropout`` drops scores too.
+    ``zero_in_pipeline``: the ZeRO stage where pp > 1, if another; ``micro_batch`` may be cut so that there are as many as stages;
+    ``chunks``: vpp of an interleaved schedule that says none, if not the most that divide the layers;
+    ``sharded_copy``: whether ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds
+    at its peak for each logit [B] (16-bit logits and their fp32 softmax: 6); ``ffn_inputs``: in which precision the activation of
+    an FFN keeps its input when training below 16 bits.
     ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron without folding), or not at all.
     """
 
@@ -122,7 +127,7 @@ class PlanDefaults(Spec):
     schedule: Schedule | None = None
     recompute: Recompute = "auto"
     recompute_modules: tuple[str, ...] = SELECTIVE_DEFAULT
-    micro_batch: int = Field(default=1, ge=1)
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["batch over stages"] = 1
     optimizer: Optimizer = "adamw"
     overlap: Overlap = Overlap(ep=False, tp=False, pp=True, grad_reduce=True, param_gather=True)
     dispatcher: Dispatcher = "alltoall"
@@ -136,6 +141,11 @@ class PlanDefaults(Spec):
     quantised_gather: bool = False
     attention: AttentionKernel = "flash"
     dropout: bool = False
+    zero_in_pipeline: int | None = Field(default=None, ge=0, le=3)
+    chunks: int | None = Field(default=None, ge=1)
+    sharded_copy: bool = True
+    loss_bytes: float = Field(default=6.0, ge=4.0, le=32.0)
+    ffn_inputs: Literal["16 bits", "fp8"] = "16 bits"
 
 
 def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None) -> ResolvedPlan:
@@ -151,11 +161,11 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     legality.check_experts(model, tp * cp * dp, ep, etp)
     table = read_table(plan.schedule, pp) if isinstance(plan.schedule, ScheduleTable) else None
     schedule, vpp = _schedule(plan, defaults, model, pp, table)
-    micro_batch = training.micro_batch or defaults.micro_batch
+    micro_batch = _micro_batch(training, defaults, pp * vpp, dp)
     global_batch, warnings = _global_batch(training, dp, micro_batch)
     warnings += _unread_detail(training) + _without_effect(plan, model, pp * vpp)
     micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
-    zero = defaults.zero if plan.zero is None else plan.zero
+    zero = _zero(plan, defaults, pp)
     if zero == 0 and plan.zero_group is not None:
         raise PlanError("zero_group needs zero 1, 2 or 3", got=0, do="Set zero, or leave zero_group out.", path="plan.zero")
     optimizer = training.optimizer or defaults.optimizer
@@ -184,6 +194,8 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         table=table,
         attention=plan.attention or defaults.attention,
         dropout=_first(training.dropout, defaults.dropout),
+        ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
+        loss_bytes=defaults.loss_bytes,
     )  # fmt: skip
     legality.check(resolved, model)
     return resolved
@@ -198,6 +210,23 @@ def _refuse_unmodelled(plan: Plan, training: Training) -> None:
         raise NotModelled("training.router other than balanced is not simulated yet.")
     if plan.zero_group is not None and (plan.ep or 1) > 1:
         raise NotModelled("plan.zero_group with ep > 1 is not simulated yet: experts shard over all ranks that hold them.")
+
+
+def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:
+    """What the plan says; else the stack's, which may be another in a pipeline."""
+    if plan.zero is not None:
+        return plan.zero
+    return defaults.zero if pp == 1 or defaults.zero_in_pipeline is None else defaults.zero_in_pipeline
+
+
+def _micro_batch(training: Training, defaults: PlanDefaults, stages: int, dp: int) -> int:
+    """Sequences of a micro-batch; a stack that cuts a batch into as many as there are stages does so only in a pipeline."""
+    if training.micro_batch is not None:
+        return training.micro_batch
+    if defaults.micro_batch != "batch over stages":
+        return defaults.micro_batch
+    sequences = training.global_batch or (training.global_batch_tokens or 0) / training.sequence_length
+    return max(1, int(sequences / (dp * stages))) if stages > 1 else 1
 
 
 def _first(*values: bool | None) -> bool:
@@ -215,7 +244,7 @@ def _schedule(plan: Plan, defaults: PlanDefaults, model: Model, pp: int, table: 
     assert not isinstance(plan.schedule, ScheduleTable)
     schedule = plan.schedule or defaults.schedule or ("interleaved" if (plan.vpp or 1) > 1 and pp > 1 else "1f1b")
     if schedule == "interleaved" and plan.vpp is None and pp > 1:
-        return schedule, legality.default_chunks(model.layers, pp)
+        return schedule, defaults.chunks or legality.default_chunks(model.layers, pp)
     if schedule == "interleaved" and (plan.vpp or 1) == 1:
         return "1f1b", 1  # one chunk, or one stage: nothing to interleave
     return schedule, plan.vpp or (2 if schedule in V_SHAPED else 1)
@@ -313,4 +342,5 @@ def _state(training: Training, defaults: PlanDefaults, optimizer: str) -> Parame
         parameter_gather=quantised if gathered else 2.0,
         master=0.0 if pure or defaults.master is None else element_bytes(defaults.master),
         moment=2.0 if pure else element_bytes(defaults.moments),
+        sharded_copy=defaults.sharded_copy or pure or defaults.master is None,
     )

@@ -17,6 +17,8 @@ class ParameterBytes:
     ``weights``: the copy that computes; ``quantised``: low-precision copies beside it; ``gradients``: the accumulator;
     ``gradient_reduce`` and ``expert_gradient_reduce``: on the wire when gradients are reduced; ``parameter_gather``: on
     the wire when parameters are gathered; ``master`` and ``moment``: the optimizer's own copy and each of its moments.
+    ``sharded_copy``: whether ZeRO-3 keeps its share of
+    ``weights`` and ``quantised`` beside the master copy, or makes them as it gathers.
     """
 
     weights: float
@@ -27,6 +29,7 @@ class ParameterBytes:
     parameter_gather: float
     master: float
     moment: float
+    sharded_copy: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ class ResolvedPlan:
 
     ``micro_batches`` counts those of one pipeline in one step; global_batch and micro_batch are in sequences.
     ``expert_dp`` ranks hold the same routed experts. ``zero_size`` ranks share one copy of the optimizer state.
-    ``dispatch_precision`` is that of tokens on the wire on their way to the experts (bf16 on the way back).
+    ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
+    holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
+    on their way to the experts (bf16 on the way back).
     ``table`` is the order itself where ``schedule`` is "table".
     """
 
@@ -85,6 +90,8 @@ class ResolvedPlan:
     table: TableOrder | None = None
     attention: str = "flash"
     dropout: bool = False
+    ffn_inputs: str = ""
+    loss_bytes: float = 6.0
 
     @property
     def stages(self) -> int:

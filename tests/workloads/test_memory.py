@@ -28,8 +28,8 @@ SPARSE = Model(
 )  # fmt: skip
 LAYER = 32 * TOKENS * HIDDEN + 4 * TOKENS * HEADS
 """The 34 s b h of Korthikanti et al. 2022 less two bytes of dropout masks, and a log-sum-exp in place of 5 a s^2 b."""
-HEAD = 2 * 2 * TOKENS * HIDDEN + 4 * TOKENS * VOCAB
-"""The final norm's input, the head's, and the softmax in fp32."""
+HEAD = 2 * 2 * TOKENS * HIDDEN + (4 + 2) * TOKENS * VOCAB
+"""The final norm's input, the head's, the softmax in fp32, and while the loss is taken the logits in 16 bits."""
 
 
 def held(
@@ -51,7 +51,7 @@ def test_sequence_parallelism_divides_all_activations_and_tensor_parallelism_alo
     """Korthikanti et al. 2022, tables 2 and 3: s b h (10 + 24/t) against s b h 34/t, each less two bytes of dropout masks."""
     (cut,) = held(ranks=tp, batch=1, tp=tp)
     (whole,) = held(ranks=tp, batch=1, tp=tp, sequence_parallel=False)
-    softmax, scores = 4 * TOKENS * VOCAB / tp, 4 * TOKENS * HEADS / tp
+    softmax, scores = (4 + 2) * TOKENS * VOCAB / tp, 4 * TOKENS * HEADS / tp
     assert cut.activations == 8 * (32 * TOKENS * HIDDEN / tp + scores) + 4 * TOKENS * HIDDEN / tp + softmax
     assert whole.activations == 8 * ((8 + 24 / tp) * TOKENS * HIDDEN + scores) + 4 * TOKENS * HIDDEN + softmax
 
@@ -63,9 +63,19 @@ def test_one_f_one_b_holds_a_micro_batch_for_every_stage_ahead() -> None:
 
 
 def test_full_recompute_keeps_inputs_and_one_layer_in_the_making() -> None:
-    (rank,) = held(ranks=1, batch=4, recompute="full")
+    """On the rank of the head the loss is the heavier moment: a layer is made again after the softmax is given back."""
+    first, last = held(ranks=2, pp=2, batch=4, recompute="full")
     inputs = 2 * TOKENS * HIDDEN
-    assert rank.activations == 8 * inputs + HEAD + (LAYER - inputs)
+    assert first.activations == 2 * 4 * inputs + (LAYER - inputs)
+    assert last.activations == 4 * inputs + HEAD
+    assert LAYER - inputs < HEAD
+
+
+def test_a_layer_made_again_may_outweigh_the_loss() -> None:
+    small = DENSE.model_copy(update={"vocab": 512})
+    (rank,) = held(small, ranks=1, batch=4, recompute="full")
+    inputs = 2 * TOKENS * HIDDEN
+    assert rank.activations == 8 * inputs + LAYER - inputs
 
 
 def test_interleaving_costs_activations_as_published() -> None:

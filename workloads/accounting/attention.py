@@ -112,7 +112,9 @@ def _grouped_query_sections(
         inside.save("unnormalised_qk", shard.tokens * (queries + keys / 2))
     if attention.rope:
         inside.memory("rope", "attention_projections", 2 * rotated, 2 * rotated)
-    inside.save("qkv", shard.tokens * (queries + keys))
+    inside.save("queries_values", shard.tokens * (queries + keys / 2))
+    inside.save("keys", shard.tokens * keys / 2, module="key_proj")
+    inside.part(Linear("keys", "attention_projections", model.hidden, kv_heads * head_dim, Split.COLUMN), "key_proj")
 
     core = Ledger("attention_core", shard)
     enter_core(core, _grouped_query_core(attention, shape), keys)

@@ -43,6 +43,7 @@ def output_section(model: Model, shard: Shard, linear: Linear) -> Section:
     """The output projection, back to the hidden width."""
     ledger = Ledger("attention_out", shard)
     enter_output_cast(ledger, shard.tokens * linear.inputs / shard.tp)
+    ledger.module = "out_proj"
     ledger.linear(linear)
     return ledger.section(reduce=shard.tokens * model.hidden)
 
@@ -51,4 +52,4 @@ def enter_output_cast(ledger: Ledger, elements: float) -> None:
     """Enter the cast of the kernel's output, kept for the projection's weight gradient."""
     if is_quantised(ledger.shard.precision):
         ledger.cast("attention_output_cast", "attention_projections", elements)
-        ledger.save_input("attention_output_cast", elements)
+        ledger.save_input("attention_output_cast", elements, module="out_proj")

@@ -6,7 +6,10 @@ Two FLOPs a weight and token; the activation counts none and moves what it reads
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workloads.accounting.ledger import ACTIVATION, Ledger
+from workloads.accounting.precision import element_bytes
 from workloads.accounting.sections import Section, Shard
 from workloads.accounting.weights import Linear, Split, Weight
 from workloads.model import FeedForward, LayerShape, Model
@@ -33,7 +36,8 @@ def section(model: Model, shard: Shard) -> Section:
     """The dense FFN of one layer on one rank."""
     up, down = pair("dense", "dense_ffn", model.hidden, _ffn(model).width, gated=_ffn(model).gated, bias=_ffn(model).bias)
     ledger = Ledger("dense_ffn", shard)
-    enter_ffn(ledger, up, down, shard.tokens, shard.tp, module="mlp", activation_module="mlp/mlp_act")
+    enter_ffn(ledger, up, down, shard.tokens, shard.tp, module="mlp", activation_module="mlp/mlp_act",
+        half_module="mlp/mlp_up" if _ffn(model).gated else "")  # fmt: skip
     return ledger.section(gather=shard.tokens * model.hidden, reduce=shard.tokens * model.hidden)
 
 
@@ -48,18 +52,24 @@ def enter_ffn(
     activation_module: str,
     input_module: str = "layernorm",
     cast_input: bool = True,
+    half_module: str = "",
 ) -> None:
     """Enter up, activation and down over ``rows`` tokens, the width cut ``cut`` ways.
 
     ``activation_module`` drops the activation's output alone; ``module`` drops that and the output of the matrix up;
-    ``input_module`` drops the input, which whoever made it keeps.
+    ``input_module`` drops the input, which whoever made it keeps; ``half_module`` drops the product beside a gate.
     """
     widened, width = up.outputs / cut, down.inputs / cut
     ledger.module = module
     if cast_input:
         ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs, module=input_module)
     ledger.linear(up)
-    ledger.save(f"{up.name}_output", rows * widened)
+    kept = element_bytes(ledger.shard.ffn_inputs) if ledger.shard.ffn_inputs else ACTIVATION
+    beside = rows * (widened - width) if half_module else 0.0
+    ledger.save(f"{up.name}_output", rows * widened - beside, kept)
+    if beside:
+        ledger.save(f"{up.name}_output_beside_gate", beside, kept, module=half_module)
+        ledger.part(replace(up, name=f"{up.name}_beside_gate", outputs=down.inputs), half_module)
     ledger.module = activation_module
     # Backward reads the activation's input and its output's gradient, and writes its input's gradient.
     ledger.memory(

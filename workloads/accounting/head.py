@@ -18,6 +18,9 @@ from workloads.accounting.unfused import enter_dropout
 from workloads.accounting.weights import Linear, Split, Vector, Weight
 from workloads.model import Model
 
+SOFTMAX_BYTES = 4.0
+"""Bytes of an element of the softmax that the loss keeps for its backward pass: fp32."""
+
 
 def embedding_weights(model: Model) -> tuple[Weight, ...]:
     """The token table, learned positions and an embedding norm if the model has them."""
@@ -82,6 +85,11 @@ def embedding_section(model: Model, shard: Shard) -> Section:
     return ledger.section(reduce=wide)
 
 
+def logits(model: Model, shard: Shard) -> float:
+    """One rank's logits of a micro-batch, cut along the vocabulary."""
+    return shard.tokens * model.vocab / shard.tp
+
+
 def head_section(model: Model, shard: Shard, name: str = "head") -> Section:
     """Final norm, head and cross-entropy; the softmax is kept in fp32 for the backward pass, which follows at once."""
     ledger = Ledger(name, shard)
@@ -105,10 +113,11 @@ def head_section(model: Model, shard: Shard, name: str = "head") -> Section:
     ledger.save("head_input", tokens * hidden)
     ledger.module = ""
     ledger.linear(head_linear(model))
-    logits = shard.tokens * model.vocab / shard.tp
+    found = logits(model, shard)
     # Forward reads the logits for their maximum, then again for the exponentials, and writes the softmax.
-    ledger.memory("cross_entropy", "lm_head", logits * (2 * ACTIVATION + 4.0), logits * (4.0 + ACTIVATION), launches=3)
-    ledger.save("softmax", logits, 4.0)
+    forward, backward = found * (2 * ACTIVATION + SOFTMAX_BYTES), found * (SOFTMAX_BYTES + ACTIVATION)
+    ledger.memory("cross_entropy", "lm_head", forward, backward, launches=3)
+    ledger.save("softmax", found, SOFTMAX_BYTES)
     return ledger.section(gather=shard.tokens * hidden)
 
 

@@ -40,6 +40,7 @@ class Ledger:
     _backward_weight: list[Operator] = field(default_factory=list, init=False)
     _modules: list[str] = field(default_factory=list, init=False)
     _saved: list[SavedTensor] = field(default_factory=list, init=False)
+    _parts: list[tuple[str, Operator]] = field(default_factory=list, init=False)
 
     def linear(self, linear: Linear) -> None:
         """Enter a matrix multiplication on this rank's part of its weight and of the tokens."""
@@ -78,6 +79,17 @@ class Ledger:
                 bytes_moved=size * (read + written) + 2 * WEIGHT_GRADIENT * weight,
             )
         )
+
+    def part(self, linear: Linear, module: str) -> None:
+        """Enter what recomputing ``module`` runs of a matrix multiplication entered whole: some of its outputs."""
+        rows, groups, inputs, outputs = local_shape(linear, self.shard)
+        size = element_bytes(self.shard.precision)
+        moved = size * (rows * inputs + groups * inputs * outputs) + ACTIVATION * rows * outputs
+        operator = Operator(
+            linear.name, linear.component, Kernel.GEMM, Phase.FORWARD, rows * groups * 2.0 * inputs * outputs, moved,
+            self.shard.precision, rows, outputs, inputs, groups,
+        )  # fmt: skip
+        self._parts.append((module, operator))
 
     def cast(self, name: str, component: str, elements: float, module: str | None = None) -> None:
         """Enter the cast of a matrix multiplication's input, if the precision needs one.
@@ -189,6 +201,7 @@ class Ledger:
             tuple(reversed(self._backward_weight)),
             tuple(self._saved),
             tuple(self._modules),
+            tuple(self._parts),
             gather_bytes=gather * tensor_parallel,
             reduce_bytes=reduce * tensor_parallel,
             context_bytes=context * ACTIVATION if self.shard.cp > 1 else 0.0,

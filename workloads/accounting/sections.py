@@ -31,6 +31,7 @@ SECTION_ORDER = (
 #: Names a selective recompute may list. A saved tensor carries a path of them ("moe/moe_act"): recomputing any name on
 #: the path drops it. layernorm: the normalised inputs; core_attn: what the attention kernel keeps for itself;
 #: mla_up_proj: queries, keys and values that latent up-projections make; mlp, moe: a whole FFN but its input;
+#: mlp_up: the product beside a gated FFN's gate; key_proj, out_proj: the keys' and the output projection of attention;
 #: mlp_act, moe_act: the activation's output; hyper_connection: the residual streams between sublayers.
 RECOMPUTE_MODULES = (
     "core_attn",
@@ -38,6 +39,9 @@ RECOMPUTE_MODULES = (
     "mla_up_proj",
     "mlp",
     "mlp_act",
+    "mlp_up",
+    "key_proj",
+    "out_proj",
     "moe",
     "moe_act",
     "shared_experts",
@@ -55,6 +59,7 @@ class Shard:
     ``expert_tokens``: token copies this rank's experts process, over its ``local_experts`` (balanced:
     tokens x top_k x etp / tp; whoever knows the router's load says it).
     ``attention``: flash, or unfused (scores in memory). ``dropout``: whether scores, sublayers and embedding drop values.
+    ``ffn_inputs``: in which precision an FFN's activation keeps its input; "" means 16 bits.
     ``dispatch_precision``: of tokens on the wire; "" means bf16. A quantised dispatch moves the cast before the wire.
     """
 
@@ -71,6 +76,7 @@ class Shard:
     dispatch_precision: str = ""
     attention: str = "flash"
     dropout: bool = False
+    ffn_inputs: str = ""
 
     @property
     def local_tokens(self) -> float:
@@ -96,7 +102,8 @@ class SavedTensor:
 class Section:
     """A run of operators without communication inside.
 
-    ``modules[i]`` is the recompute path of ``forward[i]``. ``gather_bytes``: the full input a tensor-parallel group
+    ``modules[i]`` is the recompute path of ``forward[i]``; ``parts`` are paths with operators that do a part of a forward one,
+    for recomputation that needs no more of it. ``gather_bytes``: the full input a tensor-parallel group
     gathers before this section under sequence parallelism; only each rank's share is kept, so the backward pass gathers it
     again for the weight gradient, and reduce-scatters the input's gradient (without sequence parallelism nothing is
     gathered and that gradient is all-reduced). ``reduce_bytes``: the full output reduced afterwards (reduce-scatter under
@@ -111,6 +118,7 @@ class Section:
     backward_weight: tuple[Operator, ...] = ()
     saved: tuple[SavedTensor, ...] = ()
     modules: tuple[str, ...] = ()
+    parts: tuple[tuple[str, Operator], ...] = ()
     gather_bytes: float = 0.0
     reduce_bytes: float = 0.0
     context_bytes: float = 0.0
@@ -121,11 +129,15 @@ class Section:
 
     def recompute(self, recomputed: Collection[str]) -> tuple[Operator, ...]:
         """Forward operators run again in the backward pass when these modules are recomputed."""
-        return tuple(
-            replace(operator, phase=Phase.RECOMPUTE)
-            for operator, module in zip(self.forward, self.modules, strict=True)
-            if _listed(module, recomputed)
-        )
+        whole = zip(self.modules, self.forward, strict=True)
+        chosen = [operator for module, operator in whole if _listed(module, recomputed)]
+        chosen[:0] = [part for path, part in self.parts if _listed(path, recomputed) and not _listed_above(path, recomputed)]
+        return tuple(replace(operator, phase=Phase.RECOMPUTE) for operator in chosen)
+
+
+def _listed_above(path: str, recomputed: Collection[str]) -> bool:
+    """Whether something that holds all of this path is recomputed already."""
+    return "/" in path and _listed(path.rpartition("/")[0], recomputed)
 
 
 def _listed(path: str, recomputed: Collection[str]) -> bool:
