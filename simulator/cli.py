@@ -48,28 +48,40 @@ def run(
     as_json: Json = None,
     report: Annotated[str | None, typer.Option(metavar="FILE.html", help="Write a report to open in a browser.")] = None,
     trace: Annotated[str | None, typer.Option(metavar="FILE.json.gz", help="Write a trace for ui.perfetto.dev.")] = None,
+    link: Annotated[str | None, typer.Option(metavar="TAIL->HEAD", help="Show what one link carries over the step.")] = None,
+    as_csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write that link's timeline as CSV.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit 3 if it does not fit or something asked for is not modelled.")] = False,
 ) -> None:
     """Simulate one training step."""
     from simulator.run import simulate
     from simulator.scenario import Scenario as Question
 
-    for path in (as_json, report, trace):
+    for path in (as_json, report, trace, as_csv):
         _require_folder(path)
+    if as_csv is not None and link is None:
+        raise InputError("a CSV file is of one link", do="Name it: --link TAIL->HEAD.", path="--csv")
+    if as_csv == as_json == "-":
+        raise InputError("one document goes to stdout", got="--csv - --json -", do="Write one of them to a file.", path="--csv")
+    quiet = "-" in (as_json, as_csv)
     try:
         with progress_bar() as progress:
             result = simulate(Question.load(scenario, settings), progress)
     except NotModelled as error:
         _fail(str(error), ANSWER_IS_WRONG if strict else InputError.exit_code)
-    if as_json != "-":
+    timeline = None if link is None else result.link(link)
+    if not quiet:
         print(result.summary())
+        if timeline is not None:
+            print(timeline.summary())
     _write(result.to_json, as_json)
-    if as_json not in (None, "-"):
+    if as_json is not None and not quiet:
         print(f"result   {as_json}")
+    if timeline is not None:
+        _write(timeline.to_csv, as_csv)
     for kind, path, write in (("report", report, result.report), ("trace", trace, result.trace)):
         if path is not None:
             write(path)
-            if as_json != "-":
+            if not quiet:
                 print(f"{kind:8s} {path}")
     if strict and result.warnings:
         _fail(result.warnings[0], ANSWER_IS_WRONG)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from simulator.engine.recorder import Recording
+from simulator.link_timelines import LinkBook, LinkTimeline
 from simulator.spec.errors import FileProblem
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Result(_Part):
     fingerprint: str
     simulation: Simulation
     _recording: Recording | None = PrivateAttr(default=None)
+    _links: LinkBook | None = PrivateAttr(default=None)
 
     @property
     def recording(self) -> Recording:
@@ -154,10 +156,30 @@ class Result(_Part):
     def has_recording(self) -> bool:
         return self._recording is not None
 
-    def with_recording(self, recording: Recording) -> Result:
-        """Attach the columns of the run (kept out of the JSON)."""
+    def with_recording(self, recording: Recording, links: LinkBook | None = None) -> Result:
+        """Attach the columns of the run and what its links carried (kept out of the JSON)."""
         self._recording = recording
+        self._links = links
         return self
+
+    def link(self, name: str) -> LinkTimeline:
+        """What one link carried over the step: utilisation over time by who sends, mean, peak, seconds above 95%.
+
+        ``tail->head`` as in faults and as ``network.busiest_link`` names it, or ``device ports out`` (``in``) for the
+        pooled limit of a device. TopologyError for a name that no link has; FileProblem for a result that was loaded from a file.
+        """
+        return self._link_book().link(name)
+
+    def links(self) -> tuple[LinkTimeline, ...]:
+        """The same for one link of every class of identical links that carried anything."""
+        return self._link_book().links()
+
+    def _link_book(self) -> LinkBook:
+        if self._links is None:
+            raise FileProblem(
+                "a result loaded from a file holds no timelines of links", do="run the scenario again and ask its result."
+            )
+        return self._links
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document as plain data; key ``schema`` first."""

@@ -14,6 +14,7 @@ from simulator.engine.chip import precision_key
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
+from simulator.link_timelines import LinkBook
 from simulator.network.collectives.pattern import LibraryCosts
 from simulator.network.contract import LinkClass, RankClass
 from simulator.network.fold import Fold
@@ -49,7 +50,8 @@ def simulate(
     overfull = overrun(folding, usage)
     result = _result(prepared, folding, outcome, usage, overfull, (wall, cpu))
     identities.check(prepared, folding, usage, result)
-    return result.with_recording(_recording(folding, outcome, usage))
+    links = LinkBook((folding, usage), outcome.end / PICOSECONDS)
+    return result.with_recording(_recording(folding, outcome, usage), links)
 
 
 def _fold(prepared: Prepared, symmetric: bool) -> Fold:

@@ -16,7 +16,7 @@ import numpy as np
 from simulator.network.collectives.choice import ALGORITHMS, choose
 from simulator.network.collectives.pattern import Exchange, LibraryCosts, Pattern
 from simulator.network.contract import FlowClass, LinkClass, OperationClass, Placement, RankClass
-from simulator.network.links import LinkTable
+from simulator.network.links import LinkTable, NamedLink
 from simulator.network.orbits import Orbits
 from simulator.network.paths import Heading, Path, Paths, heading
 from simulator.network.placement import refine
@@ -128,6 +128,10 @@ class Fold:
     def capacity(self, link_class: int) -> float:
         """Raw capacity of one link of the class [B/s]."""
         return self._links.classes[link_class].capacity
+
+    def link_named(self, name: str) -> NamedLink:
+        """A link by its name, ``tail->head``, or ``device ports out`` (``in``). TopologyError for a name that no link has."""
+        return self._links.named(name)
 
     def held_down_by(self, defect: Defect) -> set[int]:
         """The link classes met so far of which a link that this defect weakens is the weakest."""

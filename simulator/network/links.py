@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -12,8 +13,18 @@ from simulator.network.contract import PORTS, LinkClass, RankClass
 from simulator.network.orbits import Orbits
 from simulator.spec.errors import TopologyError
 from topologies.fabric import Floats, Ints
+from topologies.naming import links_named
 
 _UNMET = -1  # a link, or a device's pooled limit, whose class no route has asked for
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLink:
+    """One link: its tier, its own raw capacity [B/s], and its class, None if no operation sends anything over it."""
+
+    tier: str
+    capacity: float
+    link_class: LinkClass | None
 
 
 class LinkTable:
@@ -65,6 +76,27 @@ class LinkTable:
         found = zip(self.orbits.link_keys(links), self.fabric.capacity[links].tolist(), strict=True)
         known = ((self._link_ids.get(key), capacity) for key, capacity in found)
         return {link for link, capacity in known if link is not None and capacity <= self.classes[link].capacity}
+
+    def named(self, name: str) -> NamedLink:
+        """A link by ``tail->head``, or a pooled limit by ``device ports out`` (``in``); TopologyError if there is none."""
+        device, _, direction = name.strip().rpartition(" ports ")
+        if device and direction in ("out", "in"):
+            return self._named_ports(device, direction)
+        link = links_named(self.fabric, name)[0]
+        known = int(self._class_of[link])
+        if known == _UNMET:
+            known = self._link_ids.get(self.orbits.link_keys(np.array([link], dtype=np.int64))[0], _UNMET)
+        tier = self.fabric.tiers[int(self.fabric.link_tier[link])].name
+        return NamedLink(tier, float(self.fabric.capacity[link]), self.classes[known] if known != _UNMET else None)
+
+    def _named_ports(self, device: str, direction: str) -> NamedLink:
+        node = self.fabric.node_number(device)
+        if node >= self.fabric.ranks or math.isinf(self.fabric.ports):
+            why = "a switch has none" if node >= self.fabric.ranks else "its links do not sum to more than its ports"
+            raise TopologyError(f"no pooled limit of ports holds here: {why}", got=device, do="Name a link: tail->head.")
+        rank_class = int(self.orbits.rank_class[node])
+        known = int(self._port_ids[("out", "in").index(direction), rank_class]) if rank_class >= 0 else _UNMET
+        return NamedLink(PORTS, self.fabric.ports, self.classes[known] if known != _UNMET else None)
 
     def _classes_of(self, links: Ints) -> Ints:
         """The class of each link."""

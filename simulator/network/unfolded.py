@@ -15,6 +15,7 @@ from simulator.network.collectives.choice import ALGORITHMS, choose
 from simulator.network.contract import Placement
 from simulator.network.fold import scale_up_domain
 from simulator.network.maxmin import Loads
+from topologies.batch import routes
 from topologies.fabric import Fabric, Floats, Ints
 from workloads.instructions import Communication
 
@@ -77,34 +78,38 @@ def unfolded(
                 rows += [
                     (number, phase, rank, peer, exchange.payload) for exchange in exchanges for peer in exchange.peers.tolist()
                 ]
-    return _routed(fabric, rows)
+    columns = np.array(rows, dtype=np.float64).reshape(len(rows), 5).T
+    numbers = columns[:4].astype(np.int64)
+    return routed(fabric, numbers[0], numbers[1], numbers[2], numbers[3], columns[4])
 
 
-def _routed(fabric: Fabric, rows: Sequence[tuple[int, int, int, int, float]]) -> Flows:
+def routed(fabric: Fabric, operation: Ints, phase: Ints, source: Ints, target: Ints, size: Floats) -> Flows:
+    """Flows given one by one, on the fabric's routes."""
+    ends, place = np.unique(source * fabric.ranks + target, return_inverse=True)
+    each = _wires(fabric, ends // fabric.ranks, ends % fabric.ranks)
+    starts = np.searchsorted(each.flow, np.arange(len(ends) + 1))
+    counts = (starts[1:] - starts[:-1])[place]
+    flow = np.repeat(np.arange(len(size), dtype=np.int64), counts)
+    at = np.arange(len(flow)) - np.repeat(np.cumsum(counts) - counts, counts) + starts[place][flow]
+    capacity = np.concatenate((fabric.capacity, np.full(each.links - len(fabric.tail), fabric.ports)))
+    loads = Loads(flow, each.link[at], each.load[at], len(size), each.links)
+    return Flows(operation, phase, source, target, size, loads, capacity)
+
+
+def _wires(fabric: Fabric, source: Ints, target: Ints) -> Loads:
+    """What a flow between each of these pairs puts on links and on the pooled limits of the devices that it passes."""
+    found = routes(fabric.router, source, target)
     links = len(fabric.tail)
-    pooled = not math.isinf(fabric.ports)
-    entries: list[tuple[int, int, float]] = []
-    for flow, (_, _, source, target, _) in enumerate(rows):
-        route = fabric.router(source, target)
-        load: dict[int, float] = {}
-        for link, fraction in zip(route.links.tolist(), route.fraction.tolist(), strict=True):
-            wire = fraction / fabric.tiers[int(fabric.link_tier[link])].efficiency
-            crossed = [link]
-            if pooled and fabric.tail[link] < fabric.ranks:
-                crossed.append(links + int(fabric.tail[link]))
-            if pooled and fabric.head[link] < fabric.ranks:
-                crossed.append(links + fabric.ranks + int(fabric.head[link]))
-            for place in crossed:
-                load[place] = load.get(place, 0.0) + wire
-        entries += [(flow, link, wire) for link, wire in load.items()]
-    capacity = np.concatenate((fabric.capacity, np.full(2 * fabric.ranks if pooled else 0, fabric.ports)))
-    loads = Loads(
-        flow=np.array([entry[0] for entry in entries], dtype=np.int64),
-        link=np.array([entry[1] for entry in entries], dtype=np.int64),
-        load=np.array([entry[2] for entry in entries], dtype=np.float64),
-        flows=len(rows),
-        links=len(capacity),
-    )
-    columns = [np.array([row[column] for row in rows], dtype=np.int64) for column in range(4)]
-    size = np.array([row[4] for row in rows], dtype=np.float64)
-    return Flows(columns[0], columns[1], columns[2], columns[3], size, loads, capacity)
+    wire = found.fraction / np.array([tier.efficiency for tier in fabric.tiers])[fabric.link_tier[found.link]]
+    flow, link, load = [found.flow], [found.link], [wire]
+    if math.isfinite(fabric.ports):
+        for nodes, first in ((fabric.tail, links), (fabric.head, links + fabric.ranks)):
+            node = nodes[found.link]
+            device = node < fabric.ranks
+            flow.append(found.flow[device])
+            link.append(first + node[device])
+            load.append(wire[device])
+        links += 2 * fabric.ranks
+    pairs, place = np.unique(np.concatenate(flow) * links + np.concatenate(link), return_inverse=True)
+    total = np.bincount(place, weights=np.concatenate(load), minlength=len(pairs)).astype(np.float64)
+    return Loads(pairs // links, pairs % links, total, len(source), links)

@@ -53,6 +53,7 @@ class Usage:
             operation = history.operations[key]
             self.sent_bytes[operation.kind] = self.sent_bytes.get(operation.kind, 0.0) + times * operation.bytes_sent
         self._history = history
+        self._shares = shares
         self._start: Ints = np.array(history.start, dtype=np.int64)
         self._end: Ints = np.array(history.end, dtype=np.int64)
         self._share: Ints = np.array(history.share, dtype=np.int64)
@@ -91,6 +92,38 @@ class Usage:
         for share, amount in self._shares_on.get(link_class, ()):
             by_share[share] = amount
         return by_share[self._share]
+
+    def steps_by_kind(self, link_class: int) -> tuple[Ints, dict[str, Floats]]:
+        """Utilisation over time as in :meth:`steps`, split by who sends; the kinds sum to the whole at every moment."""
+        amounts = {kind: amount[self._share] for kind, amount in self._amounts_by_kind(link_class).items()}
+        rows = np.flatnonzero(sum(amounts.values(), np.zeros(len(self._share))) > 0.0)
+        if not len(rows):
+            return np.zeros(1, dtype=np.int64), {}
+        capacity = self.link_classes[link_class].capacity
+        time = np.empty(0, dtype=np.int64)
+        values: dict[str, Floats] = {}
+        for kind, amount in sorted(amounts.items()):
+            time, value = _stacked(self._start[rows], self._end[rows], amount[rows] / capacity)
+            value[value < 1e-12] = 0.0
+            values[kind] = value
+        changed = np.ones(len(time), dtype=bool)
+        changed[1:] = np.any([value[1:] != value[:-1] for value in values.values()], axis=0)
+        return time[changed], {kind: value[changed] for kind, value in values.items()}
+
+    def _amounts_by_kind(self, link_class: int) -> dict[str, Floats]:
+        """Wire bytes per second on one link of the class in every share, by kind."""
+        found: dict[str, Floats] = {}
+        shares = self._shares
+        for share in {share for share, _ in self._shares_on.get(link_class, ())}:
+            solved = shares.shares[share]
+            for shape, speeds in zip(solved.shapes, solved.speeds, strict=True):
+                for number, speed in zip(shares.shapes[shape], speeds, strict=True):
+                    pattern = shares.patterns[number]
+                    for link, load in zip(pattern.row[0], pattern.row[1], strict=True):
+                        if link == link_class:
+                            amount = found.setdefault(pattern.kind, np.zeros(self._count))
+                            amount[share] += load * speed / SECONDS
+        return found
 
     def link(self, link_class: int) -> LinkUse:
         """All that is known of one link of a class."""

@@ -63,6 +63,19 @@ def test_json_on_stdout_is_the_only_thing_there(scenario: Path) -> None:
     assert answer.stderr == ""
 
 
+def test_one_link_is_exported_by_name(scenario: Path, tmp_path: Path) -> None:
+    """`--link NAME --csv -` prints its timeline and nothing else; without a file the summary ends with the link."""
+    name = "server0.chip0->server0.switch0"
+    answer = supernode("run", scenario, "--link", name, "--csv", "-")
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[0].startswith("start_s,end_s,utilisation,") and "tp" in lines[0]
+    assert all(len(line.split(",")) == len(lines[0].split(",")) for line in lines)
+    answer = supernode("run", scenario, "--link", name, "--csv", tmp_path / "link.csv")
+    assert f"link {name}" in answer.stdout
+    assert (tmp_path / "link.csv").read_text().splitlines() == lines
+
+
 def test_set_changes_the_answer(scenario: Path) -> None:
     """A field set on the command line counts like one in the file."""
     base = json.loads(supernode("run", scenario, "--json", "-").stdout)
@@ -91,6 +104,9 @@ def test_strict_refuses_what_does_not_fit(scenario: Path) -> None:
         (("run", "small.yaml", "--set", "cluster.chips=7"), "7"),
         (("run", "small.yaml", "--set", "training.precision=mxfp4"), "bf16"),
         (("run", "small.yaml", "--report", "no/such/folder/r.html"), "folder"),
+        (("run", "small.yaml", "--csv", "-"), "--link"),
+        (("run", "small.yaml", "--link", "server0.chip0->server0.chip1"), "no such link"),
+        (("run", "small.yaml", "--link", "server0.chip0->server0.switch0", "--csv", "-", "--json", "-"), "stdout"),
         (("presets", "show", "h10-sxm"), "h100-sxm"),
         (("presets", "shwo", "h100-sxm"), "presets"),
         (("explain", "dgx-h10"), "no preset"),

@@ -34,17 +34,38 @@ def weakened(fabric: Fabric, defects: list[Defect]) -> Fabric:
     return replace(fabric, capacity=capacity, speed=speed, dead=frozenset(dead), defects=tuple(defects), router=router)
 
 
-def random_defects(fabric: Fabric, seed: int) -> list[Defect]:
+def random_defects(fabric: Fabric, seed: int, most: int = 4) -> list[Defect]:
     """Some defects of different kinds, on different things, that leave every living device a way to every other."""
     random = np.random.default_rng(seed)
     while True:
         found: dict[tuple[str, tuple[int, ...]], Defect] = {}
-        for _ in range(int(random.integers(1, 5))):
+        for _ in range(int(random.integers(1, most + 1))):
             defect = _one(fabric, random)
             found.setdefault((defect.kind, defect.nodes), defect)
         defects = list(found.values())
         if _joined(weakened(fabric, defects)):
             return defects
+
+
+def row_of_defects(fabric: Fabric, seed: int) -> list[Defect]:
+    """One weak or slow thing, and the same in all places that differ from it along one dimension: that symmetry is left."""
+    random = np.random.default_rng(seed)
+    while True:
+        first = _one(fabric, random)
+        if first.left == 0.0:
+            continue
+        along = int(random.choice([place for place, dimension in enumerate(fabric.dimensions) if not dimension.hidden]))
+        size = fabric.dimensions[along].size
+        nodes = {tuple(row): node for node, row in enumerate(zip(fabric.node_kind, *fabric.coordinates.T.tolist(), strict=True))}
+        found: dict[tuple[int, ...], Defect] = {}
+        for shift in range(size):
+            moved = []
+            for node in first.nodes:
+                place = fabric.coordinates[node].tolist()
+                place[along] = (place[along] + shift) % size if place[along] >= 0 else -1
+                moved.append(nodes[(fabric.node_kind[node], *place)])
+            found[tuple(moved)] = Defect(first.kind, tuple(moved), first.left)
+        return list(found.values())
 
 
 def _one(fabric: Fabric, random: np.random.Generator) -> Defect:
