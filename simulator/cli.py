@@ -10,20 +10,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+from simulator.console import print_facts, progress_bar
 from simulator.spec.errors import InputError, NotModelled, SupernodeError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-    from simulator.questions.explain import Fact
 
 app = typer.Typer(
     name="supernode",
@@ -226,7 +224,7 @@ def explain(
     else:
         facts = explain_scenario(Question.load(subject, settings))
     if as_json != "-":
-        _print_facts(facts)
+        print_facts(facts)
     _write(lambda: _dump([fact.to_dict() for fact in facts]), as_json)
 
 
@@ -345,30 +343,6 @@ def main() -> None:
     except Exception as error:
         _report_fault(error)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[float, str], None]]:
-    """A bar on stderr while work runs; nothing if stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _fraction, _text: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("starting", total=1.0)
-        yield lambda fraction, text: bars.update(task, completed=fraction, description=text)
-
-
-def _print_facts(facts: list[Fact]) -> None:
-    width = max((len(fact.path) for fact in facts), default=0)
-    for fact in facts:
-        span = f" ({fact.low or fact.value} to {fact.high or fact.value})" if fact.low or fact.high else ""
-        known = f"{fact.kind}, {fact.check}" if fact.check else fact.kind
-        source = f"; {fact.source} {fact.url or ''}".rstrip() if fact.source else ""
-        note = f" [{fact.note}]" if fact.note else ""
-        print(f"{fact.path:{width}s}  {fact.value}{span}  {known}{source}{note}")
 
 
 def _dump(data: Any) -> str:
