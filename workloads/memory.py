@@ -3,22 +3,25 @@
 Weights: the bf16 copy and its quantised copies; gradients: the accumulator; optimizer: master copy and moments. ZeRO divides
 them: the optimizer's from 1 on, gradients from 2 on (where they are cut after every micro-batch), weights from 3 on. Under
 DualPipe a rank holds two stages, and its mirror the same two: weights and gradients double, the optimizer's state does not.
-Activations follow the order of the schedule as it is, micro-batch by micro-batch and stage by stage.
+Activations follow the order of the schedule as it is, micro-batch by micro-batch and stage by stage: a whole backward frees
+them; of a split one, the part for inputs leaves what the part for weights needs (every product's input and its output's
+gradient, which recomputation does not make smaller), and that one frees it.
 
 Leaves out: fragmentation and what libraries reserve (the caller's budget knows), temporary outputs inside an operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workloads.accounting import Matrix, Shard
 from workloads.blocks import cuts_every_micro_batch
-from workloads.instructions import Slot, StageMemory, Work, WorkKind
+from workloads.instructions import Slot, StageMemory, WorkKind
 from workloads.model import Model
 from workloads.pieces import Piece
 from workloads.resolved import ResolvedPlan
+from workloads.schedules.layout import micro_batches_in_flight
 from workloads.traffic import ShardParameters, Traffic
 
 TOKEN_BYTES = 2.0
@@ -44,45 +47,69 @@ def rank_memory(
     own = list(held)
     parameters = sum((piece.parameters for stage in own for piece in stages[stage]), ShardParameters())
     cut = _divided(parameters, traffic)
-    activations, in_flight = peak_activations(slots, lambda work: sum(piece.saved for piece in stages[work.stage]))
-    moment = _held_for_a_moment([piece for stage in own for piece in stages[stage]])
+    levels = activation_levels(slots, [StageActivations.of(stage) for stage in stages])
     return StageMemory(
         weights=weight_bytes(traffic, [piece for stage in own for piece in stages[stage]]),
         gradients=(cut if cuts_every_micro_batch(plan) else parameters.total) * state.gradients,
         optimizer=optimizer_bytes(model, traffic, [piece for stage in own for piece in stages[stage]]),
-        activations=activations + moment,
+        activations=max(levels, default=0.0),
         buffers=_buffers(model, traffic, [piece for stage in own for piece in stages[stage]]),
-        micro_batches_in_flight=float(in_flight),
+        micro_batches_in_flight=float(micro_batches_in_flight(slots)[0]),
     )
 
 
-def _held_for_a_moment(pieces: Sequence[Piece]) -> float:
-    """What the heaviest moment adds to the activations in flight: the copies a loss makes, or a layer made again [B].
+@dataclass(frozen=True, slots=True)
+class StageActivations:
+    """What one micro-batch of one stage holds [B].
 
-    By the time a layer is made again, the micro-batch whose loss was just taken has given back what its head kept.
+    ``saved``: what its forward keeps; ``left``: what the part of its backward for inputs leaves for the one for weights. While a
+    backward runs it may hold more: ``remade`` more than ``saved`` where it is whole, ``growing`` more where it is split.
     """
-    head = max((piece.saved for piece in pieces if piece.loss), default=0.0)
-    again = max((piece.made_again for piece in pieces if not piece.loss), default=0.0)
-    loss = max((piece.made_again for piece in pieces if piece.loss), default=0.0)
-    return max(loss, again - head, 0.0)
+
+    saved: float
+    left: float
+    remade: float = 0.0
+    growing: float = 0.0
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> StageActivations:
+        """Of the pieces of a stage: the backward walks them from the last, making each again, freeing it or leaving its operands.
+
+        A loss comes first, with the copies it makes; by the time a layer is made again the head has given back what it kept.
+        """
+        whole = split = 0.0
+        remade = growing = 0.0
+        for piece in reversed(pieces):
+            remade, growing = max(remade, whole + piece.made_again), max(growing, split + piece.made_again)
+            whole -= piece.saved
+            split += piece.for_weights - piece.saved
+            growing = max(growing, split)
+        return cls(sum(piece.saved for piece in pieces), sum(piece.for_weights for piece in pieces), remade, growing)
 
 
-def peak_activations(slots: Sequence[Slot], saved: Callable[[Work], float]) -> tuple[float, int]:
-    """The most bytes that an order holds at once, and the most micro-batches (each stage of one counts).
+def activation_levels(slots: Sequence[Slot], stages: Sequence[StageActivations]) -> list[float]:
+    """The most bytes that an order holds during each of its slots [B].
 
-    A forward takes them, the backward gives them back; a split backward gives them back at W, for the weight gradient
-    still needs the inputs. In a joined slot the forward's are taken before the backward's are freed.
+    Within a slot what is taken is taken before anything is freed.
     """
-    now, peak, count, most = 0.0, 0.0, 0, 0
+    now, levels = 0.0, list[float]()
     for slot in slots:
-        taken = [work for work in slot if work.kind is WorkKind.F]
-        freed = [work for work in slot if work.kind in (WorkKind.B, WorkKind.W)]
-        now += sum(map(saved, taken))
-        count += len(taken)
-        peak, most = max(peak, now), max(most, count)
-        now -= sum(map(saved, freed))
-        count -= len(freed)
-    return peak, most
+        after, during = now, now
+        for work in slot:
+            held = stages[work.stage]
+            match work.kind:
+                case WorkKind.F:
+                    change, more = held.saved, held.saved
+                case WorkKind.B:
+                    change, more = -held.saved, held.remade
+                case WorkKind.I:
+                    change, more = held.left - held.saved, held.growing
+                case WorkKind.W:
+                    change, more = -held.left, 0.0
+            after, during = after + change, during + more
+        levels.append(during)
+        now = after
+    return levels
 
 
 def weight_bytes(traffic: Traffic, pieces: Iterable[Piece]) -> float:

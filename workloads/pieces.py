@@ -49,8 +49,8 @@ class Piece:
     """A part of a stage on one rank.
 
     ``saved``: activations kept for the backward pass of one micro-batch; ``made_again``: what the backward pass holds for a
-    moment while it recomputes this piece, or what a ``loss`` holds beside what it keeps [B].
-    ``matrices``: whole weight matrices of the piece, before any cut.
+    moment while it recomputes this piece, or what a loss holds beside what it keeps; ``for_weights``: what stays between the two
+    parts of a split backward, recomputed or not [B]. ``matrices``: whole weight matrices of the piece, before any cut.
     ``quantised``: whether its weights have low-precision copies under a training precision below 16 bits; tables and heads don't.
     """
 
@@ -59,9 +59,9 @@ class Piece:
     parameters: ShardParameters
     saved: float
     made_again: float
+    for_weights: float = 0.0
     matrices: tuple[Matrix, ...] = ()
     quantised: bool = True
-    loss: bool = False
 
 
 def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
@@ -148,6 +148,7 @@ class Pieces:
                 ShardParameters.of(layer_parameters(self.model, shape), self.plan),
                 kept,
                 max(everything - kept, 0.0),
+                sum(section.weight_operands for section in sections.values()),
                 layer_matrices(self.model, shape),
             )
         return piece
@@ -158,7 +159,8 @@ class Pieces:
         """A piece that is never recomputed; a loss holds more for each logit than the softmax that it keeps."""
         saved = sum(section.saved_bytes() for section in sections.values())
         copies = (self.plan.loss_bytes - SOFTMAX_BYTES) * logits(self.model, self.shard) if loss else 0.0
-        return Piece(name, Layer(sections, self.traffic), parameters, saved, copies, quantised=quantised, loss=loss)
+        left = sum(section.weight_operands for section in sections.values())
+        return Piece(name, Layer(sections, self.traffic), parameters, saved, copies, left, quantised=quantised)
 
 
 def head_in_layers(model: Model, sequence_length: float) -> float:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workloads.accounting import total_parameters
 from workloads.attention_kinds import GroupedQueryAttention
 from workloads.groups import Groups
-from workloads.instructions import StageMemory
-from workloads.memory import MemoryBudget
+from workloads.instructions import StageMemory, Work, WorkKind
+from workloads.memory import MemoryBudget, StageActivations, activation_levels
 from workloads.model import FeedForward, MixtureOfExperts, Model
+from workloads.pieces import Pieces, Recompute
 from workloads.plan import Plan, Training, resolve
 from workloads.program import build_program
+from workloads.resolved import ResolvedPlan
+from workloads.schedules import dualpipe, one_f_one_b, zb_h1
 
 HIDDEN, HEADS, TOKENS, VOCAB = 1024, 16, 2048, 32000
 DENSE = Model(
@@ -32,13 +37,17 @@ HEAD = 2 * 2 * TOKENS * HIDDEN + (4 + 2) * TOKENS * VOCAB
 """The final norm's input, the head's, the softmax in fp32, and while the loss is taken the logits in 16 bits."""
 
 
-def held(
+def resolved(
     model: Model = DENSE, ranks: int = 8, batch: int = 64, training: dict[str, Any] | None = None, **plan: Any
-) -> list[StageMemory]:
+) -> tuple[ResolvedPlan, Groups]:
     settings = {"sequence_length": TOKENS, "global_batch": batch} | (training or {})
-    resolved = resolve(Plan(**({"recompute": "none"} | plan)), Training(**settings), model, ranks)
-    program = build_program(model, resolved, Groups.of(resolved), MemoryBudget(1e18))
-    return [rank.memory for rank in program.ranks]
+    found = resolve(Plan(**({"recompute": "none"} | plan)), Training(**settings), model, ranks)
+    return found, Groups.of(found)
+
+
+def held(model: Model = DENSE, **settings: Any) -> list[StageMemory]:
+    plan, groups = resolved(model, **settings)
+    return [rank.memory for rank in build_program(model, plan, groups, MemoryBudget(1e18)).ranks]
 
 
 def test_activations_of_one_stage_are_those_of_the_published_formula() -> None:
@@ -132,3 +141,56 @@ def test_zero_3_holds_the_parameters_of_two_layers_at_a_time() -> None:
     (rank,) = held(zero=3, batch=8)
     largest = VOCAB * HIDDEN + HIDDEN  # head and final norm
     assert rank.buffers == pytest.approx(largest * (2 * 2 + 4))
+
+
+FOR_WEIGHTS = 32 * TOKENS * HIDDEN
+"""What the weight gradients of a layer need: inputs 2 + 2 + 2 + 8, gradients of outputs 6 + 2 + 8 + 2 of s b h (table 1 of Qi et
+al. 2023, arXiv 2401.10241)."""
+HEAD_FOR_WEIGHTS = 2 * TOKENS * (HIDDEN + VOCAB)
+
+
+def test_zb_h1_holds_what_its_weight_gradients_still_need() -> None:
+    """Rank r of 4: 4 - r micro-batches as forwards left them, and r more of which only the weights' part is left to run."""
+    ranks = held(ranks=4, pp=4, batch=16, schedule="zb-h1")
+    waiting = [2 * FOR_WEIGHTS * r + (HEAD_FOR_WEIGHTS * r if r == 3 else 0) for r in range(4)]
+    assert [rank.activations for rank in ranks] == [2 * LAYER * (4 - r) + waiting[r] + (HEAD if r == 3 else 0) for r in range(4)]
+    assert {rank.micro_batches_in_flight for rank in ranks} == {4}
+
+
+def test_a_split_backward_keeps_what_recomputation_made_until_the_weights_part_has_run() -> None:
+    """Full recomputation. Rank 2 of 4 holds two micro-batches' operands and another's inputs when it makes the first layer of a
+    fourth again, whose second layer has left its operands. Rank 3 holds most when it begins with a fourth, whose softmax is
+    larger than what the head leaves.
+    """
+    ranks = held(ranks=4, pp=4, batch=16, schedule="zb-h1", recompute="full")
+    inputs = 2 * TOKENS * HIDDEN
+    assert ranks[2].activations == 2 * 2 * FOR_WEIGHTS + 2 * inputs + FOR_WEIGHTS + LAYER
+    assert ranks[3].activations == 3 * (2 * FOR_WEIGHTS + HEAD_FOR_WEIGHTS) + HEAD + 2 * inputs
+
+
+@pytest.mark.parametrize("tp", [2, 4])
+def test_gathered_inputs_are_not_kept_for_the_weights(tp: int) -> None:
+    """Sequence parallelism keeps 1/t of the two gathered inputs; gradients of the two reduced outputs are whole."""
+    (rank,) = held(ranks=tp, batch=4, tp=tp, schedule="zb-h1")
+    assert rank.micro_batches_in_flight == 1
+    pieces = Pieces(DENSE, *resolved(ranks=tp, batch=4, tp=tp), Recompute()).stages[0]
+    assert pieces[1].for_weights == TOKENS * HIDDEN * (2 / tp + 2 / tp + 2 / tp + 8 / tp + 6 / tp + 2 + 8 / tp + 2)
+
+
+def test_zb_v_holds_on_every_rank_what_the_first_of_one_f_one_b_holds() -> None:
+    """8 stages of a layer on 4 ranks against 4 of two; where weights' parts wait, their operands are what is held."""
+    plain, folded = held(ranks=4, pp=4, batch=32), held(ranks=4, pp=4, batch=32, schedule="zb-v")
+    for rank in folded[1:]:
+        assert FOR_WEIGHTS * 8 <= rank.activations <= plain[0].activations == 8 * LAYER
+    assert {rank.micro_batches_in_flight for rank in folded} == {8}
+
+
+@given(st.lists(st.floats(1, 10), min_size=2, max_size=2), st.lists(st.floats(0, 20), min_size=2, max_size=2))
+def test_activations_are_all_given_back(saved: list[float], left: list[float]) -> None:
+    """However a schedule splits its backwards, a step added to its end finds nothing held; and it never held less than one F."""
+    for order in (zb_h1(2, 5), dualpipe(2, 6), one_f_one_b(2, 4)):
+        for rank, slots in enumerate(order):
+            stages = [StageActivations(kept, waiting) for kept, waiting in zip(saved, left, strict=True)]
+            levels = activation_levels([*slots, (Work(WorkKind.F, rank, 99),)], stages)
+            assert levels[-1] == pytest.approx(saved[rank])
+            assert min(levels) >= -1e-9

@@ -111,7 +111,7 @@ def _latent_section(
     hyper_connections.enter_before(ledger, model, "attention", keep_16_bits=shape.attention != "swa")
     ledger.cast("attention_input_cast", COMPONENT, tokens * model.hidden, module="layernorm")
     ledger.linear(linear["q_down"])
-    ledger.linear(linear["kv"])
+    ledger.linear(linear["kv"], reads_the_same=True)
     latents = attention.q_lora_rank + attention.head_dim
     ledger.module = "layernorm"
     ledger.memory("latent_norms_and_rope", COMPONENT, 2 * tokens * latents * ACTIVATION, 3 * tokens * latents * ACTIVATION)
@@ -120,7 +120,7 @@ def _latent_section(
     ledger.save("latents", tokens * latents)
     ledger.save("keys_values", tokens * attention.head_dim)
     if shape.attention == "csa":
-        ledger.linear(linear["indexer_weights"])
+        ledger.linear(linear["indexer_weights"], reads_the_same=True)
         _enter_compression(ledger, linear["compressor"], attention.head_dim / attention.csa_ratio)
         _enter_compression(ledger, linear["indexer_compressor"], attention.indexer.head_dim / attention.csa_ratio)
     elif shape.attention == "hca":
@@ -129,9 +129,9 @@ def _latent_section(
 
 
 def _enter_compression(ledger: Ledger, linear: Linear, entry: float) -> None:
-    """Enter a compressor: its projection, then gated sums over groups of tokens, of ``entry`` elements a token."""
+    """Enter a compressor: a projection of the layer's input, gated sums over groups of tokens, of ``entry`` elements a token."""
     tokens = ledger.shard.local_tokens
-    ledger.linear(linear)
+    ledger.linear(linear, reads_the_same=True)
     forward = tokens * (linear.outputs + entry) * ACTIVATION
     backward = tokens * (2 * linear.outputs + entry) * ACTIVATION
     ledger.memory(f"{linear.name}_pooling", linear.component, forward, backward)

@@ -41,9 +41,13 @@ class Ledger:
     _modules: list[str] = field(default_factory=list, init=False)
     _saved: list[SavedTensor] = field(default_factory=list, init=False)
     _parts: list[tuple[str, Operator]] = field(default_factory=list, init=False)
+    _weight_operands: float = field(default=0.0, init=False)
 
-    def linear(self, linear: Linear) -> None:
-        """Enter a matrix multiplication on this rank's part of its weight and of the tokens."""
+    def linear(self, linear: Linear, *, reads_the_same: bool = False) -> None:
+        """Enter a matrix multiplication on this rank's part of its weight and of the tokens.
+
+        ``reads_the_same``: its input is that of the product entered before, and is kept once for both.
+        """
         rows, groups, inputs, outputs = local_shape(linear, self.shard)
         precision = self.shard.precision if linear.low_precision else activation_precision(self.shard.precision)
         size = element_bytes(precision)
@@ -51,6 +55,9 @@ class Ledger:
         if not linear.experts:  # a batched product: every group sees every row
             read, written = read * groups, written * groups
         total = (rows if linear.experts else rows * groups) * 2.0 * inputs * outputs
+        gathered = linear.split is Split.COLUMN and not linear.experts and self.shard.sequence_parallel
+        kept = 0.0 if reads_the_same else read / self.shard.tp if gathered else read
+        self._weight_operands += size * (kept + written)
         kernel = Kernel.GROUPED_GEMM if linear.experts else Kernel.GEMM
         m = rows / groups if linear.experts and groups else rows
         base = Operator(linear.name, linear.component, kernel, Phase.FORWARD, total, 0.0, precision, groups=groups)
@@ -205,6 +212,7 @@ class Ledger:
             gather_bytes=gather * tensor_parallel,
             reduce_bytes=reduce * tensor_parallel,
             context_bytes=context * ACTIVATION if self.shard.cp > 1 else 0.0,
+            weight_operands=self._weight_operands,
         )
 
     def _enter(self, operator: Operator) -> None:

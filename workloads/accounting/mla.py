@@ -102,10 +102,10 @@ def _latent_section(
     latents = attention.kv_lora_rank + attention.q_lora_rank
     if attention.q_lora_rank:
         ledger.linear(linear["q_down"])
-    ledger.linear(linear["kv_down"])
+    ledger.linear(linear["kv_down"], reads_the_same=attention.q_lora_rank > 0)
     if shape.indexer == "own":
-        ledger.linear(linear["indexer_key"])
-        ledger.linear(linear["indexer_weights"])
+        ledger.linear(linear["indexer_key"], reads_the_same=True)
+        ledger.linear(linear["indexer_weights"], reads_the_same=True)
     ledger.module = "layernorm"
     ledger.memory("latent_norms", COMPONENT, 2 * tokens * latents * ACTIVATION, 3 * tokens * latents * ACTIVATION)
     ledger.save_input("normalised_latents", tokens * latents)

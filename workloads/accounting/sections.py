@@ -109,7 +109,10 @@ class Section:
     gathered and that gradient is all-reduced). ``reduce_bytes``: the full output reduced afterwards (reduce-scatter under
     sequence parallelism, else all-reduce). ``context_bytes``: keys and values of all the group's tokens that context
     parallelism brings together before this section. All three are whole buffers of the micro-batch, 0 where the section
-    has no such exchange [B].
+    has no such exchange [B]. ``weight_operands``: what the weight gradients still need once the inputs' gradients are made, the
+    input of every product and the gradient of its output in the precision of the product; of an input that is gathered again only
+    the rank's share [B].
+    Leaves out: that sections share an input; gradients of tables and gains, which no product makes.
     """
 
     name: str
@@ -122,6 +125,7 @@ class Section:
     gather_bytes: float = 0.0
     reduce_bytes: float = 0.0
     context_bytes: float = 0.0
+    weight_operands: float = 0.0
 
     def saved_bytes(self, recomputed: Collection[str] = ()) -> float:
         """What stays in memory when these modules are recomputed [B]."""

@@ -48,7 +48,7 @@ def micro_batches_in_flight(slots: Sequence[Slot]) -> tuple[int, dict[int, int]]
     """The most micro-batches whose activations a rank holds at once, and how many of each stage then.
 
     Counted over the order as it is: a forward takes, the backward gives back; a split backward gives back at W, since
-    the weight gradient still needs the inputs. In a joined slot the forward's are taken before the backward's are freed.
+    the weight gradient still needs its inputs. In a joined slot the forward's are taken before the backward's are freed.
     """
     held: dict[int, int] = {}
     total, peak, at_peak = 0, 0, dict[int, int]()
