@@ -33,20 +33,30 @@ Progress = Callable[[float, str], None]
 
 
 def simulate(
-    scenario: Scenario, progress: Progress | None = None, *, fabric: Fabric | None = None, symmetric: bool = True
+    scenario: Scenario,
+    progress: Progress | None = None,
+    *,
+    fabric: Fabric | None = None,
+    symmetric: bool = True,
+    rehearse: bool = True,
 ) -> Result:
     """One training step of the scenario.
 
     ``fabric``: the links of a user's own graph (``topologies.from_networkx``) between chips of the scenario's system.
     ``symmetric=False`` simulates every rank and every flow by itself: the same answer, for checking, at small sizes.
+    ``rehearse=False`` plays every slot of the schedule instruction by instruction: the same answer again.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     if progress:
         progress(0.0, "building the machine and the program")
     prepared = prepare(scenario, fabric)
     folding = _fold(prepared, symmetric)
-    outcome = run_step(prepared.program, folding, prepared.device, progress)
+    outcome = run_step(prepared.program, folding, prepared.device, progress, rehearse=rehearse)
     usage = Usage(outcome.network)
+    if outcome.repeated and usage.overfull():
+        # Slots were repeated as if alone, but with the others' traffic they fill a link: play them all.
+        outcome = run_step(prepared.program, folding, prepared.device, progress, rehearse=False)
+        usage = Usage(outcome.network)
     overfull = overrun(folding, usage)
     result = _result(prepared, folding, outcome, usage, overfull, (wall, cpu))
     identities.check(prepared, folding, usage, result)

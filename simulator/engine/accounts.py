@@ -44,6 +44,25 @@ class Waiting:
     others: str  # straggler_wait or pipeline_bubble
 
 
+    def shifted(self, by: int) -> Waiting:
+        """The same wait, so many ticks later."""
+        return Waiting(self.start + by, self.end + by, self.joined + by, self.arrived + by, self.kind, self.others)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotBooks:
+    """The books of one rank class over one slot, in ticks since the slot began.
+
+    ``opening``: when its compute lane first began to work, and for what it had waited until then; None if it never did.
+    ``waits`` and ``idle_since``: what it waited for since it last worked. ``parts``: time by part in between.
+    """
+
+    opening: tuple[int, tuple[Waiting, ...]] | None
+    parts: tuple[tuple[str, float], ...]
+    waits: tuple[Waiting, ...]
+    idle_since: int
+
+
 @dataclass(slots=True)
 class Accounts:
     """The books of one rank class; everything in picoseconds."""
@@ -55,6 +74,17 @@ class Accounts:
     idle_since: int = 0
     flops: float = 0.0
     memory_bytes: float = 0.0
+
+    def replay(self, start: int, books: SlotBooks) -> None:
+        """Book what this rank did in a slot that was rehearsed, as having begun at ``start`` [ps]."""
+        if books.opening is not None:
+            at, waits = books.opening
+            self.waits += [wait.shifted(start) for wait in waits]
+            self.close_idle(start + at)
+            self.idle_since = start + books.idle_since
+            for part, value in books.parts:
+                self.parts[part] += value
+        self.waits += [wait.shifted(start) for wait in books.waits]
 
     def close_idle(self, now: int) -> None:
         """The compute lane starts to work (or the step ends): explain the time since it last worked."""
@@ -88,3 +118,22 @@ class Accounts:
             if finish > begin:
                 self.parts[part] += finish - begin
                 self.recorder.add(self.rank_class, IDLE, part, begin, finish)
+
+
+@dataclass(slots=True)
+class SlotAccounts(Accounts):
+    """Books that begin with a slot: the idle time before its first work is left to whoever knows how it began."""
+
+    opening: tuple[int, tuple[Waiting, ...]] | None = None
+
+    def close_idle(self, now: int) -> None:
+        if self.opening is None:
+            self.opening = (now, tuple(self.waits))
+            self.waits.clear()
+        else:
+            Accounts.close_idle(self, now)
+
+    def closed(self) -> SlotBooks:
+        """What they say once the slot is over."""
+        parts = tuple((part, value) for part, value in self.parts.items() if value)
+        return SlotBooks(self.opening, parts, tuple(self.waits), self.idle_since)

@@ -54,6 +54,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._environment = simpy.Environment(initial_time=0)
+        self._at_tick_end: list[Callable[[], None]] = []
 
     @property
     def now(self) -> int:
@@ -80,6 +81,24 @@ class Clock:
     def call_at(self, time: int, function: Callable[[], None]) -> Call:
         """Call ``function`` at ``time`` (not before now)."""
         return Call(self._environment, time, function)
+
+    def wait(self, ticks: int) -> Event:
+        """Fires after so many ticks."""
+        return self._environment.timeout(ticks)
+
+    def at_tick_end(self, function: Callable[[], None]) -> None:
+        """Call ``function`` when nothing else is left to happen at this instant."""
+        if not self._at_tick_end:
+            self.call_at(self.now, self._end_tick)
+        self._at_tick_end.append(function)
+
+    def _end_tick(self) -> None:
+        if self._environment.peek() <= self.now:
+            self.call_at(self.now, self._end_tick)
+            return
+        functions, self._at_tick_end = self._at_tick_end, []
+        for function in functions:
+            function()
 
     def run(self) -> None:
         """Until nothing is left to happen."""

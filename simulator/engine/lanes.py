@@ -202,6 +202,11 @@ class CommunicationLane:
             self._rendezvous.begin(meeting)
         return ticket
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing under way and nothing asked for."""
+        return not self._busy and not any(self._queues.values())
+
     def is_free_for(self, meeting: Meeting) -> bool:
         """Whether the lane is idle and the meeting the next of its chain."""
         return not self._busy and self._queues[meeting.chain][0] is meeting

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simpy.events import Event
 
@@ -18,6 +19,9 @@ from simulator.engine.recorder import LANES, Recorder
 from simulator.engine.segments import Segment
 from simulator.network.contract import Folding, Network, OperationClass
 from workloads.instructions import Block, Compute, Program, RankProgram, Slot, Start, Wait, Work, WorkKind
+
+if TYPE_CHECKING:
+    from simulator.engine.rehearsal import Rehearsal, Rehearsals
 
 Steps = Generator[Event, None, None]
 KINDS = ("tp", "cp", "ep", "dp", "pp")
@@ -64,16 +68,17 @@ class World:
     contention: Contention
     segment: Callable[[Compute], Segment]
     on_slot: Callable[[], None]
+    rehearsals: Rehearsals | None = None  # None: every slot is played
 
 
 class Rank:
     """One class of identical ranks, played by its representative."""
 
-    def __init__(self, world: World, rank_class: int, program: RankProgram) -> None:
+    def __init__(self, world: World, rank_class: int, program: RankProgram, accounts: Accounts | None = None) -> None:
         self.world = world
         self.rank_class = rank_class
         self.program = program
-        self.accounts = Accounts(rank_class, world.recorder)
+        self.accounts = accounts or Accounts(rank_class, world.recorder)
         self._cores = 0.0
         self.compute = ComputeLane(world.clock, self.accounts, world.recorder, self.contention)
         self.lanes = {
@@ -89,8 +94,8 @@ class Rank:
     def run(self) -> Steps:
         """The step of this rank, from its first instruction to its last."""
         yield from self._execute(self.program.prologue, 0, optimizer=False)
-        for slot in self.program.slots:
-            yield from self._slot(slot)
+        for position, slot in enumerate(self.program.slots):
+            yield from self._slot(slot, position)
             self.world.on_slot()
         yield from self._execute(self.program.epilogue, 0, optimizer=True)
         self.finished = self.world.clock.now
@@ -107,27 +112,54 @@ class Rank:
         self._cores = sum(cores[active] for active, count in self._active.items() if count)
         self.compute.refresh()
 
-    def _slot(self, slot: Slot) -> Steps:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no collective of this rank is under way or asked for, transfers to other stages apart."""
+        return all(lane.is_idle for kind, lane in self.lanes.items() if kind != "pp")
+
+    def _slot(self, slot: Slot, position: int) -> Steps:
         """Receive, run, send. Joined works start when both inputs are there, and send when both are done.
 
         So the published codes do it (DualPipe's, Megatron's combined 1F1B): the two are one call.
         """
         for work in slot:
             yield from self._receive(work)
+        rehearsals = self.world.rehearsals
+        rehearsal = (yield from rehearsals.enter(self, slot, position)) if rehearsals else None
+        if rehearsal is None:
+            yield from self.play(slot)
+        else:
+            yield from self._repeat(slot, rehearsal)
+        for work in slot:
+            yield from self._send(work)
+
+    def play(self, slot: Slot) -> Steps:
+        """Run the works of a slot, instruction by instruction."""
         if len(slot) == 1:
             yield from self._work(slot[0], 0)
         else:
             yield self.world.clock.all_of(self.world.clock.process(self._work(work, chain)) for chain, work in enumerate(slot))
-        for work in slot:
-            yield from self._send(work)
+
+    def _repeat(self, slot: Slot, rehearsal: Rehearsal) -> Steps:
+        """Take as long over a slot as its rehearsal did, and book what it did."""
+        role = rehearsal.roles[self.rank_class]
+        start = self.world.clock.now
+        yield self.world.clock.wait(role.end)
+        self.accounts.replay(start, role.books)
+        for work, (begin, end) in zip(slot, role.works, strict=True):
+            self.note_work(work, start + begin, start + end)
 
     def _work(self, work: Work, chain: int) -> Steps:
         start = self.world.clock.now
-        yield from self._execute(self._block(work), chain, optimizer=False)
-        name = f"{work.kind}{work.micro_batch} stage {work.stage}" + (" reverse" if work.direction else "")
-        self.world.recorder.add(self.rank_class, SLOT, name, start, self.world.clock.now)
+        yield from self._execute(self.block(work), chain, optimizer=False)
+        self.note_work(work, start, self.world.clock.now)
 
-    def _block(self, work: Work) -> Block:
+    def note_work(self, work: Work, start: int, end: int) -> None:
+        """Record a cell of the schedule."""
+        name = f"{work.kind}{work.micro_batch} stage {work.stage}" + (" reverse" if work.direction else "")
+        self.world.recorder.add(self.rank_class, SLOT, name, start, end)
+
+    def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
         blocks = self.program.blocks
         base = (work.stage, work.direction, str(work.kind))

@@ -5,6 +5,7 @@ Columns (parallel lists of ints) cost a tenth of objects and become numpy arrays
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,6 +69,7 @@ class Recorder:
     end: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     _ids: dict[str, int] = field(default_factory=dict)
+    _repeated: list[tuple[Recorder, npt.NDArray[np.int64]]] = field(default_factory=list)
 
     def add(self, rank_class: int, lane: int, name: str, start: int, end: int) -> None:
         """One span; a span of no length is dropped."""
@@ -83,13 +85,26 @@ class Recorder:
         self.start.append(start)
         self.end.append(end)
 
+    def repeat(self, other: Recorder, starts: Sequence[int]) -> None:
+        """Add all the spans of another recorder, once from each of these moments on [ps]."""
+        if other.start and starts:
+            self._repeated.append((other, np.array(starts, dtype=np.int64)))
+
     def spans(self) -> Spans:
-        """The columns as arrays."""
-        return Spans(
-            rank_class=np.array(self.rank_class, dtype=np.int64),
-            lane=np.array(self.lane, dtype=np.int64),
-            name=np.array(self.name, dtype=np.int64),
-            start=np.array(self.start, dtype=np.int64),
-            end=np.array(self.end, dtype=np.int64),
-            names=tuple(self.names),
-        )
+        """The columns as arrays, ordered by start, end, rank class, lane and name: the same however they were collected."""
+        names = sorted({*self.names, *(name for other, _ in self._repeated for name in other.names)})
+        place = {name: number for number, name in enumerate(names)}
+        columns = [_columns(self, place, np.zeros(1, dtype=np.int64))]
+        columns += [_columns(other, place, starts) for other, starts in self._repeated]
+        whole = np.concatenate(columns, axis=1)
+        start, end, rank_class, lane, name = whole[:, np.lexsort(whole[::-1])]
+        return Spans(rank_class, lane, name, start, end, tuple(names))
+
+
+def _columns(recorder: Recorder, place: dict[str, int], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Start, end, rank class, lane and name of every span, once from each start on; shape (5, spans x starts)."""
+    number = np.array([place[name] for name in recorder.names], dtype=np.int64)
+    times = [np.add.outer(starts, np.array(column, dtype=np.int64)).ravel() for column in (recorder.start, recorder.end)]
+    name = number[np.array(recorder.name, dtype=np.int64)] if recorder.name else np.zeros(0, dtype=np.int64)
+    fixed = (np.array(recorder.rank_class, dtype=np.int64), np.array(recorder.lane, dtype=np.int64), name)
+    return np.array([*times, *(np.tile(column, len(starts)) for column in fixed)])

@@ -11,6 +11,7 @@ from simulator.engine.clock import Clock
 from simulator.engine.lanes import Rendezvous
 from simulator.engine.rank import KINDS, Contention, Mailbox, Rank, World
 from simulator.engine.recorder import Recorder
+from simulator.engine.rehearsal import Rehearsals
 from simulator.network.contract import Folding
 from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
@@ -28,10 +29,13 @@ class StepOutcome:
     network: FluidNetwork
     recorder: Recorder
     events: int
+    repeated: int  # slots of rank classes that were not played but repeated
 
 
-def run_step(program: Program, folding: Folding, device: Device, progress: Progress | None = None) -> StepOutcome:
-    """Simulate the step and close the books.
+def run_step(
+    program: Program, folding: Folding, device: Device, progress: Progress | None = None, *, rehearse: bool = True
+) -> StepOutcome:
+    """Simulate the step and close the books. ``rehearse``: slots that repeat are played once (simulator.engine.rehearsal).
 
     Raises IdentityBroken if the simulation ends with a rank still waiting (a deadlock in the program), or the books don't sum.
     """
@@ -50,6 +54,8 @@ def run_step(program: Program, folding: Folding, device: Device, progress: Progr
         segment=SegmentBook(device),
         on_slot=_progress(program, folding, progress),
     )
+    rehearsals = Rehearsals(world, network) if rehearse else None
+    world = replace(world, rehearsals=rehearsals)
     worlds = {speed: _at_speed(world, device, speed) for speed in {rank_class.speed for rank_class in folding.rank_classes}}
     ranks = {
         rank_class.key: Rank(worlds[rank_class.speed], rank_class.key, program.ranks[rank_class.pp_rank])
@@ -61,6 +67,8 @@ def run_step(program: Program, folding: Folding, device: Device, progress: Progr
             ranks[key].compute.refresh()
 
     network.on_rates = on_rates
+    if rehearsals:
+        rehearsals.attend(ranks)
     processes = [clock.process(rank.run()) for rank in ranks.values()]
     clock.run()
     if not all(process.processed for process in processes) or world.rendezvous.unmet:
@@ -69,7 +77,11 @@ def run_step(program: Program, folding: Folding, device: Device, progress: Progr
     end = max(rank.finished for rank in ranks.values())
     for rank in ranks.values():
         _close(rank, end)
-    return StepOutcome(end, tuple(rank.accounts for rank in ranks.values()), network, recorder, clock.events)
+    events, repeated = clock.events, 0
+    if rehearsals:
+        rehearsals.record(recorder)
+        events, repeated = events + rehearsals.events, rehearsals.repeated
+    return StepOutcome(end, tuple(rank.accounts for rank in ranks.values()), network, recorder, events, repeated)
 
 
 def _at_speed(world: World, device: Device, speed: float) -> World:
@@ -93,11 +105,9 @@ def _close(rank: Rank, end: int) -> None:
 
 def _contention(device: Device) -> Contention:
     efficiency = device.efficiency
-    none = 0.0
+    taken = {kind: figure.value for kind, figure in efficiency.communication_cores.items() if kind != "pp"}
     return Contention(
-        cores={
-            kind: efficiency.communication_cores[kind].value if kind in efficiency.communication_cores else none for kind in KINDS
-        },
+        cores={kind: taken.get(kind, 0.0) for kind in KINDS},
         memory_factor=efficiency.communication_memory.value,
         memory_bandwidth=device.memory_bandwidth,
     )

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
+
+import numpy as np
 
 from simulator.network.contract import Cancellable, Folding, OperationClass, Timekeeper
 from simulator.network.shares import OVER, Plan, Share, Shares
@@ -75,6 +77,16 @@ class History:
     completed: dict[int, int] = field(default_factory=dict)
     operations: dict[int, OperationClass] = field(default_factory=dict)
 
+    def repeat(self, other: History, starts: Sequence[int]) -> None:
+        """Add all that another history notes, once from each of these moments on [ps]."""
+        shift = np.array(starts, dtype=np.int64)[:, None]
+        for column, added in ((self.start, other.start), (self.end, other.end)):
+            column.frombytes((np.array(added, dtype=np.int64) + shift).tobytes())
+        self.share.frombytes(np.tile(np.array(other.share, dtype=np.int64), len(starts)).tobytes())
+        self.operations.update(other.operations)
+        for key, times in other.completed.items():
+            self.completed[key] = self.completed.get(key, 0) + times * len(starts)
+
 
 class FluidNetwork:
     """Runs operation classes of one folding on one clock.
@@ -108,7 +120,7 @@ class FluidNetwork:
         plan = self._plans.get(operation.key)
         if plan is None:
             plan = self._plans[operation.key] = self.shares.plan(operation, self.folding.link_classes)
-            self.history.operations[operation.key] = operation
+        self.history.operations[operation.key] = operation
         self._running += 1
         transfer = _Transfer(operation, plan, self._clock.event())
         if plan.latency:
@@ -118,8 +130,14 @@ class FluidNetwork:
         self._arm()
         return transfer.done
 
+    def apart(self, clock: Timekeeper) -> FluidNetwork:
+        """The same links with nothing on them, on another clock; what either solves, both know."""
+        other = FluidNetwork(clock, self.folding)
+        other.shares, other._plans, other._coupled = self.shares, self._plans, self._coupled
+        return other
+
     def memory_rate(self, rank_class: int) -> float:
-        """Payload bytes per second now entering plus leaving one rank of the class."""
+        """Payload bytes per second now entering plus leaving one rank of the class, transfers between stages not counted."""
         rates = self._at_rank.get(rank_class)
         return sum(rates.values()) if rates else 0.0
 

@@ -103,8 +103,9 @@ class Shares:
     def _pattern(self, flow: FlowClass, kind: str) -> int:
         links, load = tuple(flow.links.tolist()), tuple(flow.load.tolist())
         ends: dict[int, float] = {}
-        for rank_class, amount in ((flow.source_class, flow.flows_per_source), (flow.target_class, flow.flows_per_target)):
-            ends[rank_class] = ends.get(rank_class, 0.0) + amount
+        if kind != "pp":  # between stages the copy engines carry it: see docs/decisions/0012
+            for rank_class, amount in ((flow.source_class, flow.flows_per_source), (flow.target_class, flow.flows_per_target)):
+                ends[rank_class] = ends.get(rank_class, 0.0) + amount
         key = (links, load, flow.weight, flow.rate_cap, kind, *ends.items())
         found = self._pattern_ids.get(key)
         if found is None:
