@@ -53,10 +53,6 @@ def simulate(
     folding = _fold(prepared, symmetric)
     outcome = run_step(prepared.program, folding, prepared.device, progress, rehearse=rehearse)
     usage = Usage(outcome.network)
-    if outcome.repeated and usage.overfull():
-        # Slots were repeated as if alone, but with the others' traffic they fill a link: play them all.
-        outcome = run_step(prepared.program, folding, prepared.device, progress, rehearse=False)
-        usage = Usage(outcome.network)
     overfull = overrun(folding, usage)
     result = _result(prepared, folding, outcome, usage, overfull, (wall, cpu))
     identities.check(prepared, folding, usage, result)

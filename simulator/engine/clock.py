@@ -6,6 +6,7 @@ one instant happen in the order in which they were scheduled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -82,10 +83,6 @@ class Clock:
         """Call ``function`` at ``time`` (not before now)."""
         return Call(self._environment, time, function)
 
-    def wait(self, ticks: int) -> Event:
-        """Fires after so many ticks."""
-        return self._environment.timeout(ticks)
-
     def at_tick_end(self, function: Callable[[], None]) -> None:
         """Call ``function`` when nothing else is left to happen at this instant."""
         if not self._at_tick_end:
@@ -99,6 +96,19 @@ class Clock:
         functions, self._at_tick_end = self._at_tick_end, []
         for function in functions:
             function()
+
+    @property
+    def next_at(self) -> int | None:
+        """When the next thing happens; None if nothing is left to."""
+        time = self._environment.peek()
+        return None if time == math.inf else int(time)
+
+    def advance(self, time: int) -> None:
+        """Let everything up to ``time`` happen, that instant included; it is ``time`` then."""
+        environment = self._environment
+        while environment.peek() <= time:
+            environment.step()
+        environment._now = time
 
     def run(self) -> None:
         """Until nothing is left to happen."""

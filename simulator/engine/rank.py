@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
@@ -21,9 +21,10 @@ from simulator.network.contract import Folding, Network, OperationClass
 from workloads.instructions import Block, Compute, Program, RankProgram, Slot, Start, Wait, Work, WorkKind
 
 if TYPE_CHECKING:
-    from simulator.engine.rehearsal import Rehearsal, Rehearsals
+    from simulator.engine.performance import Performance
+    from simulator.engine.rehearsal import Rehearsals
 
-Steps = Generator[Event, None, None]
+Steps = Generator[Event, Any, None]
 KINDS = ("tp", "cp", "ep", "dp", "pp")
 SLOT = LANES.index("slot")
 MailKey = tuple[int, str, int, int, int]  # rank class, "F" or "B", stage, direction, micro-batch
@@ -89,7 +90,8 @@ class Rank:
         self._tickets: dict[str, Ticket] = {}
         self._operations: dict[int, OperationClass] = {}
         self._ends = _ends(program)
-        self.finished = 0
+        self._performance: Performance | None = None
+        self.finished = -1
 
     def run(self) -> Steps:
         """The step of this rank, from its first instruction to its last."""
@@ -125,11 +127,11 @@ class Rank:
         for work in slot:
             yield from self._receive(work)
         rehearsals = self.world.rehearsals
-        rehearsal = (yield from rehearsals.enter(self, slot, position)) if rehearsals else None
-        if rehearsal is None:
+        performance = (yield from rehearsals.enter(self, slot, position)) if rehearsals else None
+        if performance is None:
             yield from self.play(slot)
         else:
-            yield from self._repeat(slot, rehearsal)
+            yield from self._take_part(slot, performance)
         for work in slot:
             yield from self._send(work)
 
@@ -140,14 +142,21 @@ class Rank:
         else:
             yield self.world.clock.all_of(self.world.clock.process(self._work(work, chain)) for chain, work in enumerate(slot))
 
-    def _repeat(self, slot: Slot, rehearsal: Rehearsal) -> Steps:
-        """Take as long over a slot as its rehearsal did, and book what it did."""
-        role = rehearsal.roles[self.rank_class]
-        start = self.world.clock.now
-        yield self.world.clock.wait(role.end)
-        self.accounts.replay(start, role.books)
+    def _take_part(self, slot: Slot, performance: Performance) -> Steps:
+        """Wait until a slot that goes as rehearsed is over, and book what was done in it."""
+        self._performance = performance
+        role = yield performance.ends[self.rank_class]
+        self._performance = None
+        self.accounts.replay(performance.start, role.books)
         for work, (begin, end) in zip(slot, role.works, strict=True):
-            self.note_work(work, start + begin, start + end)
+            self.note_work(work, performance.start + begin, performance.start + end)
+
+    def refresh(self) -> None:
+        """Payload rates of this rank changed."""
+        if self._performance is None:
+            self.compute.refresh()
+        else:
+            self._performance.refresh(self.rank_class)
 
     def _work(self, work: Work, chain: int) -> Steps:
         start = self.world.clock.now

@@ -9,46 +9,35 @@ the slot, so the repetition is the very same to the tick; its spans, books and t
 Slots are played as ever if the team doesn't arrive together, a lane is still busy, or a collective reaches in from outside
 or out of it (the parameters of a first micro-batch, the gradients of a last one).
 
-What is left to certify is that traffic of a rehearsed slot and traffic of others never fill a link together. By theorem 4 of
-docs/network.md it suffices to look at the sums afterwards: see :func:`simulator.run.simulate`.
+Traffic of a rehearsed slot may meet that of others on a link (:mod:`simulator.engine.watch`). While they fit side by side, both go
+on as if alone; from the moment they would not, the slot is played after all (:mod:`simulator.engine.performance`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from simpy.events import Event
 
-from simulator.engine.accounts import SlotAccounts, SlotBooks
-from simulator.engine.clock import Clock
-from simulator.engine.lanes import Rendezvous
+from simulator.engine.performance import Ensemble, Performance, Role
 from simulator.engine.rank import Rank, World
 from simulator.engine.recorder import Recorder
+from simulator.engine.watch import Traffic, Watch
 from simulator.network.fluid import FluidNetwork, History
-from simulator.spec.errors import IdentityBroken
-from workloads.instructions import Block, Slot, Start, Wait, Work
+from workloads.instructions import Block, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
-    """What one rank class does in a rehearsed slot [ps since it began]: the span of each work, and the books."""
-
-    end: int
-    works: tuple[tuple[int, int], ...]
-    books: SlotBooks
-
-
-@dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """A slot of a team, played once; ``starts`` are the moments at which it was repeated [ps]."""
+    """A slot of a team, played once; ``starts`` are the moments from which on it was repeated to its end [ps]."""
 
     roles: dict[int, Role]
+    traffic: Traffic
     recorder: Recorder
     history: History
-    events: int
     starts: list[int] = field(default_factory=list)
 
 
@@ -61,56 +50,82 @@ class _Gathering:
 
 
 class Rehearsals:
-    """Decides for every slot whether it is played or repeated, and keeps what was rehearsed."""
+    """Decides for every slot whether it is played or repeated, and keeps what was rehearsed.
+
+    ``repeated`` counts the slots of rank classes that were not played; ``events`` those of all ensembles.
+    """
 
     def __init__(self, world: World, network: FluidNetwork) -> None:
+        self.repeated = 0
+        self.events = 0
         self._clock = world.clock
         self._folding = world.folding
         self._network = network
+        self._recorder = world.recorder
+        self._watch = Watch(world.clock, network, self._interrupt)
         self._ranks: dict[int, Rank] = {}
         self._teams: dict[tuple[int, tuple[int, ...]], Team] = {}
         self._rehearsed: dict[tuple[Team, tuple[int, ...]], Rehearsal] = {}
         self._gatherings: dict[tuple[Team, int], _Gathering] = {}
+        self._under_way: dict[Performance, Rehearsal] = {}
 
     def attend(self, ranks: dict[int, Rank]) -> None:
         """The ranks of the step, by class."""
         self._ranks = ranks
 
-    def enter(self, rank: Rank, slot: Slot, position: int) -> Generator[Event, Rehearsal | None, Rehearsal | None]:
-        """A rank is ready for its slot at ``position`` of its schedule: a rehearsal if it may repeat one, None if it is to play."""
+    def enter(self, rank: Rank, slot: Slot, position: int) -> Generator[Event, Performance | None, Performance | None]:
+        """A rank is ready for its slot at ``position`` of its schedule: what it takes part in, or None if it is to play."""
         blocks = tuple(rank.block(work) for work in slot)
         scene = tuple(id(block) for block in blocks)
         team = self._team(rank.rank_class, blocks, scene)
         if not team:
             return None
         if len(team) == 1:
-            return self._repeat(team, scene, slot) if rank.is_quiet else None
+            return self._begin(team, scene, slot) if rank.is_quiet else None
         gathering = self._gatherings.setdefault((team, position), _Gathering())
         if gathering.decided:
             return None
         event = gathering.waiting[rank.rank_class] = self._clock.event()
         if len(gathering.waiting) == 1:
-            self._clock.at_tick_end(lambda: self._decide(team, position, scene, slot))
-        rehearsal = yield event
-        return rehearsal
+            self._clock.at_tick_end(lambda: self._decide(gathering, team, scene, slot))
+        performance = yield event
+        return performance
 
-    def _decide(self, team: Team, position: int, scene: tuple[int, ...], slot: Slot) -> None:
+    def _decide(self, gathering: _Gathering, team: Team, scene: tuple[int, ...], slot: Slot) -> None:
         """The instant at which the first of the team arrived is over: who is here?"""
-        gathering = self._gatherings[team, position]
-        together = len(gathering.waiting) == len(team) and all(self._ranks[key].is_quiet for key in team)
-        if together:
-            del self._gatherings[team, position]
         gathering.decided = True
-        rehearsal = self._repeat(team, scene, slot) if together else None
+        together = len(gathering.waiting) == len(team) and all(self._ranks[key].is_quiet for key in team)
+        performance = self._begin(team, scene, slot) if together else None
         for event in gathering.waiting.values():
-            event.succeed(rehearsal)
+            event.succeed(performance)
 
-    def _repeat(self, team: Team, scene: tuple[int, ...], slot: Slot) -> Rehearsal:
+    def _begin(self, team: Team, scene: tuple[int, ...], slot: Slot) -> Performance:
         rehearsal = self._rehearsed.get((team, scene))
         if rehearsal is None:
             rehearsal = self._rehearsed[team, scene] = self._rehearse(team, slot)
-        rehearsal.starts.append(self._clock.now)
-        return rehearsal
+        performance = Performance(self._clock, rehearsal.roles, slot)
+        performance.on_end = lambda: self._end(performance)
+        self._under_way[performance] = rehearsal
+        self._watch.begin(performance, rehearsal.traffic)
+        return performance
+
+    def _interrupt(self, performance: Performance) -> None:
+        """The slot can't go on as rehearsed."""
+        self._watch.end(performance, self._under_way[performance].traffic)
+        performance.interrupt(self._ensemble(tuple(performance.ends), performance.slot), self._network)
+
+    def _end(self, performance: Performance) -> None:
+        """Write down what happened."""
+        rehearsal = self._under_way.pop(performance)
+        ensemble = performance.ensemble
+        if ensemble is None:
+            self._watch.end(performance, rehearsal.traffic)
+            rehearsal.starts.append(performance.start)
+            self.repeated += len(rehearsal.roles)
+        else:
+            self._recorder.repeat(ensemble.recorder, (performance.start,))
+            self._network.history.repeat(ensemble.network.history, (performance.start,))
+            self.events += ensemble.clock.events
 
     def _team(self, rank_class: int, blocks: Sequence[Block], scene: tuple[int, ...]) -> Team:
         """Everybody who meets in these blocks; nobody if a collective reaches in or out of them."""
@@ -134,70 +149,22 @@ class Rehearsals:
         stages = {self._folding.rank_classes[member].pp_rank for member in found}
         return tuple(sorted(found)) if len(stages) == 1 else ()
 
+    def _ensemble(self, team: Team, slot: Slot) -> Ensemble:
+        return Ensemble([self._ranks[key] for key in team], slot, self._network)
+
     def _rehearse(self, team: Team, slot: Slot) -> Rehearsal:
-        clock, recorder = Clock(), Recorder()
-        network = self._network.apart(clock)
-        rendezvous = Rendezvous(clock, network)
-        actors = {}
-        for key in team:
-            rank = self._ranks[key]
-            world = replace(
-                rank.world, clock=clock, network=network, rendezvous=rendezvous, recorder=recorder, rehearsals=None
-            )
-            actors[key] = Actor(world, rank)
+        ensemble = self._ensemble(team, slot)
+        ensemble.clock.run()
+        self.events += ensemble.clock.events
+        history = ensemble.network.history
+        return Rehearsal(ensemble.roles(), Traffic.of(history, self._network.shares), ensemble.recorder, history)
 
-        def on_rates(rank_classes: tuple[int, ...]) -> None:
-            for key in rank_classes:
-                actors[key].compute.refresh()
-
-        network.on_rates = on_rates
-        for actor in actors.values():
-            clock.process(actor.rehearse(slot))
-        clock.run()
-        if rendezvous.unmet or any(actor.finished < 0 or not actor.is_quiet for actor in actors.values()):
-            raise IdentityBroken(f"rank classes {team} never came to the end of a slot ({slot}) rehearsed alone")
-        roles = {key: actor.role() for key, actor in actors.items()}
-        return Rehearsal(roles, recorder, network.history, clock.events)
-
-    def record(self, recorder: Recorder) -> None:
+    def record(self) -> None:
         """Write down all that was repeated."""
         for rehearsal in self._rehearsed.values():
-            recorder.repeat(rehearsal.recorder, rehearsal.starts)
-            self._network.history.repeat(rehearsal.history, rehearsal.starts)
-
-    @property
-    def events(self) -> int:
-        """Events of all rehearsals."""
-        return sum(rehearsal.events for rehearsal in self._rehearsed.values())
-
-    @property
-    def repeated(self) -> int:
-        """Slots that were not played, over all rank classes."""
-        return sum(len(rehearsal.starts) * len(rehearsal.roles) for rehearsal in self._rehearsed.values())
-
-
-class Actor(Rank):
-    """A rank that plays one slot and nothing else."""
-
-    def __init__(self, world: World, rank: Rank) -> None:
-        self._books = SlotAccounts(rank.rank_class, world.recorder)
-        super().__init__(world, rank.rank_class, rank.program, self._books)
-        self._spans: dict[Work, tuple[int, int]] = {}
-        self._slot_played: Slot = ()
-        self.finished = -1
-
-    def rehearse(self, slot: Slot) -> Generator[Event, None, None]:
-        """The slot's works, without what they receive and send."""
-        yield from self.play(slot)
-        self._slot_played = slot
-        self.finished = self.world.clock.now
-
-    def note_work(self, work: Work, start: int, end: int) -> None:
-        self._spans[work] = (start, end)
-
-    def role(self) -> Role:
-        """What it did."""
-        return Role(self.finished, tuple(self._spans[work] for work in self._slot_played), self._books.closed())
+            if rehearsal.starts:
+                self._recorder.repeat(rehearsal.recorder, rehearsal.starts)
+                self._network.history.repeat(rehearsal.history, rehearsal.starts)
 
 
 def _is_closed(block: Block) -> bool:

@@ -64,7 +64,7 @@ def run_step(
 
     def on_rates(rank_classes: tuple[int, ...]) -> None:
         for key in rank_classes:
-            ranks[key].compute.refresh()
+            ranks[key].refresh()
 
     network.on_rates = on_rates
     if rehearsals:
@@ -79,7 +79,7 @@ def run_step(
         _close(rank, end)
     events, repeated = clock.events, 0
     if rehearsals:
-        rehearsals.record(recorder)
+        rehearsals.record()
         events, repeated = events + rehearsals.events, rehearsals.repeated
     return StepOutcome(end, tuple(rank.accounts for rank in ranks.values()), network, recorder, events, repeated)
 

@@ -30,6 +30,7 @@ TOGETHER = 1.0 / 64.0
 NOBODY: frozenset[int] = frozenset()
 
 OnRates = Callable[[tuple[int, ...]], None]
+OnUse = Callable[[set[int]], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -91,11 +92,13 @@ class History:
 class FluidNetwork:
     """Runs operation classes of one folding on one clock.
 
-    ``on_rates(rank_classes)`` is called after the payload rates of some rank classes have changed.
+    ``on_rates(rank_classes)`` is called after the payload rates of some rank classes have changed, ``on_use(link_classes)``
+    after something began to use some links, or uses them otherwise.
     """
 
     def __init__(self, clock: Timekeeper, folding: Folding, on_rates: OnRates | None = None) -> None:
         self.on_rates = on_rates
+        self.on_use: OnUse | None = None
         self.folding = folding
         self.history = History()
         self.shares = Shares()
@@ -114,6 +117,7 @@ class FluidNetwork:
         self._use: dict[int, float] = {}  # wire bytes/s on one link of a class
         self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
         self._before: dict[int, float] = {}
+        self._touched: set[int] = set()
 
     def launch(self, operation: OperationClass) -> Any:
         """Start now; returns the event that fires when the last byte of the last phase has arrived."""
@@ -136,10 +140,43 @@ class FluidNetwork:
         other.shares, other._plans, other._coupled = self.shares, self._plans, self._coupled
         return other
 
+    def adopt(self, other: FluidNetwork, began: int, done: Callable[[Any], Any]) -> None:
+        """Take over all that is under way on another network, whose clock stood at 0 at ``began`` and is now where ours is.
+
+        ``done`` turns what a transfer fires at its end into what it is to fire here. The other is left with its history.
+        """
+        now = other._clock.now
+        other._dissolved = dict(other._contests)
+        other._dissolve(now)
+        if other._timer is not None:
+            other._timer.cancel()
+            other._timer = None
+        moved: dict[int, _Transfer] = {}
+        for parts in other._alive.values():
+            for part in parts.values():
+                part.serial = next(self._serials)
+                part.updated += began
+                moved[id(part.transfer)] = part.transfer
+                self._alive.setdefault(part.shape, {})[part.serial] = part
+                self._unsettled[part.serial] = part
+        for time, _, entry, version in other._due:
+            if isinstance(entry, _Transfer):
+                moved[id(entry)] = entry
+            heappush(self._due, (time + began, next(self._serials), entry, version))
+        for transfer in moved.values():
+            transfer.done = done(transfer.done)
+        self._running += other._running
+        other._running = 0
+        self._arm()
+
     def memory_rate(self, rank_class: int) -> float:
         """Payload bytes per second now entering plus leaving one rank of the class, transfers between stages not counted."""
         rates = self._at_rank.get(rank_class)
         return sum(rates.values()) if rates else 0.0
+
+    def use(self, link_class: int) -> float:
+        """Wire bytes per second now on one link of the class."""
+        return self._use.get(link_class, 0.0)
 
     @property
     def running(self) -> int:
@@ -248,6 +285,9 @@ class FluidNetwork:
             changed = tuple([key for key, rate in self._before.items() if sum(at_rank[key].values()) != rate])
             if changed:
                 self.on_rates(changed)
+        if self.on_use is not None and self._touched:
+            touched, self._touched = self._touched, set()
+            self.on_use(touched)
 
     def _dissolve(self, now: int) -> None:
         """End the contests that lost a part; their other parts are to be settled again."""
@@ -298,6 +338,8 @@ class FluidNetwork:
             part.contest = contest
         self._contests[contest.serial] = contest
         self._account(contest, 1.0)
+        if self.on_use is not None:
+            self._touched.update([link for link, _ in share.use])
         return contest
 
     def _account(self, contest: _Contest, sign: float) -> None:

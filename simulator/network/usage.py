@@ -147,12 +147,6 @@ class Usage:
         """Every link class, by key."""
         return tuple(self.link(link_class.key) for link_class in self.link_classes)
 
-    def overfull(self) -> tuple[LinkClass, ...]:
-        """Link classes that at some moment carried more than they can."""
-        return tuple(
-            link_class for link_class in self.link_classes if float(self.steps(link_class.key)[1].max(initial=0.0)) > OVER
-        )
-
     def check(self) -> None:
         """Bytes that the rates moved = bytes of the completed operations, on each link class; no link above capacity.
 
