@@ -154,13 +154,13 @@ class Usage:
         Raises IdentityBroken with the figures that disagree.
         """
         history = self._history
+        held = np.bincount(self._share, weights=(self._end - self._start) * SECONDS, minlength=self._count).tolist()
         ends = sum(
             times * sum(len(phase) for phase in history.operations[key].phases) for key, times in history.completed.items()
         )
-        held = (self._end - self._start) * SECONDS
         for link_class in self.link_classes:
             key, capacity = link_class.key, link_class.capacity
-            moved = float(held @ self._amounts(key))
+            moved = sum(held[share] * amount for share, amount in self._shares_on.get(key, ()))
             sent = sum(self.wire_bytes.get(key, {}).values())
             if abs(moved - sent) > 1e-9 * sent + ends * capacity * SECONDS:
                 raise IdentityBroken(f"link {link_class.example}: rates moved {moved} bytes, operations sent {sent}")
