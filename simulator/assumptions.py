@@ -56,13 +56,13 @@ class ChipEfficiency(Spec):
     attention_backward: AttentionCurve
     attention_small_head: Figure[Share]  # rate at head dimension 64 over the rate at 128
     kernel_start: Figure[Seconds]  # fixed start and drain of one kernel
-    communication_cores: dict[str, Figure[Taken]]  # share of the cores taken while a collective of a kind runs
+    communication_cores: dict[str, Figure[Taken]]  # share of the cores taken while a collective of a kind (tp, cp, ep, dp) runs
     communication_memory: Figure[Amount]  # HBM bytes per payload byte entering or leaving
 
     @field_validator("gemm", "communication_cores")
     @classmethod
     def _known_keys(cls, table: dict[str, Figure[float]], info: ValidationInfo) -> dict[str, Figure[float]]:
-        known = ("bf16", "fp8", "fp4") if info.field_name == "gemm" else ("tp", "cp", "ep", "dp", "pp")
+        known = ("bf16", "fp8", "fp4") if info.field_name == "gemm" else ("tp", "cp", "ep", "dp")
         for key in table:
             if key not in known:
                 raise InputError(

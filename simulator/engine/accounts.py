@@ -43,7 +43,6 @@ class Waiting:
     kind: str
     others: str  # straggler_wait or pipeline_bubble
 
-
     def shifted(self, by: int) -> Waiting:
         """The same wait, so many ticks later."""
         return Waiting(self.start + by, self.end + by, self.joined + by, self.arrived + by, self.kind, self.others)

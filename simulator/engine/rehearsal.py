@@ -9,8 +9,8 @@ the slot, so the repetition is the very same to the tick; its spans, books and t
 Slots are played as ever if the team doesn't arrive together, a lane is still busy, or a collective reaches in from outside
 or out of it (the parameters of a first micro-batch, the gradients of a last one).
 
-Traffic of a rehearsed slot may meet that of others on a link (:mod:`simulator.engine.watch`). While they fit side by side, both go
-on as if alone; from the moment they would not, the slot is played after all (:mod:`simulator.engine.performance`).
+Traffic of a rehearsed slot may meet that of others on a link (:mod:`simulator.engine.watch`). While they fit side by side,
+both go on as if alone; from the moment they would not, the slot is played after all (:mod:`simulator.engine.performance`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Links on which rehearsed slots and other traffic meet: when would they be overfull?
 
-The traffic of a rehearsed slot is a step function of time on each link class. As long as it fits beside what the network of the step
-carries there, both go on as if alone, and by theorem 4 of docs/network.md that is what they would do together. The first
-moment at which it does not fit is when the rehearsed slots on that link must be played.
+The traffic of a rehearsed slot is a step function of time on each link class. As long as it fits beside what the network of
+the step carries there, both go on as if alone, and by theorem 4 of docs/network.md that is what they would do together. The
+first moment at which it does not fit is when the rehearsed slots on that link must be played.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""Slots that are rehearsed once and repeated give the very step that playing every instruction gives, to the tick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from simulator.results import Result
+from simulator.run import simulate
+from simulator.scenario import Scenario
+from simulator.spec.files import make
+from tests.laws.test_folded_equals_unfolded import CASES, SMALL_DENSE, SMALL_V3
+from tests.laws.test_faults import DEAD, SLOW, WEAK, question
+
+SCHEDULED: dict[str, dict[str, Any]] = {
+    "interleaved dense": {
+        "cluster": {"system": "dgx-h100", "chips": 32},
+        "model": SMALL_DENSE,
+        "training": {"sequence_length": 4096, "global_batch": 32},
+        "plan": {"tp": 4, "pp": 4, "vpp": 2, "schedule": "interleaved"},
+    },
+    "experts and stages share the network cards": {
+        "cluster": {"system": "h800-8", "chips": 64},
+        "model": SMALL_V3,
+        "training": {"sequence_length": 4096, "global_batch": 640, "precision": "fp8"},
+        "plan": {"pp": 2, "ep": 32, "schedule": "dualpipe", "dispatcher": "alltoall"},
+    },
+    "gathered weights in every slot": {
+        "cluster": {"system": "dgx-h100", "chips": 16},
+        "model": SMALL_DENSE,
+        "training": {"sequence_length": 4096, "global_batch": 64},
+        "plan": {"zero": 3},
+    },
+}
+
+
+def both(scenario: Scenario) -> tuple[Result, Result]:
+    return simulate(scenario), simulate(scenario, rehearse=False)
+
+
+def same(rehearsed: Result, played: Result) -> None:
+    """Same trajectory on every lane, same books, same bytes on every link, fewer events."""
+    assert rehearsed.fingerprint == played.fingerprint
+    assert rehearsed.breakdown_s.model_dump() == pytest.approx(played.breakdown_s.model_dump(), rel=1e-9, abs=1e-12)
+    for tier, use in played.network.tiers.items():
+        assert rehearsed.network.tiers[tier].wire_bytes == pytest.approx(use.wire_bytes, rel=1e-9)
+        assert rehearsed.network.tiers[tier].peak_utilisation == pytest.approx(use.peak_utilisation, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", [*CASES, *SCHEDULED])
+def test_rehearsed_equals_played(name: str) -> None:
+    scenario = make({"name": name, **CASES, **SCHEDULED}[name] | {"name": name}, Scenario)
+    rehearsed, played = both(scenario)
+    same(rehearsed, played)
+
+
+@pytest.mark.parametrize("faults", [(WEAK,), (DEAD,), (SLOW,), (WEAK, DEAD, SLOW)], ids=["weak", "dead", "slow", "all"])
+def test_rehearsed_equals_played_around_faults(faults: tuple[dict[str, Any], ...]) -> None:
+    """Ranks that differ meet at the threshold of a slot, or play it."""
+    same(*both(question(*faults)))
+
+
+def test_slots_are_interrupted_where_links_are_shared_and_repeated_where_they_are_not() -> None:
+    """The two mechanisms are at work in these tests: a run without sharing needs far fewer events, one with it still fewer."""
+    alone, apart = both(make({**SCHEDULED["interleaved dense"], "name": "apart"}, Scenario))
+    assert alone.simulation.events < 0.7 * apart.simulation.events
+    shared, played = both(make({**SCHEDULED["experts and stages share the network cards"], "name": "shared"}, Scenario))
+    assert shared.simulation.events < 0.9 * played.simulation.events
