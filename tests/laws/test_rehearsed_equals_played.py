@@ -10,8 +10,8 @@ from simulator.results import Result
 from simulator.run import simulate
 from simulator.scenario import Scenario
 from simulator.spec.files import make
-from tests.laws.test_folded_equals_unfolded import CASES, SMALL_DENSE, SMALL_V3
 from tests.laws.test_faults import DEAD, SLOW, WEAK, question
+from tests.laws.test_folded_equals_unfolded import CASES, SMALL_DENSE, SMALL_V3
 
 SCHEDULED: dict[str, dict[str, Any]] = {
     "interleaved dense": {
