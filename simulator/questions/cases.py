@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from simulator.questions.readings import per_rank, readings_of
 from simulator.questions.stacks import assumptions_of
 from simulator.scenario import Scenario
 from simulator.spec.base import Spec
@@ -142,6 +143,11 @@ class Question:
             notes += [f"{name} from the recipe of a later release" for name in filled]
         data, filled = filled_in(data, self.case.assumed)
         notes += [f"{name} is assumed" for name in filled]
+        for reading in readings_of(self.case.stack, data, self.case.quality):
+            if reading.per_rank:
+                per_rank(data, notes)
+            data, filled = filled_in(data, reading.fill)
+            notes += [f"{name} as tables of {reading.stack} are read" for name in filled]
         return build(Document(data, self.document.keys, self.document.values), Scenario), tuple(notes)
 
 

@@ -1,0 +1,90 @@
+"""How gaps in published tables are read, stack by stack: rules with reasons in simulator/presets/readings.yaml.
+
+A reading fills what a case leaves out; what its source prints stays. Every case touched says so in its notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+import topologies
+from simulator.questions.stacks import family_of
+from simulator.spec.base import Spec
+from simulator.spec.errors import InputError, SupernodeError
+from simulator.spec.files import read_spec
+from simulator.spec.sources import Source
+
+FILE = Path(__file__).parent.parent / "presets" / "readings.yaml"
+
+
+class Reading(Spec):
+    """One rule: for which cases, and what it fills in. The keys are explained at the top of the file."""
+
+    stack: str
+    models: tuple[str, ...] = ()
+    truncated: bool = False
+    flag: str = ""
+    fill: dict[str, Any] = {}
+    per_rank: bool = False
+    source: str
+    note: str
+
+    def matches(self, stack: str, scenario: Mapping[str, Any], quality: tuple[str, ...]) -> bool:
+        """Whether it says anything about a case of this stack."""
+        model = scenario.get("model")
+        name = model.get("preset") if isinstance(model, Mapping) else model
+        if family_of(stack, [self.stack]) is None or (self.models and name not in self.models):
+            return False
+        if self.truncated and not (isinstance(model, Mapping) and "layers" in model):
+            return False
+        return not self.flag or any(word.startswith(self.flag) for word in quality)
+
+
+class Readings(Spec):
+    """The file."""
+
+    sources: dict[str, Source]
+    readings: tuple[Reading, ...]
+
+    @model_validator(mode="after")
+    def _sources_exist(self) -> Readings:
+        for reading in self.readings:
+            if reading.source not in self.sources:
+                raise InputError("a reading names its source", got=reading.source, do="Add it to sources.", path="readings")
+        return self
+
+
+def readings_of(stack: str | None, scenario: Mapping[str, Any], quality: tuple[str, ...]) -> tuple[Reading, ...]:
+    """The rules for a case, in the order of the file."""
+    return tuple(reading for reading in _file().readings if reading.matches(stack or "", scenario, quality))
+
+
+def per_rank(scenario: dict[str, Any], notes: list[str]) -> None:
+    """Counts given by chips, by devices: data parallelism grows by the devices of a chip, the micro-batch shrinks by them.
+
+    A micro-batch that its devices cannot share is left as it is, and the plan says what is wrong with it.
+    """
+    cluster, plan, training = (scenario.get(key) for key in ("cluster", "plan", "training"))
+    if not (isinstance(cluster, dict) and isinstance(plan, dict) and isinstance(training, dict)):
+        return
+    try:
+        devices = topologies.load(str(cluster.get("system"))).chip.ranks_per_chip
+    except SupernodeError:  # whoever builds the machine says what is wrong with it
+        return
+    if isinstance(plan.get("dp"), int):
+        plan["dp"] *= devices
+        notes.append(f"plan.dp is given by chips: {plan['dp']} by devices")
+    batch = training.get("micro_batch")
+    if isinstance(batch, int) and batch % devices == 0:
+        training["micro_batch"] = batch // devices
+        notes.append(f"training.micro_batch is given by chips: {batch // devices} by devices")
+
+
+@cache
+def _file() -> Readings:
+    return read_spec(FILE, Readings)

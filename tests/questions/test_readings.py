@@ -1,0 +1,71 @@
+"""How gaps of published tables are read: gaps only, and never unsaid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from simulator.prepare import prepare
+from simulator.questions.cases import read_cases
+from simulator.scenario import Scenario
+
+TRAINING = {"sequence_length": 4096, "global_batch": 32, "micro_batch": 1, "precision": "bf16"}
+
+
+def read(
+    folder: Path, stack: str, model: Any, system: str = "dgx-b200", chips: int = 8, quality: tuple[str, ...] = (),
+    training: dict[str, Any] | None = None, **plan: Any,
+) -> tuple[Scenario, tuple[str, ...]]:  # fmt: skip
+    case = {
+        "id": "one", "stack": stack, "quality": list(quality), "measured": {"step_time_s": 1.0},
+        "scenario": {
+            "cluster": {"system": system, "chips": chips}, "model": model,
+            "training": TRAINING if training is None else training, "plan": plan,
+        },
+    }  # fmt: skip
+    path = folder / "cases.yaml"
+    path.write_text(yaml.safe_dump({"cases": [case]}))
+    return read_cases(path)[0].scenario()
+
+
+CUT = {"preset": "deepseek-v3", "layers": 4}
+
+
+@pytest.mark.parametrize(("plan", "peak"), [({"ep": 8}, 104.3), ({"ep": 4, "pp": 2}, 114.0)])
+def test_four_layers_of_v3_as_simumax_ran_them_reach_the_peaks_it_printed(tmp_path: Path, plan: Any, peak: float) -> None:
+    scenario, notes = read(tmp_path, "megatron-lm-simumax-v1.2", CUT, recompute="none", **plan)
+    assert isinstance(scenario.model, dict)
+    assert scenario.model == CUT | {"mtp_depth": 0, "moe.first_dense": 1}
+    assert "model.mtp_depth as tables of megatron-lm-simumax are read" in notes
+    ranks = prepare(scenario).program.ranks
+    assert max(rank.memory.total for rank in ranks) / 2**30 == pytest.approx(peak, rel=0.03)
+
+
+def test_what_a_source_prints_stays(tmp_path: Path) -> None:
+    scenario, _ = read(tmp_path, "megatron-lm-simumax-v1.2", CUT | {"mtp_depth": 1})
+    assert isinstance(scenario.model, dict)
+    assert scenario.model["mtp_depth"] == 1
+
+
+def test_whole_models_and_other_stacks_are_not_touched(tmp_path: Path) -> None:
+    assert read(tmp_path, "megatron-lm-simumax-v1.2", "deepseek-v3")[0].model == "deepseek-v3"
+    assert read(tmp_path, "megatron-bridge-26.02", CUT)[0].model == CUT
+
+
+def test_sizes_by_chips_become_sizes_by_devices_where_a_case_says_so(tmp_path: Path) -> None:
+    training = {"sequence_length": 8192, "global_batch": 512, "micro_batch": 8, "precision": "bf16"}
+    given: dict[str, Any] = {"model": "gemma4-31b", "system": "tpu-v7-ironwood", "chips": 64, "training": training, "dp": 64}
+    scenario, notes = read(tmp_path, "maxtext-tpu-recipes", quality=("sizes_in_chips_two_devices_per_chip",), **given)
+    assert (scenario.plan.dp, scenario.training.micro_batch) == (128, 4)
+    assert len([note for note in notes if "by chips" in note]) == 2
+    assert read(tmp_path, "maxtext-tpu-recipes", **given)[0].plan.dp == 64
+
+
+def test_a_length_that_nobody_prints_is_filled_in_and_said(tmp_path: Path) -> None:
+    scenario, notes = read(tmp_path, "mindspeed-pangu", "pangu-ultra-135b", "atlas-800t-a2", 8192, training={})
+    found = prepare(scenario).plan
+    assert (found.micro_batches, found.vpp, found.dp) == (16, 6, 128)
+    assert "training.sequence_length as tables of mindspeed-pangu are read" in notes
