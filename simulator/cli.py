@@ -124,6 +124,20 @@ def validate(
 
 
 @app.command()
+def memory(scenario: Scenario, settings: Settings = None, as_json: Json = None) -> None:
+    """Show what each pipeline rank holds, and whether it fits; nothing is simulated."""
+    from simulator.footprint import footprint
+    from simulator.report.memory_table import memory_table
+    from simulator.scenario import Scenario as Question
+
+    _require_folder(as_json)
+    found = footprint(Question.load(scenario, settings))
+    if as_json != "-":
+        print(memory_table(found), end="")
+    _write(lambda: found.model_dump_json(indent=2) + "\n", as_json)
+
+
+@app.command()
 def collective(
     operation: Annotated[str, typer.Argument(metavar="OP", help="all-reduce, all-gather, all-to-all ...", show_default=False)],
     system: Annotated[str, typer.Option(help="A system: a preset or a file.")],

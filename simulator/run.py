@@ -14,6 +14,7 @@ from simulator.engine.chip import precision_key
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
+from simulator.footprint import memory_of
 from simulator.link_timelines import LinkBook
 from simulator.network.collectives.pattern import LibraryCosts
 from simulator.network.contract import LinkClass, RankClass
@@ -22,13 +23,12 @@ from simulator.network.ladder import best_fold, overrun
 from simulator.network.unfolded import Send
 from simulator.network.usage import Usage, busiest_seconds
 from simulator.prepare import Prepared, prepare
-from simulator.results import Bounds, Breakdown, MemoryResult, Result, Simulation, StageMemoryResult
+from simulator.results import Bounds, Breakdown, Result, Simulation
 from simulator.saturation import network_result, series
 from simulator.scenario import Scenario
 from topologies.fabric import Fabric
 from workloads.instructions import Communication, Program, Start
 
-GIB = 2.0**30
 Progress = Callable[[float, str], None]
 
 
@@ -149,37 +149,6 @@ def _breakdown(folding: Fold, outcome: StepOutcome) -> Breakdown:
         for part, value in accounts.parts.items():
             parts[part] = parts.get(part, 0.0) + value * rank_class.size / total / PICOSECONDS
     return Breakdown(**parts)
-
-
-def memory_of(prepared: Prepared) -> MemoryResult:
-    """What a job that was laid out holds on its chips; nothing needs to be simulated for it."""
-    per_chip = prepared.fabric.ranks_per_chip / GIB
-    stages = tuple(
-        StageMemoryResult(
-            pp_rank=rank.pp_rank,
-            total_gib=rank.memory.total * per_chip,
-            weights_gib=rank.memory.weights * per_chip,
-            gradients_gib=rank.memory.gradients * per_chip,
-            optimizer_gib=rank.memory.optimizer * per_chip,
-            activations_gib=rank.memory.activations * per_chip,
-            buffers_gib=rank.memory.buffers * per_chip,
-            micro_batches_in_flight=rank.memory.micro_batches_in_flight,
-        )
-        for rank in prepared.program.ranks
-    )
-    fullest = max(stages, key=lambda stage: stage.total_gib)
-    capacity = prepared.chip.memory_capacity.value / GIB
-    usable = prepared.usable_memory * per_chip
-    parts = {name: getattr(fullest, f"{name}_gib") for name in ("weights", "gradients", "optimizer", "activations", "buffers")}
-    return MemoryResult(
-        peak_gib_per_chip=fullest.total_gib,
-        capacity_gib_per_chip=capacity,
-        usable_gib_per_chip=usable,
-        fits=fullest.total_gib <= usable,
-        recompute=prepared.program.recompute,
-        parts=parts,
-        stages=stages,
-    )
 
 
 def _bounds(prepared: Prepared, outcome: StepOutcome) -> Bounds:

@@ -61,8 +61,12 @@ class Measured(Loose):
         return self.model_dump(exclude_none=True, exclude={"breakdown"})
 
     def parts(self) -> dict[str, float]:
-        """The numbers of the breakdown: phases of the step (simulator/questions/phases.py)."""
-        return {name: float(value) for name, value in self.breakdown.items() if isinstance(value, int | float)}
+        """The numbers of the breakdown, those of a table in it under ``table.name``: phases of the step, parts of the memory."""
+        found: dict[str, float] = {}
+        for name, value in self.breakdown.items():
+            inner = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, Mapping) else {name: value}
+            found |= {key: float(part) for key, part in inner.items() if isinstance(part, int | float)}
+        return found
 
 
 class Derived(Loose):

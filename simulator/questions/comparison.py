@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from simulator.questions.cases import Case
 from simulator.questions.counters import counter_of, model_flops_per_token, recomputed_flops_per_token
-from simulator.questions.phases import errors, phases
+from simulator.questions.memory_parts import memory_parts
+from simulator.questions.phases import PHASES, errors, phases
 from simulator.questions.scores import Outcome
 from simulator.questions.traits import traits_of
 from simulator.results import Result
@@ -99,17 +100,19 @@ def _compared(task: Task, attempt: Attempt, result: Result, dropped: str) -> Out
     reference = measured | {key: value for key, value in derived.items() if key not in measured}
     error = {key: predicted[key] / value - 1 for key, value in reference.items() if key in predicted}
     return replace(
-        _bare(task), covered=True, derived=derived, predicted=predicted, error=error, breakdown=_parts(case, result),
+        _bare(task), covered=True, derived=derived, predicted=predicted, error=error,
+        breakdown=_parts(case, attempt.scenario, result),
         notes=tuple(notes), warnings=result.warnings,
     )  # fmt: skip
 
 
-def _parts(case: Case, result: Result) -> dict[str, dict[str, float]]:
-    """Phases of the step beside those that a source prints; nothing for one that prints none."""
+def _parts(case: Case, scenario: Scenario, result: Result) -> dict[str, dict[str, float]]:
+    """Phases of the step and parts of the memory beside those that a source prints; nothing for one that prints none."""
     measured = case.measured.parts()
     if not measured or result.recording is None:
         return {}
-    predicted = phases(result.recording, result.breakdown_s)
+    predicted = phases(result.recording, result.breakdown_s) if PHASES & measured.keys() else {}
+    predicted |= memory_parts(scenario, measured.keys())
     return {"measured": measured, "predicted": predicted, "error": errors(measured, predicted)}
 
 

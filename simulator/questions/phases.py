@@ -20,6 +20,9 @@ NAMES = {"F": "1F_s", "B": "1B_s", "I": "1B_s", "W": "1W_s"}
 """Letters that begin the name of a slot's span, and where a slot of one such work counts."""
 JOINED = "1F1B_s"
 
+PHASES = frozenset({"1F_s", "1B_s", "1W_s", JOINED, "opt_s", "bubble_s"})
+"""All that a step consists of."""
+
 
 def phases(recording: Recording, breakdown: Breakdown) -> dict[str, float]:
     """Seconds of one step by phase, averaged over ranks; they sum to the step [s]."""

@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from simulator.footprint import memory_of
 from simulator.prepare import prepare
 from simulator.results import Result
-from simulator.run import memory_of, simulate
+from simulator.run import simulate
 from simulator.scenario import Scenario, assignment
 from simulator.spec.base import Spec
 from simulator.spec.document import Document

@@ -205,3 +205,18 @@ def test_validate_reads_collectives_too(tmp_path: Path) -> None:
     answer = supernode("validate", path)
     assert answer.returncode == 0, answer.stderr
     assert "by library" in answer.stdout and "in-switch" in answer.stdout
+
+
+def test_memory_shows_every_rank_and_whether_it_fits(scenario: Path) -> None:
+    """As JSON every part adds up to the peak; as a table there is a line for each pipeline rank."""
+    answer = supernode("memory", scenario, "--set", "plan.pp=2", "--json", "-")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert [stage["pp_rank"] for stage in found["stages"]] == [0, 1]
+    assert found["peak_gib_per_chip"] == max(stage["total_gib"] for stage in found["stages"])
+    assert sum(found["parts"].values()) == pytest.approx(found["peak_gib_per_chip"])
+    table = supernode("memory", scenario, "--set", "plan.pp=2").stdout
+    assert table.splitlines()[0].split() == [
+        "pipeline", "rank", "total", "weights", "gradients", "optimizer", "activations", "buffers", "in", "flight",
+    ]  # fmt: skip
+    assert "fits: " in table
