@@ -1,10 +1,14 @@
 """Store and forward, chunk by chunk: an oracle against which the fluid is held, for up to 64 devices.
 
 Every flow is cut into equal chunks. A chunk follows one of the paths into which the flow's route splits, chunks taking
-the paths in proportion; each link (and each pooled port limit of a device) serves whole chunks in the order in which they
-arrive, at its capacity times efficiency, and hands a chunk on when all of it is there. A flow has a few chunks under way
-and sends the next when one has arrived, as a transport with a window does. Nothing here knows rates, fairness,
-symmetry or classes.
+the paths in proportion; each link (and each pooled port limit of a device) serves one whole chunk after the other, at its
+capacity times efficiency, and hands a chunk on when all of it is there. Of the chunks that wait for it a link takes that of
+the flow which is least far: fair queueing, of which max-min rates are the limit of small chunks (first come, first served
+is not fair, and nears its limit more slowly). A flow has a few chunks under way and sends the next when one has arrived,
+as a transport with a window does. Nothing here knows rates, fairness, symmetry or classes.
+
+The first chunk's way through its links, and the last ones' on them, take time that no fluid has; it is in proportion to the
+size of a chunk. :func:`chunked_limit` takes it out: with T(c) = T + a / c, the limit is T = 2 T(2c) - T(c).
 
 Leaves out: finite buffers, congestion control, loss; hop latencies (the fluid's are added before the first byte).
 """
@@ -22,9 +26,11 @@ from topologies.fabric import Fabric
 LIMIT = 64
 """Devices up to which it is meant to be run: 64 x 63 flows x 64 chunks x 4 hops are a million events."""
 
-
 WINDOW = 8
 """Chunks of one flow under way at once."""
+
+TIE = 1e-12
+"""Times closer than this are one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +42,51 @@ class Message:
     size: float
 
 
+def chunked_limit(fabric: Fabric, messages: Sequence[Message], chunks: int = 64) -> float:
+    """Seconds in the limit of small chunks, from ``chunks`` a message and from half as many."""
+    return 2.0 * chunked_time(fabric, messages, chunks) - chunked_time(fabric, messages, chunks // 2)
+
+
 def chunked_time(fabric: Fabric, messages: Sequence[Message], chunks: int = 64) -> float:
     """Seconds until the last chunk of messages that start together has arrived, in at least ``chunks`` chunks each."""
     if fabric.ranks > LIMIT:
         raise NotModelled(f"{fabric.ranks} devices chunk by chunk are too many; up to {LIMIT} are.")
     servers = _Servers(fabric)
     flows = [_cut(fabric, servers, message, chunks) for message in messages]
-    # Entries: time, index of the chunk in its flow, turn of the flow, flow, hop; ties go to earlier chunks, then turns.
-    pending = [
-        (0.0, index, flow.turn, number, 0) for number, flow in enumerate(flows) for index in range(min(WINDOW, len(flow.stages)))
-    ]
-    heapq.heapify(pending)
-    seconds_per_byte = servers.seconds_per_byte
-    free = [0.0] * len(seconds_per_byte)
-    last = 0.0
-    while pending:
-        time, index, turn, number, hop = heapq.heappop(pending)
-        flow = flows[number]
-        stages = flow.stages[index]
-        server = stages[hop]
-        done = max(time, free[server]) + flow.size * seconds_per_byte[server]
-        free[server] = done
-        if hop + 1 < len(stages):
-            heapq.heappush(pending, (done, index, turn, number, hop + 1))
-            continue
-        last = max(last, done)
-        if index + WINDOW < len(flow.stages):
-            heapq.heappush(pending, (done, index + WINDOW, turn, number, 0))
-    return last
+    waiting: list[list[_Chunk]] = [[] for _ in servers.seconds_per_byte]
+    serving = [False] * len(waiting)
+    ending: list[tuple[float, int, _Chunk]] = []  # when a server is done with which chunk
+    touched = {_queue(waiting, flow, number, index, 0) for number, flow in enumerate(flows) for index in range(flow.first_window)}
+    now = 0.0
+    while True:
+        for server in touched:
+            if waiting[server] and not serving[server]:
+                serving[server] = True
+                chunk = heapq.heappop(waiting[server])
+                heapq.heappush(ending, (now + flows[chunk[2]].size * servers.seconds_per_byte[server], server, chunk))
+        touched.clear()
+        if not ending:
+            return now
+        now = ending[0][0]
+        while ending and ending[0][0] <= now * (1.0 + TIE):  # all that end now are in the queues before any is taken
+            _, server, (_, _, number, index, hop) = heapq.heappop(ending)
+            serving[server] = False
+            touched.add(server)
+            flow = flows[number]
+            if hop + 1 < len(flow.stages[index]):
+                touched.add(_queue(waiting, flow, number, index, hop + 1))
+            elif index + WINDOW < len(flow.stages):
+                touched.add(_queue(waiting, flow, number, index + WINDOW, 0))
+
+
+_Chunk = tuple[float, int, int, int, int]  # how far its flow is, turn of the flow, flow, index in it, hop
+
+
+def _queue(waiting: list[list[_Chunk]], flow: _Flow, number: int, index: int, hop: int) -> int:
+    """Put a chunk into the queue of the server at its next hop, and say which that is."""
+    server = flow.stages[index][hop]
+    heapq.heappush(waiting[server], (index / len(flow.stages), flow.turn, number, index, hop))
+    return server
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +96,11 @@ class _Flow:
     size: float
     stages: tuple[tuple[int, ...], ...]
     turn: int
+
+    @property
+    def first_window(self) -> int:
+        """Chunks that it sends at once."""
+        return min(WINDOW, len(self.stages))
 
 
 def _cut(fabric: Fabric, servers: _Servers, message: Message, chunks: int) -> _Flow:

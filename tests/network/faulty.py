@@ -6,10 +6,34 @@ from dataclasses import replace
 
 import numpy as np
 
+from simulator.spec.errors import TopologyError
 from topologies.fabric import Defect, Fabric
 from topologies.routing import Minimal
 
 LEFT = (0.5, 0.3, 0.9)
+FAULTS = ("none", "one", "two", "row")
+
+
+def hurt(fabric: Fabric, faults: str, seed: int) -> Fabric:
+    """The fabric with random faults; hand-built ones are routed round by shortest ways, others by themselves."""
+    if faults == "none":
+        return fabric
+    for attempt in range(100):
+        number = 100 * seed + attempt
+        defects = row_of_defects(fabric, number) if faults == "row" else random_defects(fabric, number, FAULTS.index(faults))
+        if fabric.nodes_matching is None:
+            return weakened(fabric, defects)
+        try:
+            return fabric.with_faults([as_file(fabric, defect) for defect in defects])
+        except TopologyError:  # they cut the machine in two: others, then
+            continue
+    raise AssertionError("no faults leave this machine whole")
+
+
+def as_file(fabric: Fabric, defect: Defect) -> dict[str, str | float]:
+    """A defect as a scenario names it."""
+    names = "->".join(fabric.node_name(node) for node in defect.nodes)
+    return {defect.kind: names, "speed" if defect.kind == "chip" else "capacity": defect.left}
 
 
 def weakened(fabric: Fabric, defects: list[Defect]) -> Fabric:

@@ -18,11 +18,10 @@ from simulator.network.drain import isolated_time
 from simulator.network.fold import Fold
 from simulator.network.matrix import matrix_transfer
 from simulator.network.unfolded import Flows, Send, routed, unfolded
-from simulator.spec.errors import TopologyError
 from tests.network import fabrics
 from tests.network.brute import play
 from tests.network.doubles import Clock
-from tests.network.faulty import random_defects, row_of_defects, weakened
+from tests.network.faulty import FAULTS, hurt, weakened
 from tests.network.watched import Watched, classes
 from tests.topologies.machines import whole
 from topologies.fabric import Defect, Fabric, Floats, Ints
@@ -59,7 +58,6 @@ LARGE: dict[str, Callable[[], Fabric]] = {
 }
 
 
-FAULTS = ("none", "one", "two", "row")
 SKEWS = ("none", "sizes", "weights", "everything")
 
 
@@ -122,28 +120,6 @@ SEEDS: dict[str, tuple[int, ...]] = {
 }
 CASES = [Case(name, seed) for name, seeds in SEEDS.items() for seed in seeds]
 assert len(CASES) >= 60
-
-
-def hurt(fabric: Fabric, faults: str, seed: int) -> Fabric:
-    """The fabric with random faults; hand-built ones are routed round by shortest ways, others by themselves."""
-    if faults == "none":
-        return fabric
-    for attempt in range(100):
-        number = 100 * seed + attempt
-        defects = row_of_defects(fabric, number) if faults == "row" else random_defects(fabric, number, FAULTS.index(faults))
-        if fabric.nodes_matching is None:
-            return weakened(fabric, defects)
-        try:
-            return fabric.with_faults([as_file(fabric, defect) for defect in defects])
-        except TopologyError:  # they cut the machine in two: others, then
-            continue
-    raise AssertionError("no faults leave this machine whole")
-
-
-def as_file(fabric: Fabric, defect: Defect) -> dict[str, str | float]:
-    """A defect as a scenario names it."""
-    names = "->".join(fabric.node_name(node) for node in defect.nodes)
-    return {defect.kind: names, "speed" if defect.kind == "chip" else "capacity": defect.left}
 
 
 def plan(ranks: int, random: np.random.Generator, largest: int) -> Groups:
