@@ -83,14 +83,17 @@ class Groups:
     def spans(self) -> dict[str, Span]:
         """(stride, size) of every group that is a span of the rank number."""
         tp, cp, etp = self.tp, self.cp, self.etp
-        return {
+        copies = cp * self.dp // self.zero_size
+        # Experts keep as many copies of their state as all else, each over its share of the ranks that hold the same ones.
+        shared = {} if self.expert_dp % copies else {"expert_zero": (etp * self.ep, self.expert_dp // copies)}
+        return shared | {
             "tp": (1, tp),
             "cp": (tp, cp),
             "tp_cp": (1, tp * cp),
             "dp": (tp * cp, self.dp),
             "dp_cp": (tp, cp * self.dp),
             "zero": (tp, self.zero_size),
-            "zero_replica": (tp * self.zero_size, cp * self.dp // self.zero_size),
+            "zero_replica": (tp * self.zero_size, copies),
             "etp": (1, etp),
             "ep": (etp, self.ep),
             "etp_ep": (1, etp * self.ep),

@@ -163,6 +163,28 @@ def _check_stages(plan: ResolvedPlan, model: Model) -> None:
             do=f"Lower {'vpp or pp' if plan.vpp > 1 else 'pp'} to at most {model.layers + 2} stages.",
             path="plan.pp",
         )  # fmt: skip
+    if plan.layout is not None:
+        _check_layout(plan.layout, plan, model)
+
+
+def _check_layout(layout: tuple[int, ...], plan: ResolvedPlan, model: Model) -> None:
+    """A layout by hand names every stage, and all layers."""
+    if len(layout) != plan.stages:
+        raise PlanError(
+            f"layout must name the layers of all pp*vpp = {plan.stages} stages", got=f"{len(layout)} of them",
+            do="Add or remove some.", path="plan.layout",
+        )  # fmt: skip
+    if sum(layout) != model.layers:
+        raise PlanError(
+            f"the layers of a layout must add up to the model's {model.layers}", got=sum(layout),
+            do=f"{'Add' if sum(layout) < model.layers else 'Take away'} {abs(model.layers - sum(layout))}.", path="plan.layout",
+        )  # fmt: skip
+    least = [0 if stage in (0, len(layout) - 1) and len(layout) > 1 else 1 for stage in range(len(layout))]
+    if any(count < fewest for count, fewest in zip(layout, least, strict=True)):
+        raise PlanError(
+            "every stage needs a layer but the first and the last, which embed and predict", got=str(list(layout)),
+            do="Give it one of another stage.", path="plan.layout",
+        )  # fmt: skip
 
 
 def _check_schedule(plan: ResolvedPlan) -> None:
@@ -252,6 +274,19 @@ def _check_zero(plan: ResolvedPlan) -> None:
             f"zero_group must divide dp*cp = {ranks}", got=plan.zero_size, do=_use(plan.zero_size, ranks, "zero_group"),
             path="plan.zero_group",
         )  # fmt: skip
+    copies = plan.dp * plan.cp // plan.zero_size
+    if plan.zero > 0 and plan.expert_dp % copies:
+        fitting = min(size for size in range(plan.zero_size, plan.dp * plan.cp + 1) if _copies_fit(plan, size))
+        raise PlanError(
+            f"zero_group makes {copies} copies of the state, and {plan.expert_dp} ranks hold the same experts: they cannot be cut"
+            f" into {copies} groups",
+            got=plan.zero_size, do=f"Raise zero_group to {fitting}, or lower ep.", path="plan.zero_group",
+        )  # fmt: skip
+
+
+def _copies_fit(plan: ResolvedPlan, size: int) -> bool:
+    ranks = plan.dp * plan.cp
+    return ranks % size == 0 and plan.expert_dp % (ranks // size) == 0
 
 
 def _lower(ranks: int, tp: int, pp: int, cp: int) -> str:

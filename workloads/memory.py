@@ -13,9 +13,10 @@ Leaves out: fragmentation and what libraries reserve (the caller's budget knows)
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workloads.accounting import Matrix, Shard
+from workloads.accounting.knapsack import deal, elements
 from workloads.blocks import cuts_every_micro_batch
 from workloads.instructions import Slot, StageMemory, WorkKind
 from workloads.model import Model
@@ -135,24 +136,35 @@ def optimizer_bytes(model: Model, traffic: Traffic, pieces: Iterable[Piece]) -> 
 
 
 def owned_parameters(traffic: Traffic, pieces: Iterable[Piece]) -> ShardParameters:
-    """The parameters this rank updates: its share under ZeRO, halved where a mirror holds the same stages."""
+    """The parameters this rank updates: its share under ZeRO, halved where a mirror holds the same stages.
+
+    Under Muon the busiest rank's share: whole matrices as they were dealt out, and an even part of the rest.
+    """
+    pieces = list(pieces)
     parameters = sum((piece.parameters for piece in pieces), ShardParameters())
-    mirrored = _mirrors(traffic.plan)
+    mirrored, plan = _mirrors(traffic.plan), traffic.plan
     dense, experts = traffic.dense_copies * mirrored, traffic.expert_copies * mirrored
-    return ShardParameters(parameters.dense / dense, parameters.experts / experts, parameters.replicated / dense)
+    owned = ShardParameters(parameters.dense / dense, parameters.experts / experts, parameters.replicated / dense)
+    if plan.optimizer != "muon":
+        return owned
+    held = [matrix for piece in pieces for matrix in piece.matrices]
+    dealt = owned_matrices(traffic, pieces)
+    even = {False: dense * plan.tp, True: experts * plan.ep * plan.etp}
+    more = {kind: elements(dealt, kind) - elements(held, kind) / even[kind] for kind in (False, True)}
+    return ShardParameters(owned.dense + more[False], owned.experts + more[True], owned.replicated)
 
 
 def owned_matrices(traffic: Traffic, pieces: Iterable[Piece]) -> list[Matrix]:
-    """Whole matrices this rank orthogonalises, as fractions where a plan spreads them over ranks."""
+    """The whole matrices that the busiest rank orthogonalises: they are dealt out whole over the ranks that share them.
+
+    Dense ones over the ranks that share a copy of the state, and tp (a rank gathers the parts of its own); experts over the
+    ranks that hold the same.
+    """
     plan, mirrored = traffic.plan, _mirrors(traffic.plan)
-    dense = traffic.dense_copies * plan.tp * mirrored
-    experts = traffic.expert_copies * plan.ep * plan.etp * mirrored
-    totals: dict[tuple[float, float, bool], float] = {}
-    for piece in pieces:
-        for matrix in piece.matrices:
-            key = (matrix.rows, matrix.columns, matrix.experts)
-            totals[key] = totals.get(key, 0.0) + matrix.count / (experts if matrix.experts else dense)
-    return [Matrix(rows, columns, count, expert) for (rows, columns, expert), count in totals.items()]
+    held = [matrix for piece in pieces for matrix in piece.matrices]
+    dense = deal([matrix for matrix in held if not matrix.experts], traffic.dense_copies * plan.tp * mirrored)
+    local = [replace(matrix, count=matrix.count / plan.ep) for matrix in held if matrix.experts]
+    return dense + deal(local, traffic.expert_copies * plan.etp * mirrored)
 
 
 def boundary_bytes(model: Model, shard: Shard) -> float:

@@ -102,7 +102,7 @@ class Pieces:
     def stages(self) -> tuple[tuple[Piece, ...], ...]:
         """The pieces of every model stage, in the order the forward pass runs them."""
         extra = head_in_layers(self.model, self.plan.sequence_length)
-        return tuple(self._stage(stage) for stage in cut(self.model.layers, self.plan.stages, extra))
+        return tuple(self._stage(stage) for stage in cut(self.model.layers, self.plan.stages, extra, self.plan.layout))
 
     def _stage(self, stage: Stage) -> tuple[Piece, ...]:
         pieces = [self._embedding()] if stage.embedding else []

@@ -56,7 +56,8 @@ class Plan(Spec):
     """A parallel plan as a scenario writes it; every key may be left out.
 
     ``dp`` is derived, and checked where it is given. ``zero_group`` is how many ranks share one copy of the optimizer state
-    (all dp x cp of them if left out). ``recompute_modules`` are names of workloads.accounting.
+    (all dp x cp of them if left out). ``recompute_modules`` are names of workloads.accounting. ``layout``: layers of each stage,
+    in the order that data visits them; left out, they are spread (workloads/stages.py).
     """
 
     tp: int | None = Field(default=None, ge=1)
@@ -77,6 +78,7 @@ class Plan(Spec):
     dispatcher: Dispatcher | None = None
     placement: str | dict[str, Any] | None = None
     attention: AttentionKernel | None = None
+    layout: tuple[int, ...] | None = None
 
 
 PURE = "pure bf16"
@@ -196,6 +198,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         dropout=_first(training.dropout, defaults.dropout),
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
         loss_bytes=defaults.loss_bytes,
+        layout=plan.layout,
     )  # fmt: skip
     legality.check(resolved, model)
     return resolved
@@ -208,8 +211,6 @@ def _refuse_unmodelled(plan: Plan, training: Training) -> None:
         raise NotModelled("plan.placement is not simulated yet: ranks fill chips innermost first (tp, cp, ep, dp, pp).")
     if training.router not in (None, "balanced"):
         raise NotModelled("training.router other than balanced is not simulated yet.")
-    if plan.zero_group is not None and (plan.ep or 1) > 1:
-        raise NotModelled("plan.zero_group with ep > 1 is not simulated yet: experts shard over all ranks that hold them.")
 
 
 def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:

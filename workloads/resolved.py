@@ -58,7 +58,7 @@ class ResolvedPlan:
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
     holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
-    ``table`` is the order itself where ``schedule`` is "table".
+    ``table`` is the order itself where ``schedule`` is "table". ``layout`` is the layers of each stage where they are given.
     """
 
     ranks: int
@@ -92,6 +92,7 @@ class ResolvedPlan:
     dropout: bool = False
     ffn_inputs: str = ""
     loss_bytes: float = 6.0
+    layout: tuple[int, ...] | None = None
 
     @property
     def stages(self) -> int:

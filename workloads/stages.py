@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -20,8 +21,8 @@ class Stage:
         return range(self.first, self.first + self.count)
 
 
-def cut(layers: int, stages: int, last_extra: float = 0.0) -> tuple[Stage, ...]:
-    """Spread the layers over the stages.
+def cut(layers: int, stages: int, last_extra: float = 0.0, layout: Sequence[int] | None = None) -> tuple[Stage, ...]:
+    """Spread the layers over the stages; a ``layout`` says how many each has.
 
     Layers that divide evenly are spread evenly, as every stack does unasked. Otherwise the heaviest stage is made as light
     as whole layers allow: the last stage also has the head and multi-token prediction to do, worth ``last_extra`` layers of
@@ -33,9 +34,9 @@ def cut(layers: int, stages: int, last_extra: float = 0.0) -> tuple[Stage, ...]:
     [7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 7]
     """
     last = layers // stages
-    if layers % stages:
+    if layers % stages and layout is None:
         last = min(range(last, -1, -1), key=lambda count: _heaviest(layers, stages, count, last_extra))
-    counts = [*_spread(layers - last, stages - 1), last]
+    counts = list(layout) if layout is not None else [*_spread(layers - last, stages - 1), last]
     found, first = [], 0
     for index, count in enumerate(counts):
         found.append(Stage(index, first, count, index == 0, index == stages - 1))

@@ -118,11 +118,11 @@ class Traffic:
         """Where several groups each hold a whole copy of the state: sum the cut gradients over them."""
         if self.plan.zero == 0:
             return ()
-        state, size = self.plan.state, self.plan.zero_size
-        elements = parameters.dense * state.gradient_reduce
-        if self.expert_shards == "zero":
-            elements += parameters.experts * state.expert_gradient_reduce
-        made = self._make(f"{what} gradients of replicas", "dp", "all-reduce", "zero_replica", elements / size)
+        state = self.plan.state
+        size = parameters.dense * state.gradient_reduce / self.plan.zero_size
+        if self.expert_shards != "expert_dp":
+            size += parameters.experts * state.expert_gradient_reduce / self.expert_copies
+        made = self._make(f"{what} gradients of replicas", "dp", "all-reduce", "zero_replica", size)
         return (made,) if made else ()
 
     def gather_parameters(self, parameters: ShardParameters, what: str) -> tuple[Communication, ...]:
@@ -157,9 +157,13 @@ class Traffic:
 
     @property
     def expert_shards(self) -> str:
-        """The group over which ZeRO cuts routed experts; without expert parallelism they are like the rest."""
-        alone = self.plan.ep == self.plan.etp == self.plan.tp == 1
-        return "zero" if alone and self.plan.zero > 0 and self.dense_shards == "zero" else "expert_dp"
+        """The group over which ZeRO cuts routed experts; without expert parallelism they are like the rest.
+
+        Where the state is kept in several copies (``zero_group``), so is the experts'.
+        """
+        if self.plan.zero == 0 or self.dense_shards != "zero":
+            return "expert_dp"
+        return "zero" if self.plan.ep == self.plan.etp == self.plan.tp == 1 else "expert_zero"
 
     @property
     def dense_copies(self) -> int:

@@ -57,6 +57,18 @@ CASES: dict[str, dict[str, Any]] = {
         "training": {"sequence_length": 4096, "global_batch": 64, "precision": "fp8"},
         "plan": {"pp": 2, "ep": 16, "dispatcher": "deepep"},
     },
+    "two copies of the state, experts' too": {
+        "cluster": {"system": "dgx-h100", "chips": 16},
+        "model": {"preset": "mixtral-8x7b", "layers": 3},
+        "training": {"sequence_length": 4096, "global_batch": 16},
+        "plan": {"ep": 4, "zero": 1, "zero_group": 8, "pp": 1},
+    },
+    "a layout by hand, state in groups": {
+        "cluster": {"system": "dgx-h100", "chips": 16},
+        "model": {"preset": "mixtral-8x7b", "layers": 5},
+        "training": {"sequence_length": 4096, "global_batch": 16},
+        "plan": {"ep": 4, "zero": 3, "zero_group": 4, "pp": 2, "layout": [2, 3]},
+    },
     "racks": {
         "cluster": {"system": "gb200-nvl72", "chips": 32, "chips_per_domain": 16},
         "model": SMALL_V3,

@@ -95,6 +95,15 @@ def laid(
          "plan.pp: 64 layers cannot fill pp*vpp = 64*2 = 128 stages. Lower vpp or pp to at most 66 stages."),
         (DENSE, {"zero": 1, "zero_group": 48},
          "plan.zero_group: zero_group must divide dp*cp = 1024 (got 48). Lower zero_group from 48 to 32."),
+        (SPARSE, {"ep": 64, "zero": 1, "zero_group": 8},
+         "plan.zero_group: zero_group makes 128 copies of the state, and 16 ranks hold the same experts: they cannot be cut into"
+         " 128 groups (got 8). Raise zero_group to 64, or lower ep."),
+        (DENSE, {"pp": 4, "layout": [16, 16, 32]},
+         "plan.layout: layout must name the layers of all pp*vpp = 4 stages (got '3 of them'). Add or remove some."),
+        (DENSE, {"pp": 4, "layout": [16, 16, 16, 15]},
+         "plan.layout: the layers of a layout must add up to the model's 64 (got 63). Add 1."),
+        (DENSE, {"pp": 4, "layout": [32, 0, 16, 16]},
+         "plan.layout: every stage needs a layer but the first and the last, which embed and predict"),
         (DENSE, {"recompute": "selective", "recompute_modules": ["core_attention"]},
          "plan.recompute_modules: no such module to recompute (got 'core_attention'). Did you mean core_attn? Known: core_attn,"),
         (DENSE, {"recompute": "full", "recompute_modules": ["core_attn"]},
@@ -118,7 +127,6 @@ def test_an_impossible_plan_says_what_to_change(model: Model, arguments: dict[st
         {"offload": ["decoder_layer_input"]},
         {"placement": "strided"},
         {"training": {"router": {"skew": 1.2}}},
-        {"model": SPARSE, "ep": 8, "zero_group": 8},
     ],
 )
 def test_what_is_legal_but_not_simulated_is_refused_as_such(arguments: dict[str, Any]) -> None:

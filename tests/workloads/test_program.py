@@ -309,6 +309,32 @@ def test_a_zero_group_cuts_inside_and_sums_the_parts_over_its_replicas() -> None
     )
 
 
+def test_a_zero_group_keeps_as_many_copies_of_experts_as_of_all_else() -> None:
+    """Groups of 8 of 16 ranks, ep 4: two copies; the 4 ranks with the same experts cut them over 2, and sum over both copies."""
+    _, plan, program = small(SPARSE, ranks=16, batch=16, ep=4, zero=1, zero_group=8)
+    found = sent(program.ranks[0])
+    experts = 3 * 16 * 3 * 1024 * 512 / 4
+    dense = parameters_of(SPARSE) - experts * 4
+    assert found["dp", "reduce-scatter", "zero"] == pytest.approx(4 * dense)
+    assert found["dp", "reduce-scatter", "expert_zero"] == pytest.approx(4 * experts)
+    assert found["dp", "all-reduce", "zero_replica"] == pytest.approx(4 * (dense / 8 + experts / 2))
+    assert found["dp", "all-gather", "expert_zero"] == pytest.approx(2 * experts)
+    assert program.ranks[0].memory.optimizer == pytest.approx((dense / 8 + experts / 2) * 12)
+    assert Groups.of(plan).members("expert_zero", 5).tolist() == [1, 5]
+
+
+def test_a_layout_moves_work_and_memory_between_stages() -> None:
+    """All of one stage's layers on the other three: the same FLOPs in all, another share of them."""
+    model = replace_layers(DENSE, 8)
+    _, _, even = small(model, ranks=4, pp=4, batch=8)
+    _, _, given = small(model, ranks=4, pp=4, batch=8, layout=(1, 3, 3, 1))
+    assert given.hardware_flops == pytest.approx(even.hardware_flops)
+    layer = parameters_of(replace_layers(DENSE, 2)) - parameters_of(replace_layers(DENSE, 1))
+    for rank, more in enumerate((-1, 1, 1, -1)):
+        moved = given.ranks[rank].memory.weights - even.ranks[rank].memory.weights
+        assert moved == pytest.approx(2 * more * layer)
+
+
 def test_experts_reduce_over_the_ranks_that_hold_them() -> None:
     """ep 4 on 8 ranks: the experts' gradients meet 2 ranks, all else 8."""
     _, _, program = small(SPARSE, ep=4)

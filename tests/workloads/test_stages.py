@@ -44,6 +44,13 @@ def test_deepseek_v3_is_laid_out_as_megatron_bridge_does(stages: int, expected: 
     assert [stage.count for stage in cut(model.layers, stages, head_in_layers(model, 4096))] == expected
 
 
+def test_a_layout_by_hand_is_followed() -> None:
+    """Counts as given, contiguous, whatever the head weighs."""
+    stages = cut(10, 4, 3.0, (1, 4, 5, 0))
+    assert [list(stage.layers) for stage in stages] == [[0], [1, 2, 3, 4], [5, 6, 7, 8, 9], []]
+    assert (stages[0].embedding, stages[-1].head) == (True, True)
+
+
 def test_llama_405b_leaves_a_layer_out_at_both_ends() -> None:
     """Llama 3 report, arXiv 2407.21783, section 3.3.2: one layer less on the first and on the last stage."""
     model = workloads.load("llama3.1-405b")

@@ -78,7 +78,7 @@ def import_launch(
         "cluster": {"system": system, "chips": ranks},
         "model": read_model(flags, tensor_parallel),
         "training": _training(flags, ranks),
-        "plan": _plan(flags, tensor_parallel),
+        "plan": _plan(flags, tensor_parallel, ranks),
         "assumptions": "megatron-core",
     }
     flags.check_all_read(ignore)
@@ -150,7 +150,7 @@ def _precision(flags: Flags) -> Fields:
     return {"precision": precision} | ({"precision_detail": detail} if detail else {})
 
 
-def _plan(flags: Flags, tensor_parallel: int) -> Fields:
+def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
     layers, pp = flags.whole("num_layers"), flags.whole("pipeline_model_parallel_size", 1)
     plan: Fields = {"tp": tensor_parallel, "pp": pp, "cp": flags.whole("context_parallel_size", 1)}
     vpp = _virtual_stages(flags, layers, pp)
@@ -161,9 +161,12 @@ def _plan(flags: Flags, tensor_parallel: int) -> Fields:
     plan["etp"] = flags.whole("expert_tensor_parallel_size") if etp else tensor_parallel if flags.has("num_experts") else 1
     plan["zero"] = _zero(flags)
     if flags.has("num_distributed_optimizer_instances"):
-        _refuse_value(flags, "num_distributed_optimizer_instances", "1", "several copies of the optimizer's state")
+        copies = flags.whole("num_distributed_optimizer_instances")
+        if copies > 1:
+            plan["zero_group"] = max(ranks // (tensor_parallel * pp) // copies, 1)
     plan["schedule"] = "interleaved" if vpp > 1 else "1f1b"
     plan |= _recompute(flags, layers, pp * vpp)
+    plan |= _layout(flags, layers, pp, vpp)
     plan["sequence_parallel"] = flags.has("sequence_parallel")
     fsdp = plan["zero"] == 3
     plan["overlap"] = {
@@ -178,8 +181,6 @@ def _plan(flags: Flags, tensor_parallel: int) -> Fields:
         if flags.has(kind) and set(flags.values[kind]) - {"p2p", "allgather", "all_gather"}:
             raise NotModelled(f"{flags.flag(kind)} {' '.join(flags.values[kind])} cannot be imported; p2p and allgather are.")
     for flag, what in (
-        ("decoder_first_pipeline_num_layers", "a first stage of its own length"),
-        ("decoder_last_pipeline_num_layers", "a last stage of its own length"),
         ("pipeline_model_parallel_layout", "a written layout of layers"),
         ("account_for_embedding_in_pipeline_split", "embeddings counted as layers"),
         ("account_for_loss_in_pipeline_split", "the loss counted as a layer"),
@@ -191,9 +192,21 @@ def _plan(flags: Flags, tensor_parallel: int) -> Fields:
     return plan
 
 
-def _refuse_value(flags: Flags, name: str, known: str, what: str) -> None:
-    if flags.text(name) != known:
-        raise NotModelled(f"{flags.flag(name)}: {what} cannot be imported yet.")
+def _layout(flags: Flags, layers: int, pp: int, vpp: int) -> Fields:
+    """First and last pipeline rank of their own length, the others alike; each rank's layers go evenly to its chunks."""
+    names = ("decoder_first_pipeline_num_layers", "decoder_last_pipeline_num_layers")
+    given = {rank: flags.whole(name) for rank, name in zip((0, pp - 1), names, strict=True) if flags.has(name)}
+    if not given:
+        return {}
+    others = pp - len(given)
+    rest = layers - sum(given.values())
+    if pp == 1 or (others and (rest < others or rest % others)) or (not others and rest):
+        name = names[0] if 0 in given else names[1]
+        raise flags.refuse(name, f"leaves {rest} layers, which {others} pipeline ranks cannot share evenly", "Correct it.")
+    ranks = [given.get(rank, rest // others if others else 0) for rank in range(pp)]
+    if any(count % vpp for count in ranks):
+        raise NotModelled(f"pipeline ranks of {ranks} layers do not go evenly into {vpp} chunks; that cannot be imported.")
+    return {"layout": [ranks[stage % pp] // vpp for stage in range(pp * vpp)]}
 
 
 def _virtual_stages(flags: Flags, layers: int, pp: int) -> int:

@@ -130,6 +130,12 @@ def test_a_flag_that_is_not_known_is_refused_until_ignored(tmp_path: Path) -> No
         ("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", {"recompute": "full"}),
         ("--overlap-moe-expert-parallel-comm", {"ep": True}),
         ("--tp-comm-overlap", {"tp": True}),
+        ("--num-distributed-optimizer-instances 2", {"zero_group": 8}),
+        (
+            "--num-layers-per-virtual-pipeline-stage 4 --decoder-first-pipeline-num-layers 4"
+            " --decoder-last-pipeline-num-layers 12",
+            {"vpp": 2, "layout": [2, 4, 4, 6, 2, 4, 4, 6]},
+        ),
         ("--expert-tensor-parallel-size 2", {"etp": 2}),
         ("--fp8-format hybrid", {"precision": "fp8"}),
         ("--fp8-format e4m3 --fp8-recipe mxfp8", {"precision": "mxfp8"}),
