@@ -8,19 +8,23 @@ others beside their matrix multiplications.
 
 Experts: router, dispatch, permute, grouped GEMMs, unpermute, combine. With ``overlap: {ep: true}`` the shared expert runs
 during the dispatch (and during its mirror in the backward pass), and expert weight gradients while input gradients travel
-home; what a joined forward and backward hide from each other comes from the lanes.
+home; what a joined forward and backward hide from each other comes from the lanes. With ``overlap: {ep_waves: w}`` the experts of
+a rank run in w waves: all waves' tokens are sent for at once, each wave's products run when its tokens are there, and its outputs
+travel while the next one computes. With D, G, C the times of dispatch, products and combine alone, and d, g, c a w-th of them, a
+layer takes max(D + C, d + G + c, d + g + C, D + g + c) (the pipeline of DeepSeek-V4's report, arXiv 2606.19348, on one lane).
 
-Leaves out: the first and last chunk of a pipelined GEMM, which nothing hides.
+Leaves out: the first and last chunk of a pipelined GEMM, which nothing hides; that a fused kernel starts its waves' exchanges
+without the library (every wave pays the launch).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from workloads.accounting.sections import Section
 from workloads.chain import Chain
-from workloads.instructions import Operator, Phase
+from workloads.instructions import Communication, Kernel, Operator, Phase
 from workloads.traffic import Traffic
 
 ATTENTION = ("attention_pre", "attention_in", "attention_core", "attention_out")
@@ -80,15 +84,36 @@ class Layer:
         chain.run(operators(sections["router"]))
         if shared and not self.overlap.ep:
             self._plain(chain, shared, operators(shared))
-        sent = chain.start(traffic.dispatch())
+        routed = tuple(operator for name in ("permute", "experts", "unpermute") for operator in operators(sections[name]))
+        if self.overlap.ep_waves > 1:
+            sent = self._send_waves(chain, traffic.dispatch())
+            if shared and self.overlap.ep:
+                self._plain(chain, shared, operators(shared))
+            self._run_waves(chain, sent, routed, traffic.combine())
+            return
+        tokens = chain.start(traffic.dispatch())
         if shared and self.overlap.ep:
             self._plain(chain, shared, operators(shared))
-        chain.wait(sent)
+        chain.wait(tokens)
         chain.exchange(traffic.expert_gather())
-        chain.run(operators(sections["permute"]))
-        chain.run(operators(sections["experts"]))
-        chain.run(operators(sections["unpermute"]))
+        chain.run(routed)
         chain.exchange(traffic.expert_reduce(), traffic.combine())
+
+    def _send_waves(self, chain: Chain, communication: Communication | None) -> list[tuple[str, ...]]:
+        """Send for every wave's tokens; gives what to wait for, wave by wave."""
+        waves = self.overlap.ep_waves
+        return [chain.start(_wave_of(communication, waves)) for _ in range(waves)]
+
+    def _run_waves(
+        self, chain: Chain, sent: list[tuple[str, ...]], operators: tuple[Operator, ...], back: Communication | None
+    ) -> None:
+        """Compute each wave when its tokens are there and send its outputs off; wait until all are home."""
+        home: list[str] = []
+        for wave, tokens in enumerate(sent):
+            chain.wait(tokens)
+            chain.run(_wave_of_operators(operators, len(sent), first=wave == 0))
+            home += chain.start(_wave_of(back, len(sent)))
+        chain.wait(home)
 
     def _plain(self, chain: Chain, section: Section, operators: tuple[Operator, ...]) -> None:
         """A section between its tensor- or context-parallel exchanges."""
@@ -144,10 +169,19 @@ class Layer:
 
     def _backward_moe(self, chain: Chain, *, weights: bool) -> None:
         """Mirror of the routed path: output gradients to the experts, input gradients home."""
-        sections, traffic, overlap = self.sections, self.traffic, self.overlap.ep
+        sections = self.sections
         self._backward(chain, sections["ffn_post"], weights=weights)
         if "moe" in self.recomputed and not self.full:
             self._forward_moe(chain, self._recomputed_operators)
+        if self.overlap.ep_waves > 1:
+            self._backward_waves(chain, weights=weights)
+        else:
+            self._backward_routed(chain, weights=weights)
+        for name in ("router", "ffn_pre"):
+            self._backward(chain, sections[name], weights=weights)
+
+    def _backward_routed(self, chain: Chain, *, weights: bool) -> None:
+        sections, traffic, overlap = self.sections, self.traffic, self.overlap.ep
         sent = chain.start(traffic.dispatch("gradient"))
         if not overlap:
             chain.wait(sent)
@@ -168,8 +202,25 @@ class Layer:
         if weights and overlap:
             chain.run(sections["experts"].backward_weight)
         chain.wait(sent)
-        for name in ("router", "ffn_pre"):
-            self._backward(chain, sections[name], weights=weights)
+
+    def _backward_waves(self, chain: Chain, *, weights: bool) -> None:
+        """Output gradients arrive and input gradients leave in waves; weight gradients run in their wave, after its own leave."""
+        sections, traffic = self.sections, self.traffic
+        sent = self._send_waves(chain, traffic.dispatch("gradient"))
+        shared = sections.get("shared_expert")
+        if shared:
+            self._backward(chain, shared, weights=weights)
+        for name in ("unpermute", "experts"):
+            self._recompute(chain, sections[name])
+        home: list[str] = []
+        inputs = tuple(operator for name in ("unpermute", "experts", "permute") for operator in sections[name].backward_input)
+        for wave, tokens in enumerate(sent):
+            chain.wait(tokens)
+            chain.run(_wave_of_operators(inputs, len(sent), first=wave == 0))
+            home += chain.start(_wave_of(traffic.combine("gradient"), len(sent)))
+            if weights:
+                chain.run(_wave_of_operators(sections["experts"].backward_weight, len(sent), first=wave == 0))
+        chain.wait(home)
 
     def _recompute(self, chain: Chain, section: Section) -> None:
         """What selective recomputation runs again just before a section's backward pass.
@@ -189,3 +240,24 @@ class Layer:
 
 
 Operators = Callable[[Section], tuple[Operator, ...]]
+
+
+def _wave_of(communication: Communication | None, waves: int) -> Communication | None:
+    """One wave's part of an exchange."""
+    if communication is None:
+        return None
+    return replace(communication, name=f"{communication.name} wave", payload=communication.payload / waves)
+
+
+def _wave_of_operators(operators: Iterable[Operator], waves: int, *, first: bool) -> tuple[Operator, ...]:
+    """One wave's part of the products over a rank's experts: fewer experts of the same shape, in one kernel for all waves."""
+    return tuple(
+        replace(
+            operator,
+            flops=operator.flops / waves,
+            bytes_moved=operator.bytes_moved / waves,
+            groups=operator.groups / waves if operator.kernel is Kernel.GROUPED_GEMM else operator.groups,
+            launches=operator.launches if first else 0,
+        )
+        for operator in operators
+    )

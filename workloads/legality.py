@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from simulator.spec.errors import PlanError, Words
+from simulator.spec.errors import NotModelled, PlanError, Words
 from simulator.spec.near import nearest
 from workloads.accounting.sections import RECOMPUTE_MODULES
 from workloads.attention_kinds import CompressedAttention, GroupedQueryAttention
@@ -117,6 +117,7 @@ def check(plan: ResolvedPlan, model: Model) -> None:
     _check_stages(plan, model)
     _check_schedule(plan)
     _check_zero(plan)
+    _check_waves(plan, model)
 
 
 def _check_tensor_parallel(plan: ResolvedPlan, model: Model) -> None:
@@ -287,6 +288,24 @@ def _check_zero(plan: ResolvedPlan) -> None:
 def _copies_fit(plan: ResolvedPlan, size: int) -> bool:
     ranks = plan.dp * plan.cp
     return ranks % size == 0 and plan.expert_dp % (ranks // size) == 0
+
+
+def _check_waves(plan: ResolvedPlan, model: Model) -> None:
+    """Waves are of whole experts, and of those that one rank holds."""
+    waves = plan.overlap.ep_waves
+    if waves == 1:
+        return
+    if model.moe is None or plan.ep == 1:
+        reason = "the model has none" if model.moe is None else "ep = 1 sends them nothing"
+        raise PlanError(f"waves are of experts, and {reason}", got=waves, do="Leave ep_waves out.", path="plan.overlap.ep_waves")
+    if plan.etp > 1:
+        raise NotModelled("plan.overlap.ep_waves with etp > 1 is not simulated: waves hold whole experts.")
+    local = model.moe.experts // plan.ep
+    if local % waves:
+        raise PlanError(
+            f"ep_waves must divide the {local} experts of a rank", got=waves, do=_use(waves, local, "ep_waves"),
+            path="plan.overlap.ep_waves",
+        )  # fmt: skip
 
 
 def _lower(ranks: int, tp: int, pp: int, cp: int) -> str:

@@ -43,9 +43,13 @@ MODULE_ALIASES = {
 
 
 class Overlap(Spec):
-    """Which communication runs beside computation (true), or stands in its way (false)."""
+    """Which communication runs beside computation (true), or stands in its way (false).
+
+    ``ep_waves``: in how many waves of experts a layer's dispatch, products and combine follow each other; 1 is all at once.
+    """
 
     ep: bool | None = None
+    ep_waves: int | None = Field(default=None, ge=1)
     tp: bool | None = None
     pp: bool | None = None
     grad_reduce: bool | None = None
@@ -309,6 +313,7 @@ def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str) -> ResolvedOverl
     return ResolvedOverlap(
         # DualPipe exists to overlap dispatch and combine; only an explicit false takes it away.
         ep=_first(given.ep, True if schedule in ("dualpipe", "dualpipe-v") else None, usual.ep, False),
+        ep_waves=given.ep_waves or usual.ep_waves or 1,
         tp=_first(given.tp, usual.tp, False),
         # Megatron and Transformer Engine do this without being asked; only an explicit false takes it away.
         tp_gradients=_first(given.tp, True),

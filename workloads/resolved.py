@@ -36,11 +36,13 @@ class ParameterBytes:
 class ResolvedOverlap:
     """Which communication may run beside computation.
 
+    ``ep_waves``: waves of experts that a layer's exchange and products are cut into (1: none).
     ``tp``: gathers and reductions run beside the matrix multiplication they belong to; ``tp_gradients``: in the backward pass the
     input's gradient is reduced beside the weight gradient. ``cp``: keys and values travel while attention runs (ring).
     """
 
     ep: bool
+    ep_waves: int
     tp: bool
     tp_gradients: bool
     pp: bool
