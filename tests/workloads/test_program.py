@@ -232,42 +232,6 @@ def test_shared_expert_and_expert_weight_gradients_run_while_tokens_travel() -> 
     assert not between(apart, "B", "gradient combine")
 
 
-@pytest.mark.parametrize("kind", ["F", "B"])
-def test_waves_cut_a_layer_s_exchange_and_products_and_lose_nothing(kind: str) -> None:
-    """Four waves: four times the exchanges of a quarter each; FLOPs, bytes and kernel starts as they were."""
-    _, _, whole = small(SPARSE, ep=4, overlap=Overlap(ep=True))
-    _, _, cut = small(SPARSE, ep=4, overlap=Overlap(ep=True, ep_waves=4))
-    blocks = [program.ranks[0].blocks[0, 0, kind, ""] for program in (whole, cut)]
-    one, four = ([step for step in communications(block) if step.kind == "ep"] for block in blocks)
-    assert len(four) == 4 * len(one)
-    assert sum(step.payload for step in four) == pytest.approx(sum(step.payload for step in one))
-
-    def totals(block: Block) -> list[float]:
-        found = [op for step in block.instructions if isinstance(step, Compute) for op in step.operators]
-        return [sum(op.flops for op in found), sum(op.bytes_moved for op in found), sum(op.launches for op in found)]
-
-    assert totals(blocks[1]) == pytest.approx(totals(blocks[0]), rel=1e-12)
-    shapes = [
-        {(op.m, op.n, op.k) for step in block.instructions if isinstance(step, Compute) for op in step.operators if op.m}
-        for block in blocks
-    ]
-    assert shapes[0] == shapes[1]
-
-
-def test_waves_hide_what_deepseek_v4_s_balance_says() -> None:
-    """6 h d FLOPs a token and expert against 3 h bytes (FP8 out, BF16 back): 2 d = 6,144 FLOP a byte for the large one.
-
-    On the wire a byte has a scale for every 32, which leaves 3 / (3 + 1/32) of that.
-    """
-    model = workloads.load("deepseek-v4-pro")
-    training = Training(sequence_length=4096, global_batch=128, precision="fp8")
-    plan = resolve(Plan(ep=64, dispatcher="deepep"), training, model, 64)
-    (piece, *_) = [piece for piece in Pieces(model, plan, Groups.of(plan), Recompute()).stages[0] if piece.layer.moe]
-    flops = sum(operator.flops for operator in piece.layer.sections["experts"].forward)
-    sent = [piece.layer.traffic.dispatch(), piece.layer.traffic.combine()]
-    assert flops / sum(step.payload for step in sent if step) == pytest.approx(6144 * 3 / (3 + 1 / 32))
-
-
 def test_sequence_parallel_layer_sends_what_megatron_does() -> None:
     """Forward: a gather and a reduce-scatter around attention and around the FFN; backward: the same, and each input once more.
 
