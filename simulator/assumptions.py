@@ -29,6 +29,9 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Taken = Annotated[float, Field(ge=0, lt=1)]
 """A fraction that something takes away; never all."""
 
+Part = Annotated[float, Field(ge=0, le=1)]
+"""A fraction that may be nothing or all."""
+
 Amount = Annotated[float, Field(ge=0)]
 
 
@@ -36,33 +39,41 @@ class AttentionCurve(Spec):
     """Achieved rate of a fused attention kernel: ceiling x S / (S + half_sequence), S the keys of a query.
 
     ``ceiling`` is a fraction of the dense BF16 peak at head dimension 128. ``half_sequence`` [tokens] is for a full mask or
-    a selected set of keys, ``half_sequence_causal`` for a causal mask, S being the whole sequence.
+    a selected set of keys, ``half_sequence_causal`` for a causal mask, S being the whole sequence. ``large_head`` is the
+    rate at a head dimension of 160 (the mean of 192 and 128, as latent attention trains) over that at 128.
     """
 
     ceiling: Figure[Share]
     half_sequence: Figure[Amount]
     half_sequence_causal: Figure[Amount]
+    large_head: Figure[Share]
 
 
 class ChipEfficiency(Spec):
     """How much of its data sheet a chip gives to kernels, and what communication takes from it."""
 
-    gemm: dict[str, Figure[Share]]  # sustained share of the matrix peak by precision (bf16, fp8, fp4)
+    gemm: dict[str, Figure[Share]]  # short-run share of the matrix peak by precision (bf16, fp8, fp4), a shape without losses
+    sustained: Figure[Share]  # of every arithmetic rate that is left when work goes on: clocks under the power limit
     gemm_depth: Figure[Amount]  # elements of K that prologue and epilogue cost: efficiency K / (K + gemm_depth)
+    gemm_small_tile: Figure[Amount]  # elements; a tile of r x c costs 1 + this x (1 / r + 1 / c)
+    gemm_tail: Figure[Part]  # share of a partial wave of tiles that is lost
+    gemm_start: dict[str, Figure[Seconds]]  # start and drain of one matrix kernel by precision
+    weight_gradient: dict[str, Figure[Share]]  # rate of weight gradients over that of the other products, by precision
     grouped_gemm: Figure[Share]  # share of the dense GEMM rate that a grouped one keeps
-    grouped_tile: Figure[Amount]  # rows of the tile to which every group is padded
-    memory: Figure[Share]  # achieved share of the HBM bandwidth
+    operand_memory: Figure[Share]  # share of the HBM bandwidth at which matrix kernels get their operands
+    memory: Figure[Share]  # share of the HBM bandwidth that kernels which read and write reach
     attention_forward: AttentionCurve
     attention_backward: AttentionCurve
     attention_small_head: Figure[Share]  # rate at head dimension 64 over the rate at 128
-    kernel_start: Figure[Seconds]  # fixed start and drain of one kernel
+    kernel_start: Figure[Seconds]  # start and drain of any other kernel
+    host_issue: Figure[Seconds]  # what the host takes to issue one kernel; with captured graphs, one node
     communication_cores: dict[str, Figure[Taken]]  # share of the cores taken while a collective of a kind (tp, cp, ep, dp) runs
     communication_memory: Figure[Amount]  # HBM bytes per payload byte entering or leaving
 
-    @field_validator("gemm", "communication_cores")
+    @field_validator("gemm", "gemm_start", "weight_gradient", "communication_cores")
     @classmethod
     def _known_keys(cls, table: dict[str, Figure[float]], info: ValidationInfo) -> dict[str, Figure[float]]:
-        known = ("bf16", "fp8", "fp4") if info.field_name == "gemm" else ("tp", "cp", "ep", "dp")
+        known = ("tp", "cp", "ep", "dp") if info.field_name == "communication_cores" else ("bf16", "fp8", "fp4")
         for key in table:
             if key not in known:
                 raise InputError(

@@ -96,20 +96,22 @@ def validate(
     limit: Annotated[int | None, typer.Option(help="Run only the first so many cases.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; all cores if left out.")] = None,
 ) -> None:
-    """Predict measured training steps (cases) or collectives and show the signed errors."""
+    """Predict measured training steps (cases), collectives or kernels and show the signed errors."""
     from simulator.questions.measured_collectives import holds_collectives, validate_collectives
+    from simulator.questions.measured_kernels import holds_kernels, validate_kernels
     from simulator.questions.validate import validate as run_cases
     from simulator.report.validation_page import write_validation_page
     from simulator.report.validation_table import table
 
     for path in (as_json, report):
         _require_folder(path)
-    if holds_collectives(cases):
+    if holds_collectives(cases) or holds_kernels(cases):
         for option, given in (("--report", report), ("--pairs", pairs)):
             if given is not None:
-                raise InputError("is for training steps, not for collectives", got=given, do="Leave it out.", path=option)
+                raise InputError("is for training steps, not for their parts", got=given, do="Leave it out.", path=option)
+        predict = validate_collectives if holds_collectives(cases) else validate_kernels
         with progress_bar() as progress:
-            rows = validate_collectives(cases, limit=limit, progress=progress)
+            rows = predict(cases, limit=limit, progress=progress)
         if as_json != "-":
             print(rows.table(), end="")
         _write(rows.to_json, as_json)

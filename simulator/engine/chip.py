@@ -1,13 +1,14 @@
-"""How long one operator takes on a chip: a roofline with achieved ceilings, a depth loss and a fixed start per kernel.
+"""How long one operator takes on a chip: a roofline with achieved ceilings, shape losses and a fixed start per kernel.
 
-    time = max(arithmetic, memory) + launches x start
-    GEMM:         arithmetic = FLOPs / (peak x efficiency) x (K + k0) / K
-    grouped GEMM: the same at ``grouped_gemm`` of the rate, each group's rows padded by half a tile on average
-    attention:    arithmetic = FLOPs / (peak x ceiling x S / (S + s0)), of its backward pass 5/4 x that
-    memory:       memory = bytes / (bandwidth x efficiency), for every operator
+    time = max(arithmetic, memory) + starts
+    GEMM:         arithmetic = FLOPs / (peak x gemm x sustained) x loss(m, n, k)          (tiles.py)
+                  of weight gradients at ``weight_gradient`` of that rate
+    grouped GEMM: the same over all groups, rows of uneven size, at ``grouped_gemm`` of the rate
+    attention:    arithmetic = FLOPs / (peak x ceiling x S / (S + s0) x sustained), of its backward pass 5/4 x that
+    memory:       bytes / (bandwidth x share); the share of operands of matrix products is one of its own
 
 Which forms fit published micro-benchmarks, and how well, is in docs/operators.md.
-Leaves out: tile and wave quantisation of single GEMMs, cache reuse between operators, clocks that sag under load.
+Leaves out: cache reuse between operators; clocks as a function of time (``sustained`` is where they settle).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import lru_cache
 
 from simulator.assumptions import ChipEfficiency, figure_of
 from simulator.engine.segments import OperatorTime, Segment
+from simulator.engine.tiles import TileCosts, shape_loss
 from topologies.parts import Chip
 from workloads.instructions import Compute, Kernel, Operator, Phase
 
@@ -25,6 +27,24 @@ from workloads.instructions import Compute, Kernel, Operator, Phase
 BACKWARD_EXECUTES = 5 / 4
 SMALL_HEAD = 64
 FULL_HEAD = 128
+LARGE_HEAD = 160
+QUERY_BLOCK = 128  # queries that one core of a fused attention kernel works on
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How operators are run. The default is a training step: chip warm, cache cold, experts with uneven rows.
+
+    ``burst``: so short a run that no power limit acts. ``even``: every group has the same number of rows.
+    ``operand_bandwidth``: at which operands of matrix products come, if they stay in cache between repetitions [B/s].
+    """
+
+    burst: bool = False
+    even: bool = False
+    operand_bandwidth: float = 0.0
+
+
+TRAINING = Conditions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +54,12 @@ class Device:
     peak: dict[str, float]  # dense matrix peak by precision [FLOP/s]
     memory_bandwidth: float  # achieved [B/s]
     raw_memory_bandwidth: float  # data sheet [B/s]
+    cores: float
     efficiency: ChipEfficiency
+    conditions: Conditions = TRAINING
 
     @classmethod
-    def of(cls, chip: Chip, efficiency: ChipEfficiency) -> Device:
+    def of(cls, chip: Chip, efficiency: ChipEfficiency, conditions: Conditions = TRAINING) -> Device:
         """Share the chip's figures over its ranks."""
         share = 1.0 / chip.ranks_per_chip
         bandwidth = chip.memory_bandwidth.value * share
@@ -45,7 +67,9 @@ class Device:
             peak={name: figure.value * share for name, figure in chip.matrix_peak.items()},
             memory_bandwidth=bandwidth * efficiency.memory.value,
             raw_memory_bandwidth=bandwidth,
+            cores=chip.compute_units.value * share,
             efficiency=efficiency,
+            conditions=conditions,
         )
 
     def slowed(self, speed: float) -> Device:
@@ -60,46 +84,78 @@ class Device:
         )
 
     def rate(self, precision: str) -> float:
-        """Sustained GEMM rate for a precision [FLOP/s]."""
+        """GEMM rate of a shape without losses, for a precision [FLOP/s]."""
         key = precision_key(precision)
-        return self.peak[key] * figure_of(self.efficiency.gemm, key, "GEMM efficiency")
+        return self.peak[key] * figure_of(self.efficiency.gemm, key, "GEMM efficiency") * self._clock
 
     def time(self, operator: Operator) -> OperatorTime:
         """Arithmetic, memory and launch seconds of an operator alone on the device."""
-        memory = operator.bytes_moved / self.memory_bandwidth
-        overhead = operator.launches * self.efficiency.kernel_start.value
-        return OperatorTime(self._arithmetic(operator), memory, overhead)
+        overhead = operator.launches * self._start(operator)
+        return OperatorTime(self._arithmetic(operator), self._memory(operator), overhead)
+
+    @property
+    def _clock(self) -> float:
+        """Share of its short-run arithmetic rate that the chip keeps under these conditions."""
+        return 1.0 if self.conditions.burst else self.efficiency.sustained.value
+
+    def _start(self, operator: Operator) -> float:
+        """Start and drain of one kernel [s]."""
+        if _is_product(operator):
+            return figure_of(self.efficiency.gemm_start, precision_key(operator.precision), "start of a GEMM")
+        return self.efficiency.kernel_start.value
+
+    def _memory(self, operator: Operator) -> float:
+        if not _is_product(operator):
+            return operator.bytes_moved / self.memory_bandwidth
+        bandwidth = self.conditions.operand_bandwidth
+        return operator.bytes_moved / (bandwidth or self.raw_memory_bandwidth * self.efficiency.operand_memory.value)
 
     def _arithmetic(self, operator: Operator) -> float:
         if operator.flops == 0:
             return 0.0
         if operator.kernel is Kernel.ATTENTION:
             return operator.flops * (BACKWARD_EXECUTES if _is_backward(operator) else 1.0) / self._attention_rate(operator)
-        rate = self.rate(operator.precision)
-        if operator.k > 0:
-            rate *= operator.k / (operator.k + self.efficiency.gemm_depth.value)
+        return operator.flops / self.rate(operator.precision) * self._product_loss(operator)
+
+    def _product_loss(self, operator: Operator) -> float:
+        """Time of a matrix product over that at ``rate``."""
+        efficiency, loss = self.efficiency, 1.0
+        if operator.phase is Phase.BACKWARD_WEIGHT:
+            loss /= figure_of(efficiency.weight_gradient, precision_key(operator.precision), "weight-gradient efficiency")
         if operator.kernel is Kernel.GROUPED_GEMM:
-            rate *= self.efficiency.grouped_gemm.value
-            if operator.m > 0:
-                rate *= operator.m / (operator.m + self.efficiency.grouped_tile.value / 2)
-        return operator.flops / rate
+            loss /= efficiency.grouped_gemm.value
+        if min(operator.m, operator.n, operator.k, operator.groups) <= 0:
+            return loss
+        costs = TileCosts(self.cores, efficiency.gemm_tail.value, efficiency.gemm_small_tile.value, efficiency.gemm_depth.value)
+        # The rows of a weight gradient are those of the weight: uneven groups sum over uneven depths there.
+        ragged = operator.kernel is Kernel.GROUPED_GEMM and not self.conditions.even
+        ragged = ragged and operator.phase is not Phase.BACKWARD_WEIGHT
+        return loss * float(shape_loss(operator.m, operator.n, operator.k, operator.groups, costs, ragged=ragged))
 
     def _attention_rate(self, operator: Operator) -> float:
         curve = self.efficiency.attention_backward if _is_backward(operator) else self.efficiency.attention_forward
-        rate = self.peak[precision_key(operator.precision)] * curve.ceiling.value
+        rate = self.peak[precision_key(operator.precision)] * curve.ceiling.value * self._clock
         if 0 < operator.k < FULL_HEAD:
             small = self.efficiency.attention_small_head.value
             rate *= small + (1 - small) * max(0.0, operator.k - SMALL_HEAD) / (FULL_HEAD - SMALL_HEAD)
+        if operator.k > FULL_HEAD:
+            rate *= 1 - (1 - curve.large_head.value) * min(1.0, (operator.k - FULL_HEAD) / (LARGE_HEAD - FULL_HEAD))
         # A causal query sees half of the sequence on average; its curve is measured against the whole.
         keys = 2 * operator.n if operator.causal else operator.n
         half = curve.half_sequence_causal if operator.causal else curve.half_sequence
         if keys > 0:
             rate *= keys / (keys + half.value)
-        return rate
+        # Backward kernels cut keys where forward ones cut queries; either way a block is one core's.
+        blocks = operator.groups * max(operator.m, keys if _is_backward(operator) else 0.0) / QUERY_BLOCK
+        return rate * min(1.0, blocks / self.cores) if blocks > 0 else rate
 
 
 def _is_backward(operator: Operator) -> bool:
     return operator.phase in (Phase.BACKWARD_INPUT, Phase.BACKWARD_WEIGHT)
+
+
+def _is_product(operator: Operator) -> bool:
+    return operator.kernel in (Kernel.GEMM, Kernel.GROUPED_GEMM)
 
 
 def precision_key(precision: str) -> str:
@@ -118,6 +174,7 @@ class SegmentBook:
 
     def __init__(self, device: Device) -> None:
         self._time = lru_cache(maxsize=None)(device.time)
+        self._host_issue = device.efficiency.host_issue.value
         self._segments: dict[tuple[Operator, ...], Segment] = {}
         self._by_identity: dict[int, Segment] = {}
 
@@ -133,7 +190,18 @@ class SegmentBook:
 
     def _make(self, compute: Compute) -> Segment:
         times = [self._time(operator) for operator in compute.operators]
-        return Segment(_name(compute, times), times)
+        name = _name(compute, times)
+        launches = sum(operator.launches for operator in compute.operators)
+        return Segment(name, _as_issued(times, launches * self._host_issue))
+
+
+def _as_issued(times: list[OperatorTime], host: float) -> list[OperatorTime]:
+    """A run that the host takes ``host`` seconds to issue lasts no less: what is missing counts as launch overhead."""
+    behind = host - sum(time.total for time in times)
+    if behind <= 0:
+        return times
+    each = behind / len(times)
+    return [replace(time, overhead=time.overhead + each) for time in times]
 
 
 def _name(compute: Compute, times: list[OperatorTime]) -> str:

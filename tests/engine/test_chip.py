@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 import topologies
 from simulator.assumptions import Assumptions
-from simulator.engine.chip import Device
+from simulator.engine.chip import Conditions, Device, SegmentBook
 from workloads.accounting.cores import Core, KeySpan
 from workloads.accounting.ledger import Ledger
 from workloads.accounting.sections import Section, Shard
+from workloads.instructions import Compute, Kernel, Operator, Phase
 
 HEADS, WIDTH = 48, 128
 
 
-def h100() -> Device:
+BENCHMARK = Conditions(burst=True, even=True)
+
+
+def h100(conditions: Conditions = BENCHMARK, **changes: Any) -> Device:
+    """An H100 as benchmarks run it, figures of the default replaced by field path."""
     chip = topologies.load("dgx-h100").chip
-    return Device.of(chip, Assumptions.load("default").of_chip(chip.name)[0])
+    stack = Assumptions.load("default").with_overrides(
+        {f"chips.h100-sxm.{path.replace('__', '.')}": v for path, v in changes.items()}
+    )
+    return Device.of(chip, stack.of_chip(chip.name)[0], conditions)
+
+
+def product(m: float, n: float, k: float, *, phase: Phase = Phase.FORWARD, groups: float = 1.0) -> Operator:
+    kernel = Kernel.GROUPED_GEMM if groups > 1 else Kernel.GEMM
+    moved = groups * 2.0 * (m * k + n * k + m * n)
+    return Operator("product", "gemm", kernel, phase, 2.0 * groups * m * n * k, moved, m=m, n=n, k=k, groups=groups)
 
 
 def attention(sequence_length: int, sequences: int) -> Section:
@@ -42,3 +59,62 @@ def test_a_fused_backward_executes_five_products_for_the_forward_s_two() -> None
     rate = 989e12 * curve.ceiling.value * 8193 / (8193 + curve.half_sequence_causal.value)
     assert backward.flops == 2 * section.forward[0].flops
     assert device.time(backward).arithmetic == pytest.approx(2.5 * section.forward[0].flops / rate, rel=1e-3)
+
+
+def test_a_large_product_takes_its_flops_over_the_achieved_rate() -> None:
+    """8192 cubed in BF16, by hand: 2,048 tiles of 128 x 256 on 132 cores are 15.52 waves, a tenth of the gap to 16 lost."""
+    operator = product(8192, 8192, 8192)
+    loss = (2048 / 132 + 0.1 * (16 - 2048 / 132)) * 132 / 2048 * (8192 + 90) / 8192
+    changes = {"gemm__bf16": 0.8, "gemm_tail": 0.1, "gemm_depth": 90, "gemm_small_tile": 35}
+    assert h100(**changes).time(operator).arithmetic == pytest.approx(2 * 8192**3 / (0.8 * 989e12) * loss, rel=1e-12)
+
+
+def test_a_step_runs_at_the_sustained_clock_and_a_burst_does_not() -> None:
+    """The power limit takes the same share from products and attention, and nothing from memory or starts."""
+    section = attention(4096, 1)
+    for operator in (product(4096, 4096, 4096), *section.forward, *section.backward_input):
+        step, burst = (h100(Conditions(burst=burst), sustained=0.9).time(operator) for burst in (False, True))
+        assert step.arithmetic == pytest.approx(burst.arithmetic / 0.9, rel=1e-12)
+        assert (step.memory, step.overhead) == (burst.memory, burst.overhead)
+
+
+def test_uneven_experts_stick_out_of_their_tiles_and_even_ones_do_not() -> None:
+    """Eight experts of 1,024 rows: exactly full tiles if even, half a tile more each on average if not."""
+    operator = product(1024, 4096, 4096, groups=8.0)
+    changes = {"gemm_tail": 0, "gemm_small_tile": 35}
+    even, uneven = (h100(Conditions(even=even), **changes).time(operator).arithmetic for even in (True, False))
+    assert uneven == pytest.approx(even * (1024 / 128 + 0.5) / (1024 / 128), rel=1e-12)
+
+
+def test_weight_gradients_run_at_their_own_share() -> None:
+    """In FP8 they are slower than the other products of the same shape; in BF16 as fast by default."""
+    for precision, share in (("fp8", 0.8), ("bf16", 1.0)):
+        forward = replace(product(4096, 4096, 4096), precision=precision)
+        device = h100(weight_gradient__fp8=0.8)
+        ratio = device.time(replace(forward, phase=Phase.BACKWARD_WEIGHT)).arithmetic / device.time(forward).arithmetic
+        assert ratio == pytest.approx(1 / share, rel=1e-12)
+
+
+def test_operands_in_cache_come_at_the_bandwidth_of_the_cache() -> None:
+    """Benchmarks that repeat one product of few rows read its weights from L2."""
+    operator = product(16, 4096, 4096)
+    cached = h100(Conditions(operand_bandwidth=1e13)).time(operator)
+    assert cached.memory == pytest.approx(operator.bytes_moved / 1e13)
+    assert h100(operand_memory=0.9).time(operator).memory == pytest.approx(operator.bytes_moved / (0.9 * 3.35e12))
+
+
+def test_attention_on_few_blocks_leaves_cores_idle() -> None:
+    """One head of 128 queries is one block of 132 cores: its rate is that share of the full one."""
+    whole = attention(8192, 1).forward[0]
+    one = replace(whole, m=128.0, groups=1.0, flops=whole.flops / (HEADS * 64))
+    assert h100().time(one).arithmetic == pytest.approx(h100().time(whole).arithmetic / (HEADS * 64) * 132, rel=1e-12)
+
+
+@pytest.mark.parametrize("issue", [1, 40])
+def test_a_run_lasts_as_long_as_the_host_takes_to_issue_it(issue: int) -> None:
+    """Ten short kernels: at 1 us each the device is the slower one, at 40 us the host; what it adds is overhead."""
+    kernel = Operator("pass", "norm", Kernel.MEMORY, Phase.FORWARD, 0.0, 1e6)
+    device = h100(host_issue=f"{issue} us")
+    segment, alone = SegmentBook(device)(Compute((kernel,) * 10)), device.time(kernel).total
+    assert segment.total == pytest.approx(10 * max(alone, issue * 1e-6))
+    assert segment.overhead == pytest.approx(segment.total - 10 * device.time(kernel).memory)
