@@ -2,10 +2,12 @@
 
 ZeRO-0 sums gradients; ZeRO-1 and 2 cut them (reduce-scatter), update a part each and gather parameters once a step; ZeRO-3
 gathers parameters for every pass and cuts gradients after every one. ZeRO-2 cuts gradients after every micro-batch where
-there is one stage, so that a rank never holds all of them; with more stages gradients are kept whole until the last
-micro-batch, or every micro-batch would send them again. With ``overlap: {grad_reduce: true}`` a layer's gradients leave as
-soon as the last micro-batch has made them, with ``{param_gather: true}`` parameters arrive layer by layer while the
-first micro-batch (or, under ZeRO-3, the previous layer) runs; else both stand in the way.
+there is one stage, so that a rank never holds all of them; with more stages they are kept whole until the last micro-batch, or
+every one would send them again, unless ``cut_gradients`` says otherwise.
+
+With ``overlap: {grad_reduce: true}`` a layer's gradients leave as soon as the last micro-batch has made them, with
+``{param_gather: true}`` parameters arrive layer by layer while the first micro-batch (or, under ZeRO-3, the previous layer)
+runs; else both stand in the way.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from collections.abc import Sequence
 from workloads.chain import Chain
 from workloads.instructions import Block, WorkKind
 from workloads.pieces import Piece
-from workloads.resolved import ResolvedPlan
 from workloads.traffic import Traffic
 
 
@@ -56,7 +57,7 @@ class StageBlocks:
         inputs, weights = kind is not WorkKind.W, kind is not WorkKind.I
         backwards = tuple(reversed(self.pieces))
         gathered = _Prefetch(chain, self, backwards) if self.plan.zero == 3 and inputs else None
-        every_time = weights and cuts_every_micro_batch(self.plan)
+        every_time = weights and self.plan.cuts_every_micro_batch
         leaving: list[str] = []
         for index, piece in enumerate(backwards):
             if gathered:
@@ -106,8 +107,3 @@ class _Prefetch:
         for piece in self.pieces[len(self._started) : index + 1]:
             made = self.traffic.gather_parameters(piece.parameters, piece.name)
             self._started.append([token for communication in made for token in self.chain.start(communication)])
-
-
-def cuts_every_micro_batch(plan: ResolvedPlan) -> bool:
-    """Whether gradients are reduce-scattered after every micro-batch, and not once a step."""
-    return plan.zero == 3 or (plan.zero == 2 and plan.stages == 1)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 from workloads.accounting import Matrix, Shard
 from workloads.accounting.knapsack import deal, elements
-from workloads.blocks import cuts_every_micro_batch
 from workloads.instructions import Slot, StageMemory, WorkKind
 from workloads.model import Model
 from workloads.pieces import Piece
@@ -51,7 +50,7 @@ def rank_memory(
     levels = activation_levels(slots, [StageActivations.of(stage) for stage in stages])
     return StageMemory(
         weights=weight_bytes(traffic, [piece for stage in own for piece in stages[stage]]),
-        gradients=(cut if cuts_every_micro_batch(plan) else parameters.total) * state.gradients,
+        gradients=(cut if plan.cuts_every_micro_batch else parameters.total) * state.gradients,
         optimizer=optimizer_bytes(model, traffic, [piece for stage in own for piece in stages[stage]]),
         activations=max(levels, default=0.0),
         buffers=_buffers(model, traffic, [piece for stage in own for piece in stages[stage]]),
@@ -192,6 +191,6 @@ def _buffers(model: Model, traffic: Traffic, pieces: Sequence[Piece]) -> float:
     largest = max((piece.parameters.total for piece in pieces), default=0.0)
     if plan.zero == 3 and traffic.dense_copies > 1:
         total += largest * (2.0 * (state.weights + state.quantised) + state.gradients)
-    elif cuts_every_micro_batch(plan):
+    elif plan.cuts_every_micro_batch:
         total += largest * state.gradients
     return total

@@ -73,6 +73,7 @@ class Plan(Spec):
     dp: int | None = Field(default=None, ge=1)
     zero: int | None = Field(default=None, ge=0, le=3)
     zero_group: int | None = Field(default=None, ge=1)
+    cut_gradients: Literal["step", "micro-batch"] | None = None
     schedule: Schedule | ScheduleTable | None = None
     recompute: Recompute | None = None
     recompute_modules: tuple[str, ...] | None = None
@@ -182,6 +183,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         expert_dp=tp * cp * dp // (ep * etp),
         zero=zero,
         zero_size=1 if zero == 0 else plan.zero_group or dp * cp,
+        cuts_every_micro_batch=_cuts_every_micro_batch(plan, zero, pp * vpp),
         schedule=schedule,
         recompute=recompute,
         recompute_modules=modules,
@@ -222,6 +224,18 @@ def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:
     if plan.zero is not None:
         return plan.zero
     return defaults.zero if pp == 1 or defaults.zero_in_pipeline is None else defaults.zero_in_pipeline
+
+
+def _cuts_every_micro_batch(plan: Plan, zero: int, stages: int) -> bool:
+    """When gradients are cut: as the plan says, else once a step under ZeRO-1, and under ZeRO-2 in a pipeline, as stacks do."""
+    if plan.cut_gradients is None:
+        return zero == 3 or (zero == 2 and stages == 1)
+    if zero < 2 and plan.cut_gradients == "micro-batch":
+        raise PlanError(
+            "gradients are cut after every micro-batch under zero 2 and 3 only", got=f"zero {zero}",
+            do="Set zero to 2, or leave cut_gradients out.", path="plan.cut_gradients",
+        )  # fmt: skip
+    return plan.cut_gradients == "micro-batch"
 
 
 def _micro_batch(training: Training, defaults: PlanDefaults, stages: int, dp: int) -> int:
@@ -279,8 +293,11 @@ def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, t
 def _without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
     """What was asked for and changes nothing here."""
     found = []
-    if plan.zero == 2 and stages > 1:
-        found.append("zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut.")
+    if plan.zero == 2 and stages > 1 and plan.cut_gradients is None:
+        found.append(
+            "zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut, as stacks do;"
+            " plan.cut_gradients: micro-batch cuts each, for less memory and more traffic."
+        )
     if plan.dispatcher is not None and not model.has_experts:
         found.append(f"dispatcher {plan.dispatcher} has no effect: the model has no experts.")
     return tuple(found)

@@ -15,7 +15,7 @@ from simulator.spec.errors import IdentityBroken
 from workloads import schedules
 from workloads.accounting import element_bytes, is_quantised, optimizer_operators, total_flops_per_token, total_parameters
 from workloads.accounting.optimizer import StateBytes
-from workloads.blocks import StageBlocks, cuts_every_micro_batch
+from workloads.blocks import StageBlocks
 from workloads.chain import Chain
 from workloads.groups import Groups
 from workloads.instructions import (
@@ -137,7 +137,7 @@ class _RankBuilder:
     @property
     def sends_early(self) -> bool:
         """Whether gradients leave from the last backward blocks."""
-        return self.plan.overlap.grad_reduce and not cuts_every_micro_batch(self.plan)
+        return self.plan.overlap.grad_reduce and not self.plan.cuts_every_micro_batch
 
     def build(self, memory: StageMemory) -> RankProgram:
         prologue = self._prologue()
@@ -173,7 +173,7 @@ class _RankBuilder:
         if self.sends_early:
             for stage in self.stages.values():
                 chain.wait(stage.gradient_tokens)
-        elif not cuts_every_micro_batch(self.plan):
+        elif not self.plan.cuts_every_micro_batch:
             chain.exchange(*self.traffic.reduce_gradients(parameters, "all"))
         chain.exchange(self.traffic.reduce_replicated(parameters))
         chain.exchange(*self.traffic.reduce_replicas(parameters, "all"))

@@ -57,6 +57,7 @@ class ResolvedPlan:
 
     ``micro_batches`` counts those of one pipeline in one step; global_batch and micro_batch are in sequences.
     ``expert_dp`` ranks hold the same routed experts. ``zero_size`` ranks share one copy of the optimizer state.
+    ``cuts_every_micro_batch``: whether gradients are reduce-scattered after every micro-batch, and not once a step.
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
     holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
@@ -74,6 +75,7 @@ class ResolvedPlan:
     expert_dp: int
     zero: int
     zero_size: int
+    cuts_every_micro_batch: bool
     schedule: str
     recompute: str
     recompute_modules: tuple[str, ...]

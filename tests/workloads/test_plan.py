@@ -99,6 +99,9 @@ def laid(
          "plan.overlap.ep_waves: waves are of experts, and ep = 1 sends them nothing (got 2). Leave ep_waves out."),
         (SPARSE, {"ep": 64, "overlap": Overlap(ep_waves=3)},
          "plan.overlap.ep_waves: ep_waves must divide the 4 experts of a rank (got 3). Lower ep_waves from 3 to 2."),
+        (DENSE, {"zero": 1, "cut_gradients": "micro-batch"},
+         "plan.cut_gradients: gradients are cut after every micro-batch under zero 2 and 3 only (got 'zero 1'). Set zero to 2, or"
+         " leave cut_gradients out."),
         (DENSE, {"zero": 1, "zero_group": 48},
          "plan.zero_group: zero_group must divide dp*cp = 1024 (got 48). Lower zero_group from 48 to 32."),
         (SPARSE, {"ep": 64, "zero": 1, "zero_group": 8},
