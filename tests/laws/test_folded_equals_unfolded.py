@@ -69,6 +69,12 @@ CASES: dict[str, dict[str, Any]] = {
         "training": {"sequence_length": 4096, "global_batch": 16},
         "plan": {"ep": 4, "zero": 3, "zero_group": 4, "pp": 2, "layout": [2, 3]},
     },
+    "deduplicated dispatch to groups that lie unevenly over racks": {
+        "cluster": {"system": "gb200-nvl72", "chips": 12, "chips_per_domain": 6},
+        "model": {"preset": "deepseek-v3", "layers": 4, "mtp_depth": 0},
+        "training": {"sequence_length": 4096, "global_batch": 12, "precision": "mxfp8"},
+        "plan": {"ep": 4, "dispatcher": "deepep"},
+    },
     "racks": {
         "cluster": {"system": "gb200-nvl72", "chips": 32, "chips_per_domain": 16},
         "model": SMALL_V3,

@@ -98,6 +98,64 @@ def test_what_an_algorithm_cannot_do_is_refused() -> None:
         hierarchical(np.arange(3, 9), 4, communication("all-reduce", "dp", 1.0), 4)
 
 
+def copies(members: np.ndarray, domain: int, collective: str, top_k: int = 3, payload: float = 12.0) -> np.ndarray:  # type: ignore[type-arg]
+    """[ranks, ranks] bytes of one copy per domain among members that may lie unevenly."""
+    call = communication(collective, "ep", payload, top_k=top_k, deduplicate=True)
+    matrix = np.zeros((members.max() + 1, members.max() + 1))
+    for rank in members.tolist():
+        ((*exchanges,),) = one_copy_per_domain(members, rank, call, domain).phases
+        for exchange in exchanges:
+            matrix[rank, exchange.peers] += exchange.payload
+    return matrix
+
+
+UNEVEN = [(np.arange(2, 8), 4), (np.arange(12), 8), (np.arange(8, 40), 24), (np.array([0, 1, 2, 5, 6, 8]), 4)]
+
+
+@pytest.mark.parametrize(("members", "domain"), UNEVEN, ids=str)
+def test_one_copy_enters_uneven_domains_in_proportion_to_the_tokens_that_go_there(members: np.ndarray, domain: int) -> None:  # type: ignore[type-arg]
+    """Every rank sends p_d P / k to domain d, each rank of d lets in as much, a combine is a dispatch backwards."""
+    matrix = copies(members, domain, "dispatch")
+    home = members // domain
+    for rank in members.tolist():
+        for other in set(home.tolist()) - {rank // domain}:
+            there = members[home == other]
+            chance = 1.0 - (1.0 - len(there) / len(members)) ** 3
+            assert matrix[rank, there].sum() == pytest.approx(chance * 12.0 / 3)
+    for other in set(home.tolist()):
+        there = members[home == other]
+        let_in = matrix[np.ix_(members[home != other], there)].sum(axis=0)
+        assert let_in == pytest.approx(np.full(len(there), let_in[0]))
+        inside = matrix[np.ix_(there, there)]
+        assert inside.sum() == pytest.approx(
+            12.0 * (len(there) - 1)
+        )  # each rank's experts take P in all, P / n_d of it on the spot
+    back = copies(members, domain, "combine")
+    across = home[:, None] != home[None, :]
+    assert back[np.ix_(members, members)].T[across] == pytest.approx(matrix[np.ix_(members, members)][across])
+
+
+def test_the_chance_that_a_token_has_an_expert_in_a_domain_is_that_of_drawing_one() -> None:
+    """A million tokens with three experts each, drawn one by one, on 12 ranks over domains of 8: 8 and 4."""
+    random = np.random.default_rng(0)
+    homes = random.integers(0, 12, (1_000_000, 3)) // 8
+    matrix = copies(np.arange(12), 8, "dispatch", payload=3.0)
+    assert matrix[0, 8:].sum() == pytest.approx(np.mean((homes == 1).any(axis=1)), rel=2e-3)
+    assert matrix[8, :8].sum() == pytest.approx(np.mean((homes == 0).any(axis=1)), rel=2e-3)
+
+
+def test_uneven_places_of_even_domains_are_even_domains() -> None:
+    """Two ranks in each of two domains, at other places: bytes are those of two aligned ones."""
+    even, shifted = copies(np.array([0, 1, 4, 5]), 4, "dispatch"), copies(np.array([2, 3, 4, 5]), 4, "dispatch")
+    assert shifted[2, [3, 4, 5]] == pytest.approx(even[0, [1, 4, 5]])
+
+
+def test_a_router_that_looks_at_some_uneven_domains_is_refused() -> None:
+    call = communication("dispatch", "ep", 12.0, top_k=3, max_domains=1, deduplicate=True)
+    with pytest.raises(NotModelled, match=r"\[8, 4\] ranks"):
+        one_copy_per_domain(np.arange(12), 0, call, 8)
+
+
 def test_levels_of_strided_groups() -> None:
     cut = levels(np.array([1, 3, 5, 7]), 5, 4)
     assert cut is not None

@@ -41,9 +41,7 @@ def traffic(groups: Groups) -> list[object]:
 @pytest.mark.parametrize(("name", "groups"), CASES, ids=str)
 def test_rates_of_overlapping_operations_equal_those_of_every_flow_by_itself(name: str, groups: Groups) -> None:
     fabric = FABRICS[name]()
-    operations = [
-        operation for operation in traffic(groups) if isinstance(operation, Send) or not _refused(fabric, groups, operation)
-    ]
+    operations = traffic(groups)
     fold = Fold(fabric, groups)
     folded = launch_all(fold, operations)
     each = unfolded(fabric, groups, operations)
@@ -59,17 +57,6 @@ def test_rates_of_overlapping_operations_equal_those_of_every_flow_by_itself(nam
     assert sum(flow.count for _, flow in tagged) == len(chosen)
     if len(chosen) <= 300:
         assert np.max(np.abs(found / water_filling(loads, each.capacity) - 1.0)) <= 1e-10
-
-
-def _refused(fabric: object, groups: Groups, operation: object) -> bool:
-    """One copy per domain is refused where an expert group does not hold the same places in each domain."""
-    fold = Fold(fabric, groups, symmetric=False)  # type: ignore[arg-type]
-    try:
-        for rank_class in fold.rank_classes:
-            fold.collective(rank_class.key, operation)  # type: ignore[arg-type]
-    except NotModelled:
-        return True
-    return False
 
 
 @pytest.mark.parametrize(("name", "groups"), CASES, ids=str)

@@ -56,7 +56,7 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
 
     Direct inside one scale-up domain. Across domains: hierarchical for all-gather, reduce-scatter and all-reduce, one copy
     per domain for a dispatch or combine that says ``deduplicate``, direct for the other all-to-alls and for
-    groups that do not hold the same places in each domain (except that one copy per domain is then refused). A broadcast takes
+    groups that do not hold the same places in each domain. A broadcast takes
     the double tree, a send-recv goes to the neighbour in the ring.
     ``overrides`` maps "all-reduce" or "all-reduce:tp" (collective:group) to an algorithm; the longer key wins.
     """
