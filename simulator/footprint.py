@@ -8,6 +8,7 @@ from __future__ import annotations
 from simulator.prepare import Prepared, prepare
 from simulator.results import MemoryResult, StageMemoryResult
 from simulator.scenario import Scenario
+from workloads.instructions import Program, RankProgram
 
 GIB = 2.0**30
 
@@ -34,7 +35,7 @@ def memory_of(prepared: Prepared) -> MemoryResult:
             buffers_gib=rank.memory.buffers * per_chip,
             micro_batches_in_flight=rank.memory.micro_batches_in_flight,
         )
-        for rank in prepared.program.ranks
+        for rank in (_fullest(prepared.program, pp_rank) for pp_rank in range(prepared.plan.pp))
     )
     fullest = max(stages, key=lambda stage: stage.total_gib)
     capacity = prepared.chip.memory_capacity.value / GIB
@@ -49,3 +50,8 @@ def memory_of(prepared: Prepared) -> MemoryResult:
         parts=parts,
         stages=stages,
     )
+
+
+def _fullest(program: Program, pp_rank: int) -> RankProgram:
+    """Of the classes of a pipeline rank the one that holds most."""
+    return max(program.of_stage(pp_rank), key=lambda rank: rank.memory.total)

@@ -27,9 +27,9 @@ def check(prepared: Prepared, folding: Folding, usage: Usage, result: Result) ->
 
 
 def executed(program: Program) -> Iterator[tuple[dict[str, float], float]]:
-    """FLOPs by precision and HBM bytes that one rank of each pipeline rank executes."""
+    """FLOPs by precision and HBM bytes that one rank of each class executes."""
     for rank in program.ranks:
-        yield program_flops(program, rank.pp_rank)
+        yield program_flops(rank)
 
 
 def _ranks(prepared: Prepared, folding: Folding) -> None:
@@ -40,13 +40,14 @@ def _ranks(prepared: Prepared, folding: Folding) -> None:
 
 def _flops(prepared: Prepared, folding: Folding) -> None:
     """What the ranks execute must be what the model says, recompute and optimizer counted apart."""
-    sizes: dict[int, int] = {}
+    sizes: dict[tuple[int, int], int] = {}
     for rank_class in folding.rank_classes:
-        sizes[rank_class.pp_rank] = sizes.get(rank_class.pp_rank, 0) + rank_class.size
+        key = (rank_class.pp_rank, rank_class.load_class)
+        sizes[key] = sizes.get(key, 0) + rank_class.size
     total = 0.0
     for rank in prepared.program.ranks:
-        flops, _ = program_flops(prepared.program, rank.pp_rank, optimizer=False)
-        total += sum(flops.values()) * sizes[rank.pp_rank]
+        flops, _ = program_flops(rank, optimizer=False)
+        total += sum(flops.values()) * sizes[rank.pp_rank, rank.load_class]
     _same("the program's FLOPs and the model's", total, prepared.program.hardware_flops)
 
 

@@ -93,6 +93,22 @@ class NetworkResult(_Part):
     rungs: dict[str, str]
 
 
+class RouterResult(_Part):
+    """How unequally experts were loaded. ``rank_factor``: copies of the busiest rank over the mean of its group, averaged over
+    layers and micro-batches (``worst_rank_factor``: the worst of them); ``expert_factor``: the same of what the busiest expert is
+    sent. ``dropped_share``: of the copies that were routed, those that found no room; ``padding_share``: of a rank's tokens,
+    those that were not routed. ``classes``: ranks of a group that differ.
+    """
+
+    kind: str
+    rank_factor: float
+    worst_rank_factor: float
+    expert_factor: float
+    dropped_share: float
+    padding_share: float
+    classes: int
+
+
 class Bounds(_Part):
     """No schedule can beat these [s]: the busiest rank's FLOPs, its HBM bytes, the busiest link's bytes, over their rates."""
 
@@ -133,6 +149,7 @@ class Result(_Part):
     breakdown_s: Breakdown
     memory: MemoryResult
     network: NetworkResult
+    router: RouterResult | None = None
     bounds: Bounds
     warnings: tuple[str, ...]
     scenario: dict[str, Any]

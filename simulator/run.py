@@ -23,10 +23,11 @@ from simulator.network.ladder import best_fold, overrun
 from simulator.network.unfolded import Send
 from simulator.network.usage import Usage, busiest_seconds
 from simulator.prepare import Prepared, prepare
-from simulator.results import Bounds, Breakdown, Result, Simulation
+from simulator.results import Bounds, Breakdown, Result, RouterResult, Simulation
 from simulator.saturation import network_result, series
 from simulator.scenario import Scenario
 from topologies.fabric import Fabric
+from workloads.expert_load import sparse_layers
 from workloads.instructions import Communication, Program, Start
 
 Progress = Callable[[float, str], None]
@@ -66,11 +67,11 @@ def _fold(prepared: Prepared, symmetric: bool) -> Fold:
     costs = LibraryCosts(library.launch.value, library.step.value)
     algorithms = prepared.scenario.network.algorithms
     ordered = _ringed(algorithms)
-    fabric, groups = prepared.fabric, prepared.groups
+    fabric, groups, loads = prepared.fabric, prepared.groups, prepared.program.load_classes
     if not symmetric or not fabric.defects:
-        return Fold(fabric, groups, symmetric=symmetric, library=costs, algorithms=algorithms, ordered=ordered)
+        return Fold(fabric, groups, symmetric=symmetric, library=costs, algorithms=algorithms, ordered=ordered, loads=loads)
     asked = list(operations(prepared.program))
-    return best_fold(fabric, groups, asked, library=costs, algorithms=algorithms, ordered=ordered)
+    return best_fold(fabric, groups, asked, library=costs, algorithms=algorithms, ordered=ordered, loads=loads)
 
 
 def operations(program: Program) -> Iterator[Communication | Send]:
@@ -123,6 +124,7 @@ def _result(
         breakdown_s=_breakdown(folding, outcome),
         memory=memory,
         network=network,
+        router=_router(prepared),
         bounds=_bounds(prepared, outcome),
         warnings=warnings,
         scenario=prepared.scenario.model_dump(mode="json", exclude_unset=True),
@@ -149,6 +151,25 @@ def _breakdown(folding: Fold, outcome: StepOutcome) -> Breakdown:
         for part, value in accounts.parts.items():
             parts[part] = parts.get(part, 0.0) + value * rank_class.size / total / PICOSECONDS
     return Breakdown(**parts)
+
+
+def _router(prepared: Prepared) -> RouterResult | None:
+    """What the router's load was; None without experts."""
+    model, loads = prepared.model, prepared.plan.loads
+    sparse = sparse_layers(model)
+    if not sparse:
+        return None
+    patterns = [at for at, count in enumerate(loads.counts) if count]
+    routed = loads.mean(sparse, lambda load: load.routed)
+    return RouterResult(
+        kind=loads.kind,
+        rank_factor=loads.mean(sparse, lambda load: load.factor),
+        worst_rank_factor=max(loads.at(layer, at).factor for layer in sparse for at in patterns),
+        expert_factor=loads.mean(sparse, lambda load: load.peak),
+        dropped_share=1.0 - loads.mean(sparse, lambda load: load.served) / routed if routed > 0.0 else 0.0,
+        padding_share=1.0 - routed,
+        classes=len(loads.positions),
+    )
 
 
 def _bounds(prepared: Prepared, outcome: StepOutcome) -> Bounds:

@@ -1,33 +1,274 @@
-"""How many tokens each expert gets: what the router does to the ranks of an expert-parallel group.
+"""How many tokens each rank of an expert-parallel group sends and gets, layer by layer and micro-batch by micro-batch.
 
-Leaves out: any imbalance (skewed, hot experts, given tables); a plan that asks for it is refused.
+A group has ep *positions*; all groups of a job are alike. Position s routes ``send[s]`` of a rank's tokens to top_k experts each;
+position d holds experts that take the share ``receive[d]`` of all copies. Where a token comes from and where it goes are
+independent, so s sends d
+
+    tokens x top_k x send[s] x receive[d]    copies, and a position processes tokens x top_k x sum(send) x receive[d].
+
+Positions that see the same loads all step long are one *class*: the engine simulates one of them.
+
+Leaves out: sources with preferences of their own; attention and dense layers of a ragged source, which compute its padding too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from workloads.model import MixtureOfExperts
+import numpy as np
+
+from simulator.spec.errors import NotModelled, PlanError
+from workloads import popularity
+from workloads.instructions import Skew
+from workloads.model import Model
+from workloads.popularity import Floats, Ints
+from workloads.router import RouterLoad
+from workloads.router_table import read_table
+
+MOST_CLASSES = 1024
+"""Programs of different ranks that are built and simulated at most: classes of positions x pipeline ranks."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertLoad:
-    """What the experts of one rank process for one micro-batch.
+    """One layer in one micro-batch, by position in the group.
 
-    ``tokens``: token copies over all its experts, those of its etp group gathered; ``experts``: how many experts it holds.
+    ``send``: routed tokens over a rank's tokens; ``receive``: share of all routed copies; ``active``: experts that get any;
+    ``peak``: the busiest expert's share over the mean; ``dropped``: the share of routed copies that find no room.
+    ``uneven_inside``: whether a rank's own experts are loaded differently.
     """
 
-    tokens: float
-    experts: float
+    send: tuple[float, ...]
+    receive: tuple[float, ...]
+    active: tuple[float, ...]
+    peak: float
+    dropped: float = 0.0
+    uneven_inside: bool = False
+
+    @classmethod
+    def of(cls, shares: Floats, homes: Ints, send: Floats, capacity_factor: float | None) -> ExpertLoad:
+        """What ``shares`` [experts] of the copies mean for the ranks that hold the experts."""
+        ep, experts = len(send), len(shares)
+        taken = shares
+        if capacity_factor is not None:
+            taken = popularity.kept(shares, np.full(experts, capacity_factor / experts))
+        receive = np.bincount(homes, weights=taken, minlength=ep).astype(np.float64)
+        inside = receive[homes] * (ep / experts)  # what each expert would take if its rank's experts shared alike
+        active = np.bincount(homes[taken > 0.0], minlength=ep).astype(np.float64)
+        return cls(
+            send=tuple(send.tolist()),
+            receive=_rounded(receive),
+            active=tuple(active.tolist()),
+            peak=float(shares.max()) * experts,
+            dropped=max(1.0 - float(taken.sum()), 0.0) if capacity_factor is not None else 0.0,
+            uneven_inside=not np.allclose(taken, inside, rtol=1e-9, atol=0.0),
+        )
+
+    @property
+    def routed(self) -> float:
+        """Tokens that choose experts, over all tokens of the group."""
+        return sum(self.send) / len(self.send)
+
+    @property
+    def served(self) -> float:
+        """Copies that an expert processes, over top_k x all tokens of the group."""
+        return self.routed * sum(self.receive)
+
+    @property
+    def factor(self) -> float:
+        """The busiest rank's copies over the mean (0 if nobody gets any)."""
+        total = sum(self.receive)
+        return max(self.receive) * len(self.receive) / total if total > 0.0 else 0.0
+
+    @property
+    def even(self) -> bool:
+        """Whether all positions send and get the same."""
+        return len(set(self.send)) == len(set(self.receive)) == len(set(self.active)) == 1
+
+    def tokens(self, position: int, local: float, top_k: int) -> float:
+        """Copies that one rank's experts process when each rank has ``local`` tokens.
+
+        >>> load = ExpertLoad.of(popularity.even(8), np.arange(8) // 2, np.ones(4), None)
+        >>> load.tokens(0, 4096.0, 2)
+        8192.0
+        """
+        return local * top_k * self.routed * len(self.send) * self.receive[position]
+
+    def skew(self) -> Skew | None:
+        """What a dispatch must know beside its payload; None where it goes evenly to everybody."""
+        return None if self.even and self.served == 1.0 else Skew(self.send, self.receive)
 
 
-def balanced(moe: MixtureOfExperts, local_tokens: float, ep: int, etp: int) -> ExpertLoad:
+@dataclass(frozen=True)
+class Loads:
+    """The loads of a whole step: ``case[layer][pattern]`` is an index of ``cases``.
+
+    Layers are those of the model, prediction blocks after them; where there is one row it holds for all. ``patterns`` tells
+    the pattern of each micro-batch; empty: always the first. ``classes`` is the class of each position.
+    """
+
+    kind: str
+    cases: tuple[ExpertLoad, ...]
+    case: tuple[tuple[int, ...], ...] = ((0,),)
+    patterns: tuple[int, ...] = ()
+    classes: tuple[int, ...] = ()
+
+    def at(self, layer: int, pattern: int) -> ExpertLoad:
+        """The load of one layer under a pattern."""
+        return self.cases[self.index(layer, pattern)]
+
+    def index(self, layer: int, pattern: int) -> int:
+        """Where :meth:`at` finds its load."""
+        return self.case[layer if len(self.case) > 1 else 0][pattern]
+
+    def pattern(self, micro_batch: int) -> int:
+        """The pattern of a micro-batch."""
+        return self.patterns[micro_batch] if self.patterns else 0
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Micro-batches of each pattern; one of the only one if they are all alike."""
+        found = np.bincount(self.patterns) if self.patterns else np.ones(1, dtype=np.int64)
+        return tuple(found.tolist())
+
+    @cached_property
+    def positions(self) -> tuple[int, ...]:
+        """The first position of each class."""
+        return tuple(self.classes.index(label) for label in range(max(self.classes) + 1))
+
+    def share(self, load_class: int) -> float:
+        """The part of a group's ranks that are of one class."""
+        return self.classes.count(load_class) / len(self.classes)
+
+    def mean(self, layers: Sequence[int], what: Callable[[ExpertLoad], float]) -> float:
+        """A figure of the loads, averaged over these layers and all micro-batches."""
+        total = sum(self.counts)
+        found = sum(
+            what(self.at(layer, pattern)) * count for layer in layers for pattern, count in enumerate(self.counts) if count
+        )
+        return found / (total * len(layers)) if layers else 0.0
+
+
+def sparse_layers(model: Model) -> tuple[int, ...]:
+    """The layers with experts, prediction blocks counted on after the model's own."""
+    shapes = [*model.layer_shapes(), *[model.mtp_layer()] * model.mtp.depth]
+    return tuple(index for index, shape in enumerate(shapes) if shape.moe)
+
+
+def balanced(ep: int, experts: int) -> Loads:
     """Every expert gets equally many tokens.
 
-    Each rank routes ``local_tokens`` to top_k experts each; over the ep ranks of a group they spread evenly, so a rank
-    receives as many copies as it sends, and the etp ranks that share its experts gather theirs together.
-
-    >>> balanced(MixtureOfExperts(experts=384, top_k=6, width=3072), 4096, ep=64, etp=1)
-    ExpertLoad(tokens=24576.0, experts=6.0)
+    >>> balanced(64, 384).cases[0].tokens(0, 4096, top_k=6)
+    24576.0
     """
-    return ExpertLoad(float(local_tokens * moe.top_k * etp), moe.experts / ep)
+    share = 1.0 / ep
+    load = ExpertLoad((1.0,) * ep, (share,) * ep, (experts / ep,) * ep, 1.0)
+    return Loads("balanced", (load,), classes=(0,) * ep)
+
+
+def loads(router: RouterLoad, model: Model, ep: int, pp: int, micro_batches: int) -> Loads:
+    """The loads that a router's description means for a plan.
+
+    Raises PlanError for what no router can do, NotModelled where more ranks differ than are simulated.
+    """
+    moe = model.moe
+    if moe is None or (router.kind == "balanced" and router.capacity_factor is None):
+        return balanced(ep, moe.experts if moe else ep)
+    homes = np.arange(moe.experts, dtype=np.int64) // (moe.experts // ep)
+    build = _Builder(router, homes, ep)
+    if router.kind == "table":
+        shares = read_table(router.file or "", model, micro_batches)
+        case = tuple(tuple(build.add(shares[layer, column]) for column in range(shares.shape[1])) for layer in range(len(shares)))
+        found = _spread_over_layers(case, model)
+        patterns = tuple(range(micro_batches)) if shares.shape[1] > 1 else ()
+    else:
+        order, patterns = _timed(router, homes, ep, moe.top_k, micro_batches)
+        found = (tuple(build.add(shares) for shares in order),)
+    made = Loads(router.kind, tuple(build.cases), found, patterns, _classes(build.cases, ep))
+    count = len(made.positions) * pp
+    if count > MOST_CLASSES:
+        raise NotModelled(
+            f"training.router {router.kind} makes {len(made.positions)} different ranks in each of {pp} pipeline ranks; at most"
+            f" {MOST_CLASSES} programs are simulated. Let fewer ranks differ (router.ranks), or lower ep or pp."
+        )
+    return made
+
+
+class _Builder:
+    """Collects the distinct cases of a step."""
+
+    def __init__(self, router: RouterLoad, homes: Ints, ep: int) -> None:
+        self.router = router
+        self.homes = homes
+        self.send = np.ones(ep)
+        if router.kind == "ragged":
+            self.send[popularity.spaced(ep, _at_most(router.ranks or max(ep // 2, 1), ep))] = router.least or 0.0
+        if router.kind == "zipf" and router.placement == "dealt":
+            self.homes = np.arange(len(homes), dtype=np.int64) % ep
+        self.cases: list[ExpertLoad] = []
+        self._known: dict[ExpertLoad, int] = {}
+
+    def add(self, shares: Floats) -> int:
+        """The index of the case that these shares make."""
+        load = ExpertLoad.of(shares, self.homes, self.send, self.router.capacity_factor)
+        if load not in self._known:
+            self._known[load] = len(self.cases)
+            self.cases.append(load)
+        return self._known[load]
+
+
+def _timed(router: RouterLoad, homes: Ints, ep: int, top_k: int, micro_batches: int) -> tuple[list[Floats], tuple[int, ...]]:
+    """The shares of each pattern, and the pattern of each micro-batch (none if it is always the first)."""
+    factor, even = router.factor or 1.0, popularity.even(len(homes))
+    match router.kind:
+        case "rotating":
+            hot = popularity.spaced(ep, min(_at_most(router.ranks or ep, ep), micro_batches))
+            shares = [popularity.hot_ranks(homes, [position], top_k, factor) for position in hot]
+            return shares, tuple(index % len(hot) for index in range(micro_batches))
+        case "burst":
+            every, length = router.every or 1, router.length or 1
+            bursts = tuple(int(index % every < length) for index in range(micro_batches))
+            if all(bursts):
+                return [popularity.hot_ranks(homes, [0], top_k, factor)], ()
+            return [even, popularity.hot_ranks(homes, [0], top_k, factor)], bursts
+        case "zipf":
+            return [popularity.zipf(len(homes), top_k, router.exponent or 0.0)], ()
+        case "hot-expert":
+            return [popularity.hot_expert(len(homes), top_k, factor)], ()
+        case "hot-rank" | "spread":
+            hot = popularity.spaced(ep, _at_most(router.ranks or 1, ep))
+            return [popularity.hot_ranks(homes, hot, top_k, factor)], ()
+        case "zero-load-rank":
+            return [popularity.without(homes, popularity.spaced(ep, _at_most(router.ranks or 1, ep)), top_k)], ()
+        case _:
+            return [even], ()
+
+
+def _at_most(ranks: int, ep: int) -> int:
+    if ranks > ep:
+        raise PlanError(
+            f"an expert-parallel group has {ep} ranks", got=ranks, do=f"Use at most {ep}.", path="training.router.ranks"
+        )
+    return ranks
+
+
+def _spread_over_layers(case: tuple[tuple[int, ...], ...], model: Model) -> tuple[tuple[int, ...], ...]:
+    """One row a sparse layer becomes one row a layer; dense layers have none of their own and never ask."""
+    if len(case) == 1:
+        return case
+    rows = dict(zip(sparse_layers(model), case, strict=True))
+    return tuple(rows.get(layer, case[0]) for layer in range(model.layers + model.mtp.depth))
+
+
+def _classes(cases: Sequence[ExpertLoad], ep: int) -> tuple[int, ...]:
+    """Positions with the same figures in every case share a class; classes are numbered as they first occur."""
+    numbers: dict[tuple[tuple[float, ...], ...], int] = {}
+    figures = [tuple((load.send[at], load.receive[at], load.active[at]) for load in cases) for at in range(ep)]
+    return tuple(numbers.setdefault(seen, len(numbers)) for seen in figures)
+
+
+def _rounded(shares: Floats) -> tuple[float, ...]:
+    """Shares that only the order of a sum tells apart are one: equal ranks must be equal to the bit."""
+    return tuple(float(f"{share:.14e}") for share in shares.tolist())

@@ -7,6 +7,8 @@ group and a payload.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -57,6 +59,18 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class Skew:
+    """How far a dispatch departs from equal shares, by position along its group.
+
+    From position s to position d go payload x ``send[s]`` x ``receive[d]`` bytes, in a combine the same from d to s.
+    ``send`` is 1 for a source that routes all its tokens, ``receive`` sums to the share of copies that is not dropped.
+    """
+
+    send: tuple[float, ...]
+    receive: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Communication:
     """One collective as the rank sees it.
 
@@ -65,6 +79,7 @@ class Communication:
     included (so a peer gets payload / group size); send: what is sent; dispatch and combine: tokens x top_k x hidden x bytes
     per element, one copy per chosen expert. A library that sends one copy per scale-up domain and forwards inside it
     (``deduplicate``) moves less over the scale-out: ``top_k`` experts a token, in at most ``max_domains`` domains (0: no limit).
+    ``skew``: who sends and gets more of it than others; without it every member sends every member the same.
     ``kind`` is who pays for it in the breakdown: tp, cp, ep, dp or pp. ``group`` names the axis of groups.py.
     """
 
@@ -76,6 +91,7 @@ class Communication:
     top_k: int = 0
     max_domains: int = 0
     deduplicate: bool = False
+    skew: Skew | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +171,14 @@ class StageMemory:
 
 @dataclass(frozen=True, slots=True)
 class RankProgram:
-    """All that one pipeline rank does in a step.
+    """All that one pipeline rank does in a step; where experts are loaded unequally, one class of its ranks.
 
     ``blocks`` maps (stage, direction, kind, variant) to its block; the variant is "first" for a rank's first micro-batch
     on that stage (parameters may still be arriving), "last" for the last one (gradients leave), else "".
     A missing variant falls back to "".
     ``prologue`` runs before the first slot, ``epilogue`` after the last (gradient reduction, optimizer, parameters).
+    ``load_class`` counts the classes of a pipeline rank, ``share`` is the part of its ranks in this one. ``patterns`` gives the
+    router's pattern of each micro-batch where the load changes with time; :meth:`variant` then adds it to a variant's name.
     """
 
     pp_rank: int
@@ -169,12 +187,31 @@ class RankProgram:
     prologue: Block
     epilogue: Block
     memory: StageMemory
+    load_class: int = 0
+    share: float = 1.0
+    patterns: tuple[int, ...] = ()
+
+    def variant(self, name: str, micro_batch: int) -> str:
+        """The variant as a key of ``blocks`` for this micro-batch."""
+        return f"{name}@{self.patterns[micro_batch]}" if self.patterns else name
+
+    def executed(self) -> Iterator[tuple[Block, int]]:
+        """The plain blocks of all works of the step, each with the number of times that it runs."""
+        counts = Counter(
+            (work.stage, work.direction, str(work.kind), self.variant("", work.micro_batch))
+            for slot in self.slots
+            for work in slot
+        )
+        for key, count in counts.items():
+            yield self.blocks[key], count
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """The step of every pipeline rank, and what passes between stages.
 
+    ``ranks`` holds the programs of pipeline rank 0, then those of 1 and so on, each one a class of load.
+    ``load_classes`` is the class of each position of an expert-parallel group.
     ``rank_of[direction][stage]`` is the pipeline rank that runs a stage. ``boundary_bytes`` is what one rank sends to the
     next stage for one micro-batch, forward; the gradient that comes back has the same size [B].
     ``model_flops`` and ``hardware_flops`` are the whole job's FLOPs of one step [FLOP], without and with recompute.
@@ -192,3 +229,13 @@ class Program:
     micro_batches: int
     warnings: tuple[str, ...] = field(default=())
     recompute: str = "none"
+    load_classes: tuple[int, ...] = (0,)
+
+    def of(self, pp_rank: int, load_class: int = 0) -> RankProgram:
+        """The program of one class of ranks."""
+        return self.ranks[pp_rank * (max(self.load_classes) + 1) + load_class]
+
+    def of_stage(self, pp_rank: int) -> tuple[RankProgram, ...]:
+        """The programs of all classes of a pipeline rank."""
+        classes = max(self.load_classes) + 1
+        return self.ranks[pp_rank * classes : (pp_rank + 1) * classes]

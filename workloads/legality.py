@@ -300,6 +300,11 @@ def _check_waves(plan: ResolvedPlan, model: Model) -> None:
         raise PlanError(f"waves are of experts, and {reason}", got=waves, do="Leave ep_waves out.", path="plan.overlap.ep_waves")
     if plan.etp > 1:
         raise NotModelled("plan.overlap.ep_waves with etp > 1 is not simulated: waves hold whole experts.")
+    if any(load.uneven_inside for load in plan.loads.cases):
+        raise NotModelled(
+            "plan.overlap.ep_waves with a router that loads the experts of one rank unequally is not simulated: waves share its"
+            " tokens evenly. Take a router of unequal ranks (hot-rank, spread), or leave ep_waves out."
+        )
     local = model.moe.experts // plan.ep
     if local % waves:
         raise PlanError(

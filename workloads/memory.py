@@ -12,14 +12,14 @@ Leaves out: fragmentation and what libraries reserve (the caller's budget knows)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from workloads.accounting import Matrix, Shard
 from workloads.accounting.knapsack import deal, elements
-from workloads.instructions import Slot, StageMemory, WorkKind
+from workloads.instructions import Slot, StageMemory, Work, WorkKind
 from workloads.model import Model
-from workloads.pieces import Piece
+from workloads.pieces import Piece, Pieces
 from workloads.resolved import ResolvedPlan
 from workloads.schedules.layout import micro_batches_in_flight
 from workloads.traffic import ShardParameters, Traffic
@@ -37,23 +37,25 @@ class MemoryBudget:
 
 def rank_memory(
     model: Model,
-    traffic: Traffic,
-    stages: Sequence[Sequence[Piece]],
+    pieces: Pieces,
     held: Iterable[int],
     slots: Sequence[Slot],
 ) -> StageMemory:
     """The peak of one pipeline rank that holds the stages ``held`` and runs ``slots``."""
+    traffic = pieces.traffic
     plan, state = traffic.plan, traffic.plan.state
     own = list(held)
-    parameters = sum((piece.parameters for stage in own for piece in stages[stage]), ShardParameters())
+    held_pieces = [piece for stage in own for piece in pieces.stages[stage]]
+    parameters = sum((piece.parameters for piece in held_pieces), ShardParameters())
     cut = _divided(parameters, traffic)
-    levels = activation_levels(slots, [StageActivations.of(stage) for stage in stages])
+    by_pattern = [[StageActivations.of(stage) for stage in pieces.under(pattern)] for pattern in range(len(plan.loads.counts))]
+    levels = activation_levels(slots, lambda work: by_pattern[plan.loads.pattern(work.micro_batch)][work.stage])
     return StageMemory(
-        weights=weight_bytes(traffic, [piece for stage in own for piece in stages[stage]]),
+        weights=weight_bytes(traffic, held_pieces),
         gradients=(cut if plan.cuts_every_micro_batch else parameters.total) * state.gradients,
-        optimizer=optimizer_bytes(model, traffic, [piece for stage in own for piece in stages[stage]]),
+        optimizer=optimizer_bytes(model, traffic, held_pieces),
         activations=max(levels, default=0.0),
-        buffers=_buffers(model, traffic, [piece for stage in own for piece in stages[stage]]),
+        buffers=_buffers(model, traffic, held_pieces, pieces.most_expert_tokens),
         micro_batches_in_flight=float(micro_batches_in_flight(slots)[0]),
     )
 
@@ -87,8 +89,8 @@ class StageActivations:
         return cls(sum(piece.saved for piece in pieces), sum(piece.for_weights for piece in pieces), remade, growing)
 
 
-def activation_levels(slots: Sequence[Slot], stages: Sequence[StageActivations]) -> list[float]:
-    """The most bytes that an order holds during each of its slots [B].
+def activation_levels(slots: Sequence[Slot], held_by: Callable[[Work], StageActivations]) -> list[float]:
+    """The most bytes that an order holds during each of its slots [B]; ``held_by`` a work's micro-batch in its stage.
 
     Within a slot what is taken is taken before anything is freed.
     """
@@ -96,7 +98,7 @@ def activation_levels(slots: Sequence[Slot], stages: Sequence[StageActivations])
     for slot in slots:
         after, during = now, now
         for work in slot:
-            held = stages[work.stage]
+            held = held_by(work)
             match work.kind:
                 case WorkKind.F:
                     change, more = held.saved, held.saved
@@ -180,14 +182,14 @@ def _divided(parameters: ShardParameters, traffic: Traffic) -> float:
     return parameters.dense / traffic.dense_copies + parameters.experts / traffic.expert_copies
 
 
-def _buffers(model: Model, traffic: Traffic, pieces: Sequence[Piece]) -> float:
+def _buffers(model: Model, traffic: Traffic, pieces: Sequence[Piece], expert_tokens: float) -> float:
     """Stage boundaries (one each way), expert tokens on their way (out and back), gathered parameters of two pieces,
     and the reduced gradients of one (ZeRO-3) [B].
     """
     plan, shard, state = traffic.plan, traffic.shard, traffic.plan.state
     total = 2.0 * boundary_bytes(model, shard) if plan.stages > 1 else 0.0
     if model.moe is not None and plan.ep > 1:
-        total += 2.0 * shard.expert_tokens * model.hidden * TOKEN_BYTES
+        total += 2.0 * expert_tokens * model.hidden * TOKEN_BYTES
     largest = max((piece.parameters.total for piece in pieces), default=0.0)
     if plan.zero == 3 and traffic.dense_copies > 1:
         total += largest * (2.0 * (state.weights + state.quantised) + state.gradients)

@@ -22,7 +22,7 @@ from workloads.accounting import (
 )
 from workloads.accounting.head import SOFTMAX_BYTES, logits
 from workloads.accounting.sections import LayerParameters, Section
-from workloads.expert_load import balanced
+from workloads.expert_load import ExpertLoad
 from workloads.groups import Groups
 from workloads.layers import Layer
 from workloads.model import LayerShape, Model
@@ -64,11 +64,13 @@ class Piece:
     quantised: bool = True
 
 
-def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
-    """What one rank holds of a layer for one micro-batch under this plan."""
+def make_shard(model: Model, plan: ResolvedPlan, load: ExpertLoad, position: int) -> Shard:
+    """What the ranks at one position of their expert-parallel groups hold of a layer for one micro-batch under this plan.
+
+    The etp ranks that share experts gather their copies together.
+    """
     tokens = plan.micro_batch * plan.sequence_length / plan.cp
     local = tokens / plan.tp if plan.sequence_parallel else tokens
-    load = balanced(model.moe, local, plan.ep, plan.etp) if model.moe else None
     return Shard(
         tokens=tokens,
         sequence_length=plan.sequence_length,
@@ -78,8 +80,8 @@ def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
         ep=plan.ep,
         etp=plan.etp,
         precision=plan.precision,
-        expert_tokens=load.tokens if load else 0.0,
-        local_experts=load.experts if load else 0.0,
+        expert_tokens=load.tokens(position, local, model.moe.top_k) * plan.etp if model.moe else 0.0,
+        local_experts=load.active[position] if model.moe else 0.0,
         dispatch_precision="" if plan.dispatch_precision == "bf16" else plan.dispatch_precision,
         attention=plan.attention,
         dropout=plan.dropout,
@@ -88,27 +90,55 @@ def make_shard(model: Model, plan: ResolvedPlan) -> Shard:
 
 
 class Pieces:
-    """Makes the pieces of every stage under one way of recomputing; equal layers share their sections."""
+    """Makes the pieces of every stage under one way of recomputing, for the ranks of one class of load.
 
-    def __init__(self, model: Model, plan: ResolvedPlan, groups: Groups, recompute: Recompute) -> None:
+    Equal layers under equal loads share their sections.
+    """
+
+    def __init__(self, model: Model, plan: ResolvedPlan, groups: Groups, recompute: Recompute, load_class: int = 0) -> None:
         self.model = model
         self.plan = plan
         self.recompute = recompute
-        self.shard = make_shard(model, plan)
-        self.traffic = Traffic(model, plan, groups, self.shard)
-        self._layers: dict[LayerShape, Piece] = {}
+        self.load_class = load_class
+        self.position = plan.loads.positions[load_class]
+        self.groups = groups
+        self.shard, self.traffic = self._under(0)
+        self._layers: dict[tuple[LayerShape, int], Piece] = {}
+        self._stages: dict[int, tuple[tuple[Piece, ...], ...]] = {}
 
     @cached_property
     def stages(self) -> tuple[tuple[Piece, ...], ...]:
-        """The pieces of every model stage, in the order the forward pass runs them."""
-        extra = head_in_layers(self.model, self.plan.sequence_length)
-        return tuple(self._stage(stage) for stage in cut(self.model.layers, self.plan.stages, extra, self.plan.layout))
+        """The pieces of every model stage, in the order the forward pass runs them, under the router's first pattern."""
+        return self.under(0)
 
-    def _stage(self, stage: Stage) -> tuple[Piece, ...]:
+    def under(self, pattern: int) -> tuple[tuple[Piece, ...], ...]:
+        """The pieces of every model stage under one of the router's patterns."""
+        found = self._stages.get(pattern)
+        if found is None:
+            extra = head_in_layers(self.model, self.plan.sequence_length)
+            stages = cut(self.model.layers, self.plan.stages, extra, self.plan.layout)
+            found = self._stages[pattern] = tuple(self._stage(stage, pattern) for stage in stages)
+        return found
+
+    @property
+    def most_expert_tokens(self) -> float:
+        """Copies of tokens that this rank's experts process at most, in any layer and micro-batch."""
+        return max(self._under(case)[0].expert_tokens for case in range(len(self.plan.loads.cases)))
+
+    def _under(self, case: int) -> tuple[Shard, Traffic]:
+        """What a rank holds and sends of a layer in one case of load."""
+        load = self.plan.loads.cases[case]
+        shard = make_shard(self.model, self.plan, load, self.position)
+        return shard, Traffic(self.model, self.plan, self.groups, shard, load.skew())
+
+    def _stage(self, stage: Stage, pattern: int) -> tuple[Piece, ...]:
+        model, loads = self.model, self.plan.loads
         pieces = [self._embedding()] if stage.embedding else []
-        pieces += [self._layer(self.model.layer(index)) for index in stage.layers]
+        pieces += [self._layer(model.layer(index), loads.index(index, pattern)) for index in stage.layers]
         if stage.head:
-            pieces += [self._head(), *(piece for _ in range(self.model.mtp.depth) for piece in self._mtp())]
+            pieces.append(self._head())
+            for depth in range(model.mtp.depth):
+                pieces += self._mtp(loads.index(model.layers + depth, pattern))
         return tuple(pieces)
 
     def _embedding(self) -> Piece:
@@ -123,28 +153,30 @@ class Pieces:
             parameters += ShardParameters(table_elements(self.model, self.plan))
         return self._plain("head", {"head": head_section(self.model, self.shard)}, parameters, quantised=False, loss=True)
 
-    def _mtp(self) -> tuple[Piece, ...]:
+    def _mtp(self, case: int) -> tuple[Piece, ...]:
         """One prediction block: its input projection, its layer, and the model's head once more."""
         sections, shape = mtp_sections(self.model, self.shard), self.model.mtp_layer()
         block, layer = mtp_block_parameters(self.model), layer_parameters(self.model, shape)
         rest = LayerParameters(block.sharded - layer.sharded, block.replicated - layer.replicated, block.experts - layer.experts)
         entry = self._plain("mtp input", {"mtp_in": sections["mtp_in"]}, ShardParameters.of(rest, self.plan))
         head = self._plain("mtp head", {"mtp_head": sections["mtp_head"]}, ShardParameters(), loss=True)
-        return entry, self._layer(shape), head
+        return entry, self._layer(shape, case), head
 
-    def _layer(self, shape: LayerShape) -> Piece:
-        piece = self._layers.get(shape)
+    def _layer(self, shape: LayerShape, case: int) -> Piece:
+        key = (shape, case if shape.moe else 0)
+        piece = self._layers.get(key)
         if piece is None:
-            sections = layer_sections(self.model, shape, self.shard)
+            shard, traffic = self._under(case) if shape.moe else (self.shard, self.traffic)
+            sections = layer_sections(self.model, shape, shard)
             modules = self.recompute.modules
             everything = sum(section.saved_bytes() for section in sections.values())
             kept = sum(section.saved_bytes(modules) for section in sections.values())
             if self.recompute.full:
                 kept = layer_input_bytes(self.model, self.shard)
             name = f"{shape.attention} {'experts' if shape.moe else 'dense'}{' mtp' if shape.mtp else ''} layer"
-            piece = self._layers[shape] = Piece(
+            piece = self._layers[key] = Piece(
                 name,
-                Layer(sections, self.traffic, modules, full=self.recompute.full),
+                Layer(sections, traffic, modules, full=self.recompute.full),
                 ShardParameters.of(layer_parameters(self.model, shape), self.plan),
                 kept,
                 max(everything - kept, 0.0),

@@ -14,8 +14,10 @@ from simulator.spec.base import Spec
 from simulator.spec.errors import NotModelled, PlanError
 from workloads import legality
 from workloads.accounting.precision import element_bytes, is_quantised
+from workloads.expert_load import loads
 from workloads.model import Model
 from workloads.resolved import ParameterBytes, ResolvedOverlap, ResolvedPlan
+from workloads.router import Kind, RouterLoad, router_load
 from workloads.schedules.layout import V_SHAPED
 from workloads.schedules.table import ScheduleTable, TableOrder, read_table
 
@@ -107,7 +109,7 @@ class Training(Spec):
     precision: Precision = "bf16"
     precision_detail: str | None = None
     optimizer: Optimizer | None = None
-    router: str | dict[str, Any] | None = None
+    router: Kind | RouterLoad | None = None
     dropout: bool | None = None
 
 
@@ -198,6 +200,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         precision=training.precision,
         optimizer=optimizer,
         state=_state(training, defaults, optimizer),
+        loads=loads(router_load(training.router), model, ep, pp, micro_batches),
         warnings=warnings,
         table=table,
         attention=plan.attention or defaults.attention,
@@ -215,8 +218,6 @@ def _refuse_unmodelled(plan: Plan, training: Training) -> None:
         raise NotModelled("plan.offload is not simulated yet: host memory and its link are not part of the machine.")
     if plan.placement not in (None, "default"):
         raise NotModelled("plan.placement is not simulated yet: ranks fill chips innermost first (tp, cp, ep, dp, pp).")
-    if training.router not in (None, "balanced"):
-        raise NotModelled("training.router other than balanced is not simulated yet.")
 
 
 def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:

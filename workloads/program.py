@@ -8,15 +8,16 @@ Leaves out: the norm of all gradients (one scalar all-reduce), the loss's own re
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from simulator.spec.errors import IdentityBroken
 from workloads import schedules
 from workloads.accounting import element_bytes, is_quantised, optimizer_operators, total_flops_per_token, total_parameters
+from workloads.accounting.experts import routed_matrices
 from workloads.accounting.optimizer import StateBytes
 from workloads.blocks import StageBlocks
 from workloads.chain import Chain
+from workloads.expert_load import sparse_layers
 from workloads.groups import Groups
 from workloads.instructions import (
     Block,
@@ -28,6 +29,7 @@ from workloads.instructions import (
     RankProgram,
     Slot,
     StageMemory,
+    Work,
     WorkKind,
 )
 from workloads.memory import MemoryBudget, boundary_bytes, owned_matrices, owned_parameters, rank_memory
@@ -54,10 +56,15 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
     IdentityBroken when the instructions' FLOPs are not the model's.
     """
     order = schedule_order(plan)
-    pieces, footprint = _recompute(model, plan, groups, order, memory)
-    ranks = tuple(_RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank]) for rank in range(plan.pp))
+    by_class = _recompute(model, plan, groups, order, memory)
+    ranks = tuple(
+        _RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank])
+        for rank in range(plan.pp)
+        for pieces, footprint in by_class
+    )
+    pieces = by_class[0][0]
     useful, again = _flops(ranks, groups)
-    model_flops = 3.0 * total_flops_per_token(model, plan.sequence_length) * plan.tokens
+    model_flops = 3.0 * total_flops_per_token(model, plan.sequence_length) * plan.tokens - unserved_flops(model, plan)
     _check_flops(useful, model_flops, plan)
     return Program(
         ranks=ranks,
@@ -71,6 +78,7 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
         micro_batches=plan.micro_batches,
         warnings=plan.warnings,
         recompute=str(pieces.recompute),
+        load_classes=plan.loads.classes,
     )
 
 
@@ -90,18 +98,18 @@ def schedule_order(plan: ResolvedPlan) -> schedules.Order:
 
 def _recompute(
     model: Model, plan: ResolvedPlan, groups: Groups, order: schedules.Order, memory: MemoryBudget
-) -> tuple[Pieces, list[StageMemory]]:
-    """The pieces under the lightest recomputation that fits, and what every rank then holds."""
-    pieces, footprint = None, list[StageMemory]()
+) -> list[tuple[Pieces, list[StageMemory]]]:
+    """Each class's pieces under the lightest recomputation that fits all ranks, and what its ranks then hold."""
+    found: list[tuple[Pieces, list[StageMemory]]] = []
     for recompute in recompute_steps(plan):
-        pieces = Pieces(model, plan, groups, recompute)
-        footprint = [
-            rank_memory(model, pieces.traffic, pieces.stages, stages_of(plan, rank), order[rank]) for rank in range(plan.pp)
+        every = [Pieces(model, plan, groups, recompute, load_class) for load_class in range(len(plan.loads.positions))]
+        found = [
+            (pieces, [rank_memory(model, pieces, stages_of(plan, rank), order[rank]) for rank in range(plan.pp)])
+            for pieces in every
         ]
-        if max(part.total for part in footprint) <= memory.capacity:
+        if max(part.total for _, footprint in found for part in footprint) <= memory.capacity:
             break
-    assert pieces is not None
-    return pieces, footprint
+    return found
 
 
 def stages_of(plan: ResolvedPlan, rank: int) -> list[int]:
@@ -115,6 +123,7 @@ class _RankBuilder:
     def __init__(self, model: Model, pieces: Pieces, rank: int, slots: Sequence[Slot]) -> None:
         self.model = model
         self.plan = pieces.plan
+        self.load_class = pieces.load_class
         self.traffic = pieces.traffic
         self.rank = rank
         self.slots = tuple(slots)
@@ -122,10 +131,15 @@ class _RankBuilder:
         # In the order of their first use: parameters are sent for in that order.
         self.used = list(dict.fromkeys((work.stage, work.direction) for work in works))
         self.kinds = {(work.stage, work.direction, work.kind) for work in works}
-        self.last_gradient = {(work.stage, work.direction): work.kind for work in works if work.kind in (WorkKind.B, WorkKind.W)}
+        self.last_gradient = {(work.stage, work.direction): work for work in works if work.kind in (WorkKind.B, WorkKind.W)}
+        self.first_forward = {(w.stage, w.direction): w for w in reversed(works) if w.kind is WorkKind.F}
+        patterns = sorted({self.plan.loads.pattern(work.micro_batch) for work in works})
         self.stages = {
-            key: StageBlocks(pieces.stages[key[0]], self.traffic, f"stage {key[0]}" + (" reverse" if key[1] else ""))
+            (*key, pattern): StageBlocks(
+                pieces.under(pattern)[key[0]], self.traffic, f"stage {key[0]}" + (" reverse" if key[1] else "")
+            )
             for key in self.used
+            for pattern in patterns
         }
         self.pieces: list[Piece] = [piece for key in self.used for piece in pieces.stages[key[0]]]
 
@@ -142,37 +156,54 @@ class _RankBuilder:
     def build(self, memory: StageMemory) -> RankProgram:
         prologue = self._prologue()
         blocks = self._blocks()
-        return RankProgram(self.rank, self.slots, blocks, prologue, self._epilogue(), memory)
+        loads = self.plan.loads
+        share = loads.share(self.load_class)
+        return RankProgram(
+            self.rank, self.slots, blocks, prologue, self._epilogue(), memory, self.load_class, share, loads.patterns
+        )
 
     def _prologue(self) -> Block:
         chain = Chain()
         if self.gathers_early:
             self._gather_mirror(chain)
-            for stage in self.stages.values():
-                stage.gather_parameters(chain)
+            for key in self.used:
+                self._under(self.first_forward[key]).gather_parameters(chain)
         return chain.block("prologue")
+
+    def _under(self, work: Work) -> StageBlocks:
+        """The blocks of a work's stage under the router's pattern of its micro-batch."""
+        return self.stages[work.stage, work.direction, self.plan.loads.pattern(work.micro_batch)]
 
     def _blocks(self) -> dict[tuple[int, int, str, str], Block]:
         blocks: dict[tuple[int, int, str, str], Block] = {}
-        for (index, direction), stage in self.stages.items():
-            blocks[index, direction, "F", ""] = stage.forward("")
-            if self.gathers_early:
-                blocks[index, direction, "F", "first"] = stage.forward("first")
+        for (index, direction, pattern), stage in self.stages.items():
+            plain = f"@{pattern}" if self.plan.loads.patterns else ""
+            blocks[index, direction, "F", plain] = stage.forward("")
             for kind in (WorkKind.B, WorkKind.I, WorkKind.W):
                 if (index, direction, kind) in self.kinds:
-                    blocks[index, direction, str(kind), ""] = stage.backward(kind, "")
+                    blocks[index, direction, str(kind), plain] = stage.backward(kind, "")
+        for index, direction in self.used:
+            if self.gathers_early:
+                first = self.first_forward[index, direction]
+                blocks[index, direction, "F", self._variant("first", first)] = self._under(first).forward("first")
             if self.sends_early:
-                kind = self.last_gradient[index, direction]
-                blocks[index, direction, str(kind), "last"] = stage.backward(kind, "last")
+                last = self.last_gradient[index, direction]
+                blocks[index, direction, str(last.kind), self._variant("last", last)] = self._under(last).backward(
+                    last.kind, "last"
+                )
         return blocks
+
+    def _variant(self, name: str, work: Work) -> str:
+        loads = self.plan.loads
+        return f"{name}@{loads.pattern(work.micro_batch)}" if loads.patterns else name
 
     def _epilogue(self) -> Block:
         """Gradients made whole, the update, and (where nothing overlaps) the parameters for the next step."""
         chain = Chain()
         parameters = sum((piece.parameters for piece in self.pieces), ShardParameters())
         if self.sends_early:
-            for stage in self.stages.values():
-                chain.wait(stage.gradient_tokens)
+            for key in self.used:
+                chain.wait(self._under(self.last_gradient[key]).gradient_tokens)
         elif not self.plan.cuts_every_micro_batch:
             chain.exchange(*self.traffic.reduce_gradients(parameters, "all"))
         chain.exchange(self.traffic.reduce_replicated(parameters))
@@ -220,17 +251,26 @@ def _flops(ranks: Sequence[RankProgram], groups: Groups) -> tuple[float, float]:
     """FLOPs of all ranks in a step, without recomputation and of recomputation alone; the optimizer's and masked ones apart."""
     useful = again = 0.0
     for rank in ranks:
-        counts = Counter((work.stage, work.direction, str(work.kind)) for slot in rank.slots for work in slot)
-        for key, count in counts.items():
-            for instruction in rank.blocks[*key, ""].instructions:
+        for block, count in rank.executed():
+            for instruction in block.instructions:
                 if not isinstance(instruction, Compute):
                     continue
                 for operator in instruction.operators:
                     if operator.phase is Phase.RECOMPUTE:
-                        again += count * operator.flops * operator.counted
+                        again += rank.share * count * operator.flops * operator.counted
                     else:
-                        useful += count * operator.flops * operator.counted
+                        useful += rank.share * count * operator.flops * operator.counted
     return useful * groups.ranks_per_stage, again * groups.ranks_per_stage
+
+
+def unserved_flops(model: Model, plan: ResolvedPlan) -> float:
+    """Forward and backward FLOPs of the copies of a step that no expert processes: padding, and tokens dropped."""
+    if model.moe is None:
+        return 0.0
+    sparse = sparse_layers(model)
+    missing = len(sparse) * (1.0 - plan.loads.mean(sparse, lambda load: load.served))
+    each = 2.0 * model.moe.top_k / model.moe.experts * routed_matrices(model)
+    return 3.0 * missing * each * plan.tokens
 
 
 def _check_flops(executed: float, of_model: float, plan: ResolvedPlan) -> None:

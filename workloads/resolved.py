@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workloads.expert_load import Loads
 from workloads.schedules.layout import Owners, stage_owners
 from workloads.schedules.table import TableOrder
 
@@ -58,6 +59,7 @@ class ResolvedPlan:
     ``micro_batches`` counts those of one pipeline in one step; global_batch and micro_batch are in sequences.
     ``expert_dp`` ranks hold the same routed experts. ``zero_size`` ranks share one copy of the optimizer state.
     ``cuts_every_micro_batch``: whether gradients are reduce-scattered after every micro-batch, and not once a step.
+    ``loads``: what the router sends the experts of each rank.
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
     holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
@@ -90,6 +92,7 @@ class ResolvedPlan:
     precision: str
     optimizer: str
     state: ParameterBytes
+    loads: Loads
     warnings: tuple[str, ...] = ()
     table: TableOrder | None = None
     attention: str = "flash"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from workloads.accounting.precision import element_bytes
 from workloads.accounting.sections import LayerParameters, Section, Shard
 from workloads.groups import Groups
-from workloads.instructions import Communication
+from workloads.instructions import Communication, Skew
 from workloads.model import Model
 from workloads.resolved import ResolvedPlan
 
@@ -48,11 +48,12 @@ class ShardParameters:
 class Traffic:
     """Makes the communications of one plan on one model, for any layer."""
 
-    def __init__(self, model: Model, plan: ResolvedPlan, groups: Groups, shard: Shard) -> None:
+    def __init__(self, model: Model, plan: ResolvedPlan, groups: Groups, shard: Shard, skew: Skew | None = None) -> None:
         self.model = model
         self.plan = plan
         self.groups = groups
         self.shard = shard
+        self.skew = skew
 
     def gather(self, section: Section, what: str) -> Communication | None:
         """Before a tensor-parallel section: bring the sequence shards together; nothing without sequence parallelism."""
@@ -183,12 +184,20 @@ class Traffic:
         assert moe is not None
         payload = self.shard.local_tokens * moe.top_k * self.model.hidden * size
         limit = moe.router.top_groups if moe.router.groups > 1 else 0
-        return self._make(name, "ep", collective, "ep", payload, moe.top_k, limit)
+        return self._make(name, "ep", collective, "ep", payload, moe.top_k, limit, self.skew)
 
     def _make(
-        self, name: str, kind: str, collective: str, group: str, payload: float, top_k: int = 0, max_domains: int = 0
+        self,
+        name: str,
+        kind: str,
+        collective: str,
+        group: str,
+        payload: float,
+        top_k: int = 0,
+        max_domains: int = 0,
+        skew: Skew | None = None,
     ) -> Communication | None:
         if self.groups.size(group) < 2 or payload <= 0:
             return None
         deduplicate = self.plan.deduplicate and collective in ("dispatch", "combine")
-        return Communication(name, kind, collective, group, payload, top_k, max_domains, deduplicate)
+        return Communication(name, kind, collective, group, payload, top_k, max_domains, deduplicate, skew)

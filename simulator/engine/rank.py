@@ -170,14 +170,14 @@ class Rank:
 
     def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
-        blocks = self.program.blocks
+        blocks, variant = self.program.blocks, self.program.variant
         base = (work.stage, work.direction, str(work.kind))
         first, last = self._ends[base]
-        if work == first and (*base, "first") in blocks:
-            return blocks[*base, "first"]
-        if work == last and (*base, "last") in blocks:
-            return blocks[*base, "last"]
-        return blocks[*base, ""]
+        if work == first and (*base, variant("first", work.micro_batch)) in blocks:
+            return blocks[*base, variant("first", work.micro_batch)]
+        if work == last and (*base, variant("last", work.micro_batch)) in blocks:
+            return blocks[*base, variant("last", work.micro_batch)]
+        return blocks[*base, variant("", work.micro_batch)]
 
     def _execute(self, block: Block, chain: int, *, optimizer: bool) -> Steps:
         local: dict[str, Ticket] = {}

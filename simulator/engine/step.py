@@ -15,7 +15,7 @@ from simulator.engine.rehearsal import Rehearsals
 from simulator.network.contract import Folding
 from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
-from workloads.instructions import Compute, Phase, Program
+from workloads.instructions import Compute, Phase, Program, RankProgram
 
 Progress = Callable[[float, str], None]
 
@@ -58,7 +58,7 @@ def run_step(
     world = replace(world, rehearsals=rehearsals)
     worlds = {speed: _at_speed(world, device, speed) for speed in {rank_class.speed for rank_class in folding.rank_classes}}
     ranks = {
-        rank_class.key: Rank(worlds[rank_class.speed], rank_class.key, program.ranks[rank_class.pp_rank])
+        rank_class.key: Rank(worlds[rank_class.speed], rank_class.key, program.of(rank_class.pp_rank, rank_class.load_class))
         for rank_class in folding.rank_classes
     }
 
@@ -117,7 +117,7 @@ def _progress(program: Program, folding: Folding, progress: Progress | None) -> 
     """Count finished slots; report about a hundred times."""
     if progress is None:
         return lambda: None
-    total = sum(len(program.ranks[rank_class.pp_rank].slots) for rank_class in folding.rank_classes)
+    total = sum(len(program.of(rank_class.pp_rank).slots) for rank_class in folding.rank_classes)
     every = max(1, total // 100)
     done = 0
 
@@ -130,21 +130,14 @@ def _progress(program: Program, folding: Folding, progress: Progress | None) -> 
     return tick
 
 
-def program_flops(program: Program, pp_rank: int, *, optimizer: bool = True) -> tuple[dict[str, float], float]:
-    """What one rank of a pipeline rank executes in a step: FLOPs by precision (what a mask discards apart), and HBM bytes.
+def program_flops(rank: RankProgram, *, optimizer: bool = True) -> tuple[dict[str, float], float]:
+    """What one rank of a class executes in a step: FLOPs by precision (what a mask discards apart), and HBM bytes.
 
     Summed from the program itself, so that it can be held against the model's own count.
     """
-    rank = program.ranks[pp_rank]
-    blocks = [rank.prologue, rank.epilogue]
-    seen: dict[tuple[int, int, str], int] = {}
-    for slot in rank.slots:
-        for work in slot:
-            base = (work.stage, work.direction, str(work.kind))
-            seen[base] = seen.get(base, 0) + 1
     flops: dict[str, float] = {}
     moved = 0.0
-    for block, count in [(block, 1) for block in blocks] + [(rank.blocks[*base, ""], count) for base, count in seen.items()]:
+    for block, count in [(rank.prologue, 1), (rank.epilogue, 1), *rank.executed()]:
         for instruction in block.instructions:
             if isinstance(instruction, Compute):
                 for operator in instruction.operators:

@@ -61,7 +61,8 @@ class OperationClass:
 class RankClass:
     """Ranks that symmetry makes identical; ``representative`` stands for all ``size`` of them.
 
-    ``speed`` is the fraction of their compute and memory rates that they have left (1: whole).
+    ``speed`` is the fraction of their compute and memory rates that they have left (1: whole); ``load_class`` says which of the
+    programs of their pipeline rank they run, where experts are loaded unequally.
     """
 
     key: int
@@ -69,6 +70,7 @@ class RankClass:
     size: int
     pp_rank: int
     speed: float = 1.0
+    load_class: int = 0
 
 
 @dataclass(frozen=True, slots=True)

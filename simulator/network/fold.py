@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.network.collectives.choice import ALGORITHMS, choose
+from simulator.network.collectives.choice import ALGORITHMS, SKEWED, choose
 from simulator.network.collectives.pattern import Exchange, LibraryCosts, Pattern
 from simulator.network.contract import FlowClass, LinkClass, OperationClass, Placement, RankClass
 from simulator.network.links import LinkTable, NamedLink
@@ -21,7 +21,8 @@ from simulator.network.orbits import Orbits
 from simulator.network.paths import Heading, Path, Paths, heading
 from simulator.network.placement import refine
 from simulator.network.rungs import judge
-from simulator.spec.errors import InputError, NotModelled
+from simulator.network.unlike import tell_apart
+from simulator.spec.errors import IdentityBroken, InputError, NotModelled
 from topologies.fabric import Defect, Fabric, Ints
 from workloads.instructions import Communication
 
@@ -49,6 +50,8 @@ class Fold:
     ``algorithms`` overrides the choice of algorithm ("all-reduce" or "all-reduce:tp" -> name in collectives.choice).
     ``ordered`` names the groups whose collectives go along a ring or by halving: their ranks may turn but not be swapped.
 
+    ``loads`` is the class of load of each position of an expert-parallel group (``ep``); empty: they are all alike.
+
     Dead devices are left out of all groups. ``relaxed`` defects of the fabric are not told apart: every link that could be
     exchanged for a degraded one but for the defect gets no more than that has left (see :mod:`simulator.network.ladder`).
     NotModelled beyond ``class_limit`` classes of ranks or ``flow_limit`` classes of pairs.
@@ -66,6 +69,7 @@ class Fold:
         class_limit: int = CLASS_LIMIT,
         flow_limit: int = FLOW_LIMIT,
         relaxed: Sequence[Defect] = (),
+        loads: Sequence[int] = (),
     ) -> None:
         self.fabric = fabric
         self.groups = groups
@@ -83,7 +87,10 @@ class Fold:
         )
         self.relaxed = _checked(fabric, relaxed)
         active = [defect for defect in fabric.defects if defect not in self.relaxed]
-        self.orbits = Orbits(fabric, parts, active)
+        self.loads = tuple(loads)
+        ep = groups.span("ep") if self.loads else (1, 1)
+        self._ep = ep
+        self.orbits = Orbits(fabric, parts, active, lambda found: tell_apart(found, ep, self.loads))
         self.rank_classes = self._rank_classes(class_limit if symmetric else fabric.ranks)
         self._flow_limit = flow_limit if symmetric else fabric.ranks**2
         self._links = LinkTable(self.orbits, self.rank_classes, _touched(fabric, self.relaxed))
@@ -95,8 +102,8 @@ class Fold:
         orbits, fabric = self.orbits, self.fabric
         if len(orbits.representatives) > limit:
             raise NotModelled(
-                f"the defects of {fabric.name} leave {len(orbits.representatives)} different classes of ranks, the limit is "
-                f"{limit}. Relax some of them (simulator.network.ladder), or take fewer."
+                f"the defects of {fabric.name} and unequal loads leave {len(orbits.representatives)} different classes of ranks, "
+                f"the limit is {limit}. Relax some defects (simulator.network.ladder), or let fewer ranks differ in load."
             )
         stage = fabric.ranks // self.pp
         slowest = np.ones(len(orbits.representatives))
@@ -104,11 +111,15 @@ class Fold:
             alive = fabric.alive
             np.minimum.at(slowest, orbits.rank_class[alive], fabric.speed[alive])
         return tuple(
-            RankClass(key, rank, size, rank // stage, speed)
+            RankClass(key, rank, size, rank // stage, speed, self._load_class(rank))
             for key, (rank, size, speed) in enumerate(
                 zip(orbits.representatives.tolist(), orbits.rank_class_sizes.tolist(), slowest.tolist(), strict=True)
             )
         )
+
+    def _load_class(self, rank: int) -> int:
+        stride, size = self._ep
+        return self.loads[rank // stride % size] if self.loads else 0
 
     @property
     def link_classes(self) -> tuple[LinkClass, ...]:
@@ -148,6 +159,7 @@ class Fold:
         if operation is None:
             members = self._members(communication.group, self.rank_classes[rank_class].representative)
             participants = tuple(np.unique(self.orbits.rank_class[members]).tolist())
+            self._require_told_apart(members, communication)
             operation = self._collective(participants, communication)
             for participant in participants:
                 self._operations[participant, communication] = operation
@@ -169,6 +181,18 @@ class Fold:
             self._operations[key] = operation
         return operation
 
+    def _require_told_apart(self, members: Ints, communication: Communication) -> None:
+        """Ranks of one class are loaded alike, or one of them would stand for others that it is not like."""
+        skew = communication.skew
+        if skew is None or len(skew.send) != len(members):
+            return  # the algorithm refuses loads of another size
+        seen: dict[int, tuple[float, float]] = {}
+        for rank_class, figures in zip(
+            self.orbits.rank_class[members].tolist(), zip(skew.send, skew.receive, strict=True), strict=True
+        ):
+            if seen.setdefault(rank_class, figures) != figures:
+                raise IdentityBroken(f"{communication.name}: rank class {rank_class} holds ranks of unequal loads")
+
     def _members(self, group: str, rank: int) -> Ints:
         """The ranks of the group of ``rank`` that are alive, ascending."""
         members = np.sort(np.asarray(self.groups.members(group, rank), dtype=np.int64))
@@ -184,6 +208,11 @@ class Fold:
                 patterns[participant] = Pattern(())
                 continue
             algorithm = choose(communication, members, self.domain, self.algorithms)
+            if communication.skew is not None and algorithm not in SKEWED:
+                raise NotModelled(
+                    f"{communication.name}: {algorithm} with unequal loads is not modelled. Choose {' or '.join(SKEWED)}"
+                    " (network.algorithms), or a balanced router."
+                )
             patterns[participant] = ALGORITHMS[algorithm](members, rank, communication, self.domain)
             self._require_order(members, patterns[participant], communication)
         return self._operation(communication.name, communication.kind, algorithm, patterns)
@@ -199,7 +228,7 @@ class Fold:
             waits: dict[int, list[_Wait]] = {}  # by place of the exchange in its phase
             for rank_class, pattern in patterns.items():
                 for place, exchange in enumerate(pattern.phases[index] if index < len(pattern.phases) else ()):
-                    made, slowest = self._flows(headings[rank_class, exchange.peers.tobytes()], exchange.payload)
+                    made, slowest = self._flows(headings[rank_class, exchange.peers.tobytes()], exchange)
                     flows += made
                     waits.setdefault(place, []).append(_Wait(exchange, slowest, self.rank_classes[rank_class].size))
             phases.append(tuple(flows))
@@ -260,11 +289,11 @@ class Fold:
                     "Fold with symmetric=False, or name the group in `ordered`."
                 )
 
-    def _flows(self, each: Heading, payload: float) -> tuple[list[FlowClass], float]:
+    def _flows(self, each: Heading, exchange: Exchange) -> tuple[list[FlowClass], float]:
         """The flow classes of one exchange of one source class, and the latency of the slowest."""
         flows = []
         slowest = 0.0
-        for count, code in zip(each.counts, each.codes, strict=True):
+        for count, code, payload in zip(each.counts, each.codes, _sizes(each, exchange), strict=True):
             path = self._paths.of(each.source, code)
             slowest = max(slowest, path.latency)
             total = each.source.size * count
@@ -303,6 +332,20 @@ class Fold:
                 f"Ask for a ring by its group (network.algorithms: {{{communication.collective}:{communication.group}: ring}}); "
                 "halving-doubling and a tree with a root need every rank simulated by itself (symmetric=False)."
             )
+
+
+def _sizes(each: Heading, exchange: Exchange) -> list[float]:
+    """What one peer of each class gets; peers of a class all get the same."""
+    if exchange.sizes is None:
+        return [exchange.payload] * len(each.peers)
+    by_peer = dict(zip(exchange.peers.tolist(), exchange.sizes.tolist(), strict=True))
+    found = [by_peer[peer] for peer in each.peers]
+    asked, folded = float(exchange.sizes.sum()), sum(size * count for size, count in zip(found, each.counts, strict=True))
+    if abs(asked - folded) > 1e-9 * asked:
+        raise IdentityBroken(
+            f"rank {each.source.representative} sends {asked} B, its classes {folded} B: unequal peers in one class"
+        )
+    return found
 
 
 def scale_up_domain(fabric: Fabric) -> int:

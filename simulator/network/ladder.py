@@ -45,6 +45,7 @@ def best_fold(
     class_limit: int = CLASS_LIMIT,
     flow_limit: int = FLOW_LIMIT,
     alone: bool = False,
+    loads: Sequence[int] = (),
 ) -> Fold:
     """A fold that has these operations, every one run by all ranks; ``fold.relaxed`` says which defects it does not tell apart.
 
@@ -62,6 +63,7 @@ def best_fold(
             class_limit=class_limit,
             flow_limit=flow_limit,
             relaxed=relaxed,
+            loads=loads,
         )
         _ask(made, operations)
         return made

@@ -10,7 +10,7 @@ a tuple of types and its size the product of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,14 +25,21 @@ _WORD = 1 << 62  # codes are packed into 64-bit words
 class Orbits:
     """Classes of one fabric under the symmetries of ``parts``, as far as the ``active`` defects leave them (default: all).
 
+    ``tell_apart`` may split the sub-dimensions further, for what is done on them.
     Dead devices are in no class of ranks: ``rank_class`` is -1 there.
     """
 
-    def __init__(self, fabric: Fabric, parts: Sequence[SubDimension], active: Sequence[Defect] | None = None) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        parts: Sequence[SubDimension],
+        active: Sequence[Defect] | None = None,
+        tell_apart: Callable[[Sequence[SubDimension]], tuple[SubDimension, ...]] = tuple,
+    ) -> None:
         self.fabric = fabric
         columns = [_slice(fabric.coordinates[:, part.dimension], part) for part in parts]
         self.coordinates: Ints = np.stack(columns, axis=1) if columns else np.zeros((len(fabric.coordinates), 0), np.int64)
-        self.parts = split(parts, fabric, self.coordinates, fabric.defects if active is None else active)
+        self.parts = tell_apart(split(parts, fabric, self.coordinates, fabric.defects if active is None else active))
         self.relaxed = active is not None and len(active) < len(fabric.defects)
         self.trivial = all(part.symmetry == "none" or part.size == 1 for part in self.parts)
         self._check_device_coordinates()

@@ -76,7 +76,9 @@ def unfolded(
             pattern = ALGORITHMS[algorithm](members, rank, operation, domain)
             for phase, exchanges in enumerate(pattern.phases):
                 rows += [
-                    (number, phase, rank, peer, exchange.payload) for exchange in exchanges for peer in exchange.peers.tolist()
+                    (number, phase, rank, peer, size)
+                    for exchange in exchanges
+                    for peer, size in zip(exchange.peers.tolist(), exchange.bytes_to.tolist(), strict=True)
                 ]
     columns = np.array(rows, dtype=np.float64).reshape(len(rows), 5).T
     numbers = columns[:4].astype(np.int64)

@@ -33,6 +33,7 @@ def summary(result: Result) -> str:
         _headline(result),
         _breakdown(result),
         _memory(result),
+        _router(result),
         _network(result),
         _bounds(result),
         _warnings(result),
@@ -117,6 +118,22 @@ def _memory(result: Result) -> list[str]:
     ]
     wrapped = [textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ") for line in lines]
     return ["Memory", *(piece for pieces in wrapped for piece in pieces)]
+
+
+def _router(result: Result) -> list[str]:
+    """How unequally experts are loaded, if they are."""
+    router = result.router
+    if router is None or (router.kind == "balanced" and router.dropped_share == 0.0):
+        return []
+    lines = [
+        f"Router: {router.kind}; the busiest rank of a group gets {significant(router.rank_factor)} times the mean (at worst"
+        f" {significant(router.worst_rank_factor)}), the busiest expert {significant(router.expert_factor)} times."
+    ]
+    if router.dropped_share > 0.0:
+        lines[0] += f" Dropped: {percent(router.dropped_share)} of the copies of tokens."
+    if router.padding_share > 0.0:
+        lines[0] += f" Padding, routed nowhere: {percent(router.padding_share)} of the tokens."
+    return textwrap.wrap(lines[0], WIDTH)
 
 
 def _network(result: Result) -> list[str]:

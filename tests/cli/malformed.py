@@ -40,6 +40,27 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "too few micro-batches": (changed("global_batch: 128", "global_batch: 64"), ("micro-batches",)),
     "a batch that does not divide": (changed("global_batch: 128", "global_batch: 100"), ("global_batch",)),
     "unknown schedule": (changed("dualpipe", "dualpip"), ("plan.schedule", "dualpipe")),
+    "unknown router": (changed("micro_batch: 1,", "micro_batch: 1, router: zpif,"), ("training.router", "zipf")),
+    "a router without its factor": (
+        changed("micro_batch: 1,", "micro_batch: 1, router: hot-rank,"),
+        ("training.router", "factor"),
+    ),
+    "a router with another's parameter": (
+        changed("micro_batch: 1,", "micro_batch: 1, router: {kind: zipf, exponent: 1, factor: 2},"),
+        ("training.router.factor", "exponent"),
+    ),
+    "a hotter rank than there are tokens": (
+        changed("micro_batch: 1,", "micro_batch: 1, router: {kind: hot-rank, factor: 9},"),
+        ("training.router.factor", "Lower factor to 8"),
+    ),
+    "more hot ranks than ranks": (
+        changed("micro_batch: 1,", "micro_batch: 1, router: {kind: spread, factor: 1.5, ranks: 9},"),
+        ("training.router.ranks", "8"),
+    ),
+    "a router table that is nowhere": (
+        changed("micro_batch: 1,", "micro_batch: 1, router: {kind: table, file: nowhere.npy},"),
+        ("nowhere.npy",),
+    ),
     "unknown precision": (changed("precision: fp8", "precision: fp7"), ("training.precision", "fp8")),
     "a precision the chip has not": (changed("atlas-950-superpod-8192", "cloudmatrix384"), ("fp8", "bf16")),
     "too many chips": (changed("chips: 64", "chips: 600000"), ("chips",)),

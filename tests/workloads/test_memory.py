@@ -191,6 +191,6 @@ def test_activations_are_all_given_back(saved: list[float], left: list[float]) -
     for order in (zb_h1(2, 5), dualpipe(2, 6), one_f_one_b(2, 4)):
         for rank, slots in enumerate(order):
             stages = [StageActivations(kept, waiting) for kept, waiting in zip(saved, left, strict=True)]
-            levels = activation_levels([*slots, (Work(WorkKind.F, rank, 99),)], stages)
+            levels = activation_levels([*slots, (Work(WorkKind.F, rank, 99),)], lambda work, stages=stages: stages[work.stage])
             assert levels[-1] == pytest.approx(saved[rank])
             assert min(levels) >= -1e-9

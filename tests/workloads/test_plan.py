@@ -135,7 +135,6 @@ def test_an_impossible_plan_says_what_to_change(model: Model, arguments: dict[st
     [
         {"offload": ["decoder_layer_input"]},
         {"placement": "strided"},
-        {"training": {"router": {"skew": 1.2}}},
     ],
 )
 def test_what_is_legal_but_not_simulated_is_refused_as_such(arguments: dict[str, Any]) -> None:

@@ -345,7 +345,7 @@ def test_auto_takes_the_lightest_recompute_that_fits() -> None:
     needs: list[tuple[float, str]] = []
     for recompute in recompute_steps(resolved):
         pieces = Pieces(DENSE, resolved, Groups.of(resolved), recompute)
-        need = rank_memory(DENSE, pieces.traffic, pieces.stages, [0], schedule_order(resolved)[0]).total
+        need = rank_memory(DENSE, pieces, [0], schedule_order(resolved)[0]).total
         if not needs or need < needs[-1][0]:
             needs.append((need, str(recompute)))
     assert len(needs) >= 4 and needs[0][1] == "none" and needs[-1][1] == "full"

@@ -33,6 +33,11 @@ def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
     return tuple(found)
 
 
+def routed_matrices(model: Model) -> float:
+    """Weights of the matrices of all routed experts of one layer, biases apart."""
+    return float(sum(linear.matrix for linear in _routed(model)))
+
+
 def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section]:
     """router, permute, experts, unpermute, and shared_expert of one layer on one rank."""
     moe = _moe(model)

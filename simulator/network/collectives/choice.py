@@ -29,6 +29,10 @@ ALGORITHMS: dict[str, Algorithm] = {
     "in-switch": in_switch,
     "halving-doubling": halving_doubling,
 }
+
+SKEWED = ("direct", "one-copy-per-domain")
+"""Algorithms that know what to do with a dispatch or combine in which some ranks send or get more than others."""
+
 COLLECTIVES = ("all-to-all", "dispatch", "combine", "all-gather", "reduce-scatter", "all-reduce", "broadcast", "send-recv")
 
 

@@ -1,10 +1,15 @@
-"""Direct exchange: every rank sends every other its share, all at once."""
+"""Direct exchange: every rank sends every other its share, all at once.
+
+With a skew the shares differ: an all-to-all-v, in which position s sends position d payload x send[s] x receive[d] bytes.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.network.collectives.pattern import Exchange, Pattern, others
-from simulator.spec.errors import NotModelled
-from topologies.fabric import Ints
+from simulator.spec.errors import InputError, NotModelled
+from topologies.fabric import Floats, Ints
 from workloads.instructions import Communication
 
 
@@ -17,6 +22,24 @@ def direct(members: Ints, rank: int, communication: Communication, _domain: int)
     """
     if communication.collective == "broadcast":
         raise NotModelled(f"{communication.name}: a direct broadcast is not modelled. Choose ring, tree or binomial-tree.")
+    if communication.skew is not None:
+        sizes = to_each(communication, members, rank)
+        return Pattern(((Exchange.of_sizes(others(members, rank), sizes[members != rank]),),))
     exchange = Exchange(others(members, rank), communication.payload / len(members))
     rounds = 2 if communication.collective == "all-reduce" else 1
     return Pattern(((exchange,),) * rounds)
+
+
+def to_each(communication: Communication, members: Ints, rank: int) -> Floats:
+    """What ``rank`` sends to each member under a skew, itself included [B]."""
+    skew = communication.skew
+    assert skew is not None
+    if len(skew.send) != len(members):
+        raise InputError(
+            f"{communication.name}: a group of {len(members)} ranks has as many loads", got=len(skew.send), do="Check the skew."
+        )
+    send, receive = np.array(skew.send), np.array(skew.receive)
+    at = int(np.searchsorted(members, rank))
+    if communication.collective == "combine":
+        return np.asarray(communication.payload * receive[at] * send, dtype=np.float64)
+    return np.asarray(communication.payload * send[at] * receive, dtype=np.float64)

@@ -17,6 +17,15 @@ domain d a token has an expert there with probability
 so each rank outside sends p_d P / top_k to d, and gets as much back from d in a combine. Counterparts are the ranks of d
 whose place modulo the greatest common divisor of all n_d is the sender's, each with an equal share: every rank of d lets in
 as much as the others. Inside, P / n_d goes to each of the n_d - 1 others, as before.
+With a skew, position s sends send[s] of a rank's tokens, and domain G gets the share Q = sum of receive over it. The router
+looks at G for pi = min(1, m Q / sum Q) of the tokens (for all of them where m is no limit), and sends there, of the tokens it
+looks at, those of which at least one copy goes there:
+
+    copies to G = payload / top_k x send[s] x pi (1 - (1 - Q / pi)^top_k).
+
+Inside, a rank hands on what the sources at its own place of all domains send: payload x (sum of their send) x receive[d].
+Only where all domains hold the same places of a group.
+
 
 Leaves out: an expert is never chosen twice for one token, so D is a little larger than these independent draws give
 (below 1% from 32 experts a domain); merging copies inside a domain.
@@ -28,10 +37,10 @@ import math
 
 import numpy as np
 
-from simulator.network.collectives.hierarchical import two_levels
-from simulator.network.collectives.pattern import Exchange, Pattern, levels
+from simulator.network.collectives.hierarchical import cut_by_domain, two_levels
+from simulator.network.collectives.pattern import Exchange, Levels, Pattern, levels
 from simulator.spec.errors import InputError, NotModelled
-from topologies.fabric import Ints
+from topologies.fabric import Floats, Ints
 from workloads.instructions import Communication
 
 
@@ -43,6 +52,8 @@ def one_copy_per_domain(members: Ints, rank: int, communication: Communication, 
             got=communication.top_k,
             do="Set top_k of the communication.",
         )
+    if communication.skew is not None:
+        return _skewed(members, rank, communication, cut_by_domain(members, rank, communication, domain))
     cut = levels(members, rank, domain)
     if cut is None:
         return Pattern((_unequal(members, rank, communication, domain),))
@@ -83,3 +94,41 @@ def _unequal(members: Ints, rank: int, communication: Communication, domain: int
         share = copies * payload / communication.top_k / (crossing // common)
         exchanges.append(Exchange(peers, share, steps=1 if len(exchanges) == 1 else 0))
     return tuple(exchanges)
+
+
+def domain_copies(receive: Floats, top_k: int, limit: int = 0) -> Floats:
+    """Tokens of which a copy goes to each domain, over all tokens; ``receive`` [domains] is each one's share of the copies.
+
+    With equal shares they sum to :func:`distinct_domains`.
+
+    >>> float(domain_copies(np.full(8, 1 / 8), 8, 4).sum()) == distinct_domains(8, 8, 4)
+    True
+    """
+    looked_at = np.ones(len(receive))
+    if 0 < limit < len(receive) and receive.sum() > 0.0:
+        looked_at = np.minimum(1.0, limit * receive / receive.sum())
+    drawn = np.divide(receive, looked_at, out=np.zeros(len(receive)), where=looked_at > 0.0)
+    return np.asarray(looked_at * (1.0 - (1.0 - np.minimum(drawn, 1.0)) ** top_k), dtype=np.float64)
+
+
+def _skewed(members: Ints, rank: int, communication: Communication, cut: Levels) -> Pattern:
+    """The same two exchanges when sources and targets differ; a combine is a dispatch turned round."""
+    skew = communication.skew
+    assert skew is not None
+    if len(skew.send) != len(members):
+        raise InputError(f"{communication.name}: a group of {len(members)} ranks has as many loads", got=len(skew.send))
+    send, receive = (np.array(figures).reshape(cut.across, cut.within) for figures in (skew.send, skew.receive))
+    home, place = divmod(int(np.searchsorted(members, rank)), cut.within)
+    copies = domain_copies(receive.sum(axis=1), communication.top_k, communication.max_domains)
+    by_place = send.sum(axis=0)
+    one, whole = communication.payload / communication.top_k, communication.payload
+    if communication.collective == "combine":
+        outside, inside = one * copies[home] * send[:, place], whole * receive[home, place] * by_place
+    else:
+        outside, inside = one * send[home, place] * copies, whole * by_place[place] * receive[home]
+    exchanges = []
+    if len(cut.inner):
+        exchanges.append(Exchange.of_sizes(cut.inner, np.delete(inside, place)))
+    if len(cut.outer):
+        exchanges.append(Exchange.of_sizes(cut.outer, np.delete(outside, home)))
+    return Pattern((tuple(exchanges),))

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from topologies.fabric import Ints
+from topologies.fabric import Floats, Ints
 from workloads.instructions import Communication
 
 
@@ -28,6 +28,7 @@ class LibraryCosts:
 class Exchange:
     """``payload`` bytes from the rank to each of ``peers``, over ``steps`` successive messages of latency.
 
+    ``sizes`` [peers] says what each gets where they do not all get the same; ``payload`` is then the most.
     Each step waits for the slowest peer, unless it is ``relayed``: then steps go on from rank to rank (a ring) and meet
     each rank's hop in turn, the mean hop on average.
     """
@@ -36,6 +37,18 @@ class Exchange:
     payload: float
     steps: int = 1
     relayed: bool = False
+    sizes: Floats | None = None
+
+    @classmethod
+    def of_sizes(cls, peers: Ints, sizes: Floats) -> Exchange:
+        """One message to each peer that gets any bytes."""
+        some = sizes > 0.0
+        return cls(peers[some], float(sizes.max(initial=0.0)), sizes=sizes[some])
+
+    @property
+    def bytes_to(self) -> Floats:
+        """What each peer gets [B]."""
+        return np.full(len(self.peers), self.payload) if self.sizes is None else self.sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
