@@ -39,24 +39,27 @@ def simulate(
     *,
     fabric: Fabric | None = None,
     symmetric: bool = True,
-    rehearse: bool = True,
+    slots: str = "exact",
 ) -> Result:
     """One training step of the scenario.
 
     ``fabric``: the links of a user's own graph (``topologies.from_networkx``) between chips of the scenario's system.
     ``symmetric=False`` simulates every rank and every flow by itself: the same answer, for checking, at small sizes.
-    ``rehearse=False`` plays every slot of the schedule instruction by instruction: the same answer again.
+    ``slots``: "exact" simulates slots that repeat once; "played" plays every one instruction by instruction: the same answer.
+    "isolated" lets traffic between stages pass slots without either feeling the other: quicker where they share links, an
+    approximation that says so (0.04-0.6% of a step on plans where both fill network cards).
     """
     wall, cpu = time.perf_counter(), time.process_time()
     if progress:
         progress(0.0, "building the machine and the program")
     prepared = prepare(scenario, fabric)
     folding = _fold(prepared, symmetric)
-    outcome = run_step(prepared.program, folding, prepared.device, progress, rehearse=rehearse)
+    outcome = run_step(prepared.program, folding, prepared.device, progress, slots=slots)
     usage = Usage(outcome.network)
     overfull = overrun(folding, usage)
-    result = _result(prepared, folding, outcome, usage, overfull, (wall, cpu))
-    identities.check(prepared, folding, usage, result)
+    passed = usage.overfull() if slots == "isolated" else ()
+    result = _result(prepared, folding, outcome, usage, _approximations(overfull, passed), (wall, cpu))
+    identities.check(prepared, folding, usage, result, met=not passed)
     links = LinkBook((folding, usage), outcome.end / PICOSECONDS)
     return result.with_recording(_recording(folding, outcome, usage), links)
 
@@ -93,7 +96,7 @@ def _result(
     folding: Fold,
     outcome: StepOutcome,
     usage: Usage,
-    overfull: Sequence[LinkClass],
+    approximations: tuple[str, ...],
     began: tuple[float, float],
 ) -> Result:
     step = outcome.end / PICOSECONDS
@@ -103,9 +106,8 @@ def _result(
     network = network_result(folding, usage, outcome.end)
     memory = memory_of(prepared)
     warnings = prepared.warnings
-    if overfull:
-        names = ", ".join(link.example for link in overfull[:3])
-        warnings = (*warnings, f"approximate: degraded links that were not told apart were full ({names})")
+    if approximations:
+        warnings = (*warnings, *approximations)
         network = network.model_copy(update={"rung": "approximate"})
     if not memory.fits:
         warnings = (
@@ -141,6 +143,20 @@ def _result(
             ranks=prepared.fabric.ranks,
         ),
     )
+
+
+def _approximations(overfull: Sequence[LinkClass], passed: Sequence[LinkClass]) -> tuple[str, ...]:
+    """What makes an answer approximate, in words."""
+
+    def names(links: Sequence[LinkClass]) -> str:
+        return ", ".join(link.example for link in links[:3])
+
+    found = []
+    if overfull:
+        found.append(f"approximate: degraded links that were not told apart were full ({names(overfull)})")
+    if passed:
+        found.append(f"approximate: traffic between stages did not feel that of slots on full links ({names(passed)})")
+    return tuple(found)
 
 
 def _breakdown(folding: Fold, outcome: StepOutcome) -> Breakdown:

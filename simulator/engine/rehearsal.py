@@ -52,17 +52,18 @@ class _Gathering:
 class Rehearsals:
     """Decides for every slot whether it is played or repeated, and keeps what was rehearsed.
 
+    ``isolated``: traffic of repeated slots and of others never feel each other, even where they would fill a link.
     ``repeated`` counts the slots of rank classes that were not played; ``events`` those of all ensembles.
     """
 
-    def __init__(self, world: World, network: FluidNetwork) -> None:
+    def __init__(self, world: World, network: FluidNetwork, *, isolated: bool = False) -> None:
         self.repeated = 0
         self.events = 0
         self._clock = world.clock
         self._folding = world.folding
         self._network = network
         self._recorder = world.recorder
-        self._watch = Watch(world.clock, network, self._interrupt)
+        self._watch = None if isolated else Watch(world.clock, network, self._interrupt)
         self._ranks: dict[int, Rank] = {}
         self._teams: dict[tuple[int, tuple[int, ...]], Team] = {}
         self._rehearsed: dict[tuple[Team, tuple[int, ...]], Rehearsal] = {}
@@ -106,11 +107,13 @@ class Rehearsals:
         performance = Performance(self._clock, rehearsal.roles, slot)
         performance.on_end = lambda: self._end(performance)
         self._under_way[performance] = rehearsal
-        self._watch.begin(performance, rehearsal.traffic)
+        if self._watch:
+            self._watch.begin(performance, rehearsal.traffic)
         return performance
 
     def _interrupt(self, performance: Performance) -> None:
         """The slot can't go on as rehearsed."""
+        assert self._watch
         self._watch.end(performance, self._under_way[performance].traffic)
         performance.interrupt(self._ensemble(tuple(performance.ends), performance.slot), self._network)
 
@@ -119,7 +122,8 @@ class Rehearsals:
         rehearsal = self._under_way.pop(performance)
         ensemble = performance.ensemble
         if ensemble is None:
-            self._watch.end(performance, rehearsal.traffic)
+            if self._watch:
+                self._watch.end(performance, rehearsal.traffic)
             rehearsal.starts.append(performance.start)
             self.repeated += len(rehearsal.roles)
         else:

@@ -33,9 +33,9 @@ class StepOutcome:
 
 
 def run_step(
-    program: Program, folding: Folding, device: Device, progress: Progress | None = None, *, rehearse: bool = True
+    program: Program, folding: Folding, device: Device, progress: Progress | None = None, *, slots: str = "exact"
 ) -> StepOutcome:
-    """Simulate the step and close the books. ``rehearse``: slots that repeat are played once (simulator.engine.rehearsal).
+    """Simulate the step and close the books. ``slots`` as of :func:`simulator.run.simulate`.
 
     Raises IdentityBroken if the simulation ends with a rank still waiting (a deadlock in the program), or the books don't sum.
     """
@@ -54,7 +54,7 @@ def run_step(
         segment=SegmentBook(device),
         on_slot=_progress(program, folding, progress),
     )
-    rehearsals = Rehearsals(world, network) if rehearse else None
+    rehearsals = Rehearsals(world, network, isolated=slots == "isolated") if slots != "played" else None
     world = replace(world, rehearsals=rehearsals)
     worlds = {speed: _at_speed(world, device, speed) for speed in {rank_class.speed for rank_class in folding.rank_classes}}
     ranks = {

@@ -22,9 +22,15 @@ SCHEDULED: dict[str, dict[str, Any]] = {
     },
     "experts and stages share the network cards": {
         "cluster": {"system": "h800-8", "chips": 64},
-        "model": SMALL_V3,
-        "training": {"sequence_length": 4096, "global_batch": 640, "precision": "fp8"},
-        "plan": {"pp": 2, "ep": 32, "schedule": "dualpipe", "dispatcher": "alltoall"},
+        "model": {**SMALL_V3, "layers": 8},
+        "training": {"sequence_length": 4096, "global_batch": 512},
+        "plan": {"pp": 4, "ep": 16, "vpp": 2, "schedule": "interleaved", "dispatcher": "alltoall"},
+    },
+    "two directions share the network cards": {
+        "cluster": {"system": "h800-8", "chips": 64},
+        "model": {**SMALL_V3, "layers": 8},
+        "training": {"sequence_length": 4096, "global_batch": 512},
+        "plan": {"pp": 4, "ep": 16, "schedule": "dualpipe", "dispatcher": "alltoall"},
     },
     "gathered weights in every slot": {
         "cluster": {"system": "dgx-h100", "chips": 16},
@@ -36,7 +42,7 @@ SCHEDULED: dict[str, dict[str, Any]] = {
 
 
 def both(scenario: Scenario) -> tuple[Result, Result]:
-    return simulate(scenario), simulate(scenario, rehearse=False)
+    return simulate(scenario), simulate(scenario, slots="played")
 
 
 def same(rehearsed: Result, played: Result) -> None:
@@ -67,3 +73,14 @@ def test_slots_are_interrupted_where_links_are_shared_and_repeated_where_they_ar
     assert alone.simulation.events < 0.7 * apart.simulation.events
     shared, played = both(make({**SCHEDULED["experts and stages share the network cards"], "name": "shared"}, Scenario))
     assert shared.simulation.events < 0.9 * played.simulation.events
+
+
+def test_isolated_slots_are_exact_where_links_are_not_shared_and_say_so_where_they_are() -> None:
+    """Where something would have been interrupted the answer is near, and flagged."""
+    alone = make({**SCHEDULED["interleaved dense"], "name": "apart"}, Scenario)
+    assert simulate(alone, slots="isolated").fingerprint == simulate(alone).fingerprint
+    shared = make({**SCHEDULED["experts and stages share the network cards"], "name": "shared"}, Scenario)
+    near, exact = simulate(shared, slots="isolated"), simulate(shared)
+    assert near.network.rung == "approximate" and near.warnings
+    assert exact.network.rung == "exact" and exact.fingerprint != near.fingerprint
+    assert near.step_time_s == pytest.approx(exact.step_time_s, rel=0.02)

@@ -169,6 +169,6 @@ def test_slots_of_unequal_ranks_that_repeat_are_repeated_to_the_tick(name: str) 
     """Every class has blocks of its own, and one for each pattern: a repeated slot is that of its own pattern."""
     scenario = question(*CASES[name])
     scenario = scenario.replace(training__global_batch=4 * (scenario.training.global_batch or 0))
-    rehearsed, played = simulate(scenario), simulate(scenario, rehearse=False)
+    rehearsed, played = simulate(scenario), simulate(scenario, slots="played")
     assert rehearsed.fingerprint == played.fingerprint
     assert rehearsed.simulation.events < played.simulation.events
