@@ -58,7 +58,7 @@ def answer_alike(tasks: Sequence[Task]) -> list[Outcome]:
     reason, dropped, result, chosen = tasks[0].reason, "", None, 0
     for index, attempt in enumerate(tasks[0].attempts):
         try:
-            result, chosen = simulate(attempt.scenario), index
+            result, chosen = simulate(attempt.scenario, slots="isolated"), index
             break
         except IdentityBroken as error:
             reason = f"defect: {one_line(str(error))}"
