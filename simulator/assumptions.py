@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -83,7 +83,7 @@ class ChipEfficiency(Spec):
 
 
 class LibraryCosts(Spec):
-    """What a collective library adds to the wire: a fixed launch per operation and a cost per algorithm step."""
+    """What a collective costs beyond the wire where no library is known: a launch per operation and a cost per step."""
 
     launch: Figure[Seconds]
     step: Figure[Seconds]
@@ -103,6 +103,7 @@ class CollectiveLibrary(Spec):
     """A communication library: by algorithm and protocol, what it costs. ``any`` stands for all other algorithms."""
 
     title: str
+    family: Literal["rings", "levels", "one-copy-per-domain"] = "levels"  # its algorithms (collectives/choice.py)
     vendors: tuple[str, ...] = ()  # of the chips whose collectives it runs unless told otherwise
     collectives: tuple[str, ...] = ()  # for which it is the usual one; empty: all that no other one is
     called: tuple[str, ...] = ()  # other names, of libraries with the same costs
@@ -124,6 +125,10 @@ class MemoryOverhead(Spec):
     fragmentation: Figure[Taken]  # share of the capacity
 
 
+RUNS = ("any", "all-to-all", "dispatch", "combine", "all-gather", "reduce-scatter", "all-reduce", "broadcast", "send-recv")
+"""What a stack may name a library for; a send to another pipeline stage is a send-recv."""
+
+
 class Assumptions(Spec):
     """A software stack on the chips it was seen on."""
 
@@ -133,8 +138,9 @@ class Assumptions(Spec):
     defaults: PlanDefaults = PlanDefaults()
     any_chip: ChipEfficiency
     chips: dict[str, dict[str, Any]] = {}  # by chip name: fields of ChipEfficiency that differ
-    library: LibraryCosts
-    libraries: dict[str, CollectiveLibrary] = {}  # what one collective alone is answered with, by library
+    library: LibraryCosts  # of chips whose vendor has none of the libraries
+    libraries: dict[str, CollectiveLibrary] = {}
+    runs: dict[str, str] = {}  # the library of a collective, or of "any", in place of the usual one of the chip's vendor
     memory_overhead: MemoryOverhead
 
     def of_chip(self, chip: str) -> tuple[ChipEfficiency, bool]:
@@ -146,8 +152,8 @@ class Assumptions(Spec):
         return ChipEfficiency.model_validate(merge(base, own)), True
 
     def used_by(self, chip: str) -> tuple[Spec, ...]:
-        """All that a job on this chip takes from here."""
-        return (self.of_chip(chip)[0], self.defaults, self.library, self.memory_overhead)
+        """What a job on this chip takes from here, its communication libraries apart."""
+        return (self.of_chip(chip)[0], self.defaults, self.memory_overhead)
 
     @classmethod
     def load(cls, name: str | Path) -> Assumptions:
@@ -160,6 +166,16 @@ class Assumptions(Spec):
         for path, value in changes.items():
             document = override(document, path, value)
         return build(document, type(self))
+
+    @model_validator(mode="after")
+    def _runs_known_libraries(self) -> Self:
+        known = (*self.libraries, "generic", "wire")
+        for collective, name in self.runs.items():
+            if name not in known:
+                raise InputError("there is no library of this name", got=name, do=f"Choose one of {', '.join(known)}.")
+            if collective not in RUNS:
+                raise InputError("runs names collectives, or any", got=collective, do=f"Choose one of {', '.join(RUNS)}.")
+        return self
 
     @model_validator(mode="after")
     def _chips_are_efficiencies(self) -> Self:

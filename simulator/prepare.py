@@ -11,6 +11,8 @@ import workloads
 from simulator.assumptions import Assumptions, ChipEfficiency, figure_of
 from simulator.engine.chip import Device, precision_key
 from simulator.network.collectives.choice import check_overrides
+from simulator.network.collectives.library import Libraries
+from simulator.network.collectives.stack import libraries_of
 from simulator.scenario import AssumptionChoice, Scenario
 from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Fabric
@@ -40,6 +42,7 @@ class Prepared:
     fabric: Fabric
     program: Program
     device: Device
+    libraries: Libraries
     usable_memory: float  # per rank [B]
     warnings: tuple[str, ...]
 
@@ -62,7 +65,7 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
         assumptions = load_assumptions(scenario)
     chip = system.chip
     efficiency, known = assumptions.of_chip(chip.name)
-    warnings = list(assumptions_without_effect(scenario, chip.name))
+    warnings = list(assumptions_without_effect(scenario, chip.name, chip.vendor))
     if not known:
         warnings.append(
             f"no efficiencies of {chip.name} in assumptions {assumptions.name!r}: values of an unmeasured chip are used"
@@ -100,6 +103,7 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
         fabric,
         program,
         device,
+        libraries_of(assumptions, chip.name, chip.vendor),
         usable,
         (*warnings, *program.warnings),
     )
@@ -131,14 +135,18 @@ def load_assumptions(scenario: Scenario) -> Assumptions:
     return Assumptions.load(choice)
 
 
-def assumptions_without_effect(scenario: Scenario, chip: str) -> Iterator[str]:
+def assumptions_without_effect(scenario: Scenario, chip: str, vendor: str) -> Iterator[str]:
     """A sentence for every replaced figure that this job's chip does not use: it has its own, or is another chip."""
     choice = scenario.assumptions
     if not isinstance(choice, AssumptionChoice):
         return
     base = Assumptions.load(choice.preset)
+    all_set = base.with_overrides(choice.set)
     for path, value in choice.set.items():
-        if base.with_overrides({path: value}).used_by(chip) == base.used_by(chip):
+        others = {each: other for each, other in choice.set.items() if each != path}
+        without = base.with_overrides(others)
+        same_libraries = libraries_of(without, chip, vendor) == libraries_of(all_set, chip, vendor)
+        if same_libraries and without.used_by(chip) == all_set.used_by(chip):
             yield f"assumptions.set {path} = {value} changes nothing for {chip}; what it has of its own is under chips.{chip}"
 
 

@@ -16,7 +16,6 @@ from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
 from simulator.footprint import memory_of
 from simulator.link_timelines import LinkBook
-from simulator.network.collectives.pattern import LibraryCosts
 from simulator.network.contract import LinkClass, RankClass
 from simulator.network.fold import Fold
 from simulator.network.ladder import best_fold, overrun
@@ -66,15 +65,13 @@ def simulate(
 
 def _fold(prepared: Prepared, symmetric: bool) -> Fold:
     """The machine folded under the plan; around faults, the most exact fold that stays small."""
-    library = prepared.assumptions.library
-    costs = LibraryCosts(library.launch.value, library.step.value)
-    algorithms = prepared.scenario.network.algorithms
+    libraries, algorithms = prepared.libraries, prepared.scenario.network.algorithms
     ordered = _ringed(algorithms)
     fabric, groups, loads = prepared.fabric, prepared.groups, prepared.program.load_classes
     if not symmetric or not fabric.defects:
-        return Fold(fabric, groups, symmetric=symmetric, library=costs, algorithms=algorithms, ordered=ordered, loads=loads)
+        return Fold(fabric, groups, symmetric=symmetric, libraries=libraries, algorithms=algorithms, ordered=ordered, loads=loads)
     asked = list(operations(prepared.program))
-    return best_fold(fabric, groups, asked, library=costs, algorithms=algorithms, ordered=ordered, loads=loads)
+    return best_fold(fabric, groups, asked, libraries=libraries, algorithms=algorithms, ordered=ordered, loads=loads)
 
 
 def operations(program: Program) -> Iterator[Communication | Send]:

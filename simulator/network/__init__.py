@@ -1,7 +1,7 @@
 """Where traffic meets links: flows folded by symmetry, shared at max-min fair rates, moved by a fluid server."""
 
-from simulator.network.collectives.pattern import LibraryCosts
+from simulator.network.collectives.library import Libraries, Library
 from simulator.network.fluid import FluidNetwork
 from simulator.network.fold import Fold
 
-__all__ = ["FluidNetwork", "Fold", "LibraryCosts"]
+__all__ = ["FluidNetwork", "Fold", "Libraries", "Library"]

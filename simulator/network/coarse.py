@@ -15,7 +15,7 @@ The result is checked, sum by sum: colours are told apart by hashes of multisets
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -309,16 +309,12 @@ def _merged_operations(
     for key, members in enumerate(_by_colour(colours.operation)):
         first_made = made[members[0]]
         found.append(
-            OperationClass(
+            replace(
+                first_made,
                 key=key,
-                name=first_made.name,
-                kind=first_made.kind,
                 phases=tuple(tuple(phase) for phase in phases[key]),
-                latency=first_made.latency,
                 participants=tuple(sorted({int(colours.rank[rank]) for rank in first_made.participants})),
                 bytes_sent=sum(made[member].bytes_sent for member in members),
-                algorithm=first_made.algorithm,
-                rung=first_made.rung,
             )
         )
     return tuple(found)

@@ -44,6 +44,7 @@ class OperationClass:
 
     ``latency`` [s] passes before the first byte moves. ``participants`` are the rank classes that must arrive.
     ``bytes_sent`` payload bytes over all ranks of all its groups. ``rung``: exact, makespan-only or approximate.
+    ``library`` and ``protocol`` run it; ``fill`` is the part of the latency that stands for bandwidth it does not reach [s].
     """
 
     key: int
@@ -55,6 +56,9 @@ class OperationClass:
     bytes_sent: float
     algorithm: str
     rung: str = "exact"
+    library: str = ""
+    protocol: str = ""
+    fill: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

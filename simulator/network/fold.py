@@ -9,16 +9,19 @@ the full one (docs/network.md has the proof). Defects of the fabric leave fewer 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from simulator.network.collectives.choice import ALGORITHMS, SKEWED, choose
-from simulator.network.collectives.pattern import Exchange, LibraryCosts, Pattern
+from simulator.network.collectives.choice import ALGORITHMS, SKEWED, candidates
+from simulator.network.collectives.library import Libraries, Library
+from simulator.network.collectives.pattern import Exchange, Pattern
 from simulator.network.contract import FlowClass, LinkClass, OperationClass, Placement, RankClass
-from simulator.network.links import LinkTable, NamedLink
+from simulator.network.course import Course, Need, Run, Wait, fastest, hop
+from simulator.network.links import LinkTable, NamedLink, touched
 from simulator.network.orbits import Orbits
-from simulator.network.paths import Heading, Path, Paths, heading
+from simulator.network.order import require_order
+from simulator.network.paths import Heading, Path, Paths, heading, sizes
 from simulator.network.placement import refine
 from simulator.network.rungs import judge
 from simulator.network.unlike import tell_apart
@@ -26,7 +29,10 @@ from simulator.spec.errors import IdentityBroken, InputError, NotModelled
 from topologies.fabric import Defect, Fabric, Ints
 from workloads.instructions import Communication
 
-FREE = LibraryCosts()
+FREE = Libraries(Library.plain())
+
+#: What a library runs a send to another stage as: it goes to the neighbour in a ring.
+SEND = "send-recv"
 
 #: Classes of ranks that a fold makes at most.
 CLASS_LIMIT = 4096
@@ -35,19 +41,11 @@ CLASS_LIMIT = 4096
 FLOW_LIMIT = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    """The latency [s] of one exchange's slowest flow, for the ranks of one source class."""
-
-    exchange: Exchange
-    slowest: float
-    ranks: int
-
-
 class Fold:
     """Folding of one fabric under one plan; operations are made once and remembered.
 
-    ``algorithms`` overrides the choice of algorithm ("all-reduce" or "all-reduce:tp" -> name in collectives.choice).
+    ``libraries`` run the operations (none: bytes and wire alone). ``algorithms`` overrides their choice of algorithm
+    ("all-reduce" or "all-reduce:tp" -> name in collectives.choice).
     ``ordered`` names the groups whose collectives go along a ring or by halving: their ranks may turn but not be swapped.
 
     ``loads`` is the class of load of each position of an expert-parallel group (``ep``); empty: they are all alike.
@@ -63,7 +61,7 @@ class Fold:
         groups: Placement,
         symmetric: bool = True,
         *,
-        library: LibraryCosts = FREE,
+        libraries: Libraries = FREE,
         algorithms: Mapping[str, str] | None = None,
         ordered: Sequence[str] = (),
         class_limit: int = CLASS_LIMIT,
@@ -73,7 +71,7 @@ class Fold:
     ) -> None:
         self.fabric = fabric
         self.groups = groups
-        self.library = library
+        self.libraries = libraries
         self.algorithms = dict(algorithms or {})
         self.domain = scale_up_domain(fabric)
         _, self.pp = groups.span("pp")
@@ -93,8 +91,11 @@ class Fold:
         self.orbits = Orbits(fabric, parts, active, lambda found: tell_apart(found, ep, self.loads))
         self.rank_classes = self._rank_classes(class_limit if symmetric else fabric.ranks)
         self._flow_limit = flow_limit if symmetric else fabric.ranks**2
-        self._links = LinkTable(self.orbits, self.rank_classes, _touched(fabric, self.relaxed))
+        self._links = LinkTable(self.orbits, self.rank_classes, touched(fabric, self.relaxed))
         self._paths = Paths(self.orbits, self._links)
+        self._courses: dict[tuple[object, ...], Course] = {}
+        self._seconds: dict[tuple[object, ...], list[dict[int, float]]] = {}
+        self._participants: dict[tuple[str, int], tuple[int, ...]] = {}
         self._operations: dict[tuple[object, ...], OperationClass] = {}
         self._made: list[OperationClass] = []
 
@@ -146,7 +147,7 @@ class Fold:
 
     def held_down_by(self, defect: Defect) -> set[int]:
         """The link classes met so far of which a link that this defect weakens is the weakest."""
-        return self._links.weakest_in(_touched(self.fabric, [defect]))
+        return self._links.weakest_in(touched(self.fabric, [defect]))
 
     def path(self, source: int, target: int) -> Path:
         """What a flow between two ranks loads, if an operation has it."""
@@ -157,9 +158,10 @@ class Fold:
         key = (rank_class, communication)
         operation = self._operations.get(key)
         if operation is None:
-            members = self._members(communication.group, self.rank_classes[rank_class].representative)
-            participants = tuple(np.unique(self.orbits.rank_class[members]).tolist())
-            self._require_told_apart(members, communication)
+            participants = self._group(communication.group, rank_class)
+            self._require_told_apart(
+                self._members(communication.group, self.rank_classes[rank_class].representative), communication
+            )
             operation = self._collective(participants, communication)
             for participant in participants:
                 self._operations[participant, communication] = operation
@@ -173,11 +175,12 @@ class Fold:
             source = self.rank_classes[rank_class]
             if not 0 <= target_pp_rank < self.pp:
                 raise InputError(f"there are {self.pp} pipeline ranks", got=target_pp_rank, do="Count them from 0.")
-            target = source.representative + (target_pp_rank - source.pp_rank) * (self.fabric.ranks // self.pp)
-            peers = np.array([target] if target != source.representative else [], dtype=np.int64)
-            pattern = Pattern(((Exchange(peers, payload),),)) if len(peers) and payload > 0 else Pattern(())
+            run = None
+            if target_pp_rank != source.pp_rank and payload > 0:
+                course = self._send_course(rank_class, target_pp_rank)
+                run = fastest((course,), self.libraries.of(SEND), payload, lambda _: self._send_need(rank_class, target_pp_rank))
             name = f"send {source.pp_rank}->{target_pp_rank}"
-            operation = self._operation(name, "pp", "send", {rank_class: pattern})
+            operation = self._operation(name, "pp", (rank_class,), run, payload)
             self._operations[key] = operation
         return operation
 
@@ -198,62 +201,132 @@ class Fold:
         members = np.sort(np.asarray(self.groups.members(group, rank), dtype=np.int64))
         return members[self.orbits.rank_class[members] >= 0] if self.fabric.dead else members
 
+    def _group(self, group: str, rank_class: int) -> tuple[int, ...]:
+        """The rank classes of the groups that a rank class is in, ascending."""
+        found = self._participants.get((group, rank_class))
+        if found is None:
+            members = self._members(group, self.rank_classes[rank_class].representative)
+            found = tuple(np.unique(self.orbits.rank_class[members]).tolist())
+            self._participants.update({(group, participant): found for participant in found})
+        return found
+
     def _collective(self, participants: tuple[int, ...], communication: Communication) -> OperationClass:
-        patterns: dict[int, Pattern] = {}
-        algorithm = "none"
-        for participant in participants:
-            rank = self.rank_classes[participant].representative
-            members = self._members(communication.group, rank)
-            if len(members) < 2 or communication.payload <= 0:
-                patterns[participant] = Pattern(())
-                continue
-            algorithm = choose(communication, members, self.domain, self.algorithms)
+        members = self._members(communication.group, self.rank_classes[participants[0]].representative)
+        run = None
+        if len(members) > 1 and communication.payload > 0:
+            library = self.libraries.of(communication.collective, communication.deduplicate)
+            names = candidates(library, communication, members, self.domain, self.algorithms)
+            courses = [self._course_of(participants, communication, name) for name in names]
+
+            def need(course: Course) -> Need:
+                return self._need(participants, communication, course, library)
+
+            run = fastest(courses, library, communication.payload, need)
+        return self._operation(communication.name, communication.kind, participants, run, communication.payload)
+
+    def _course_of(self, participants: tuple[int, ...], communication: Communication, algorithm: str) -> Course:
+        """What the participants do under one algorithm; the same for every payload."""
+        key = (participants, replace(communication, name="", kind="", payload=1.0), algorithm)
+        course = self._courses.get(key)
+        if course is None:
             if communication.skew is not None and algorithm not in SKEWED:
                 raise NotModelled(
                     f"{communication.name}: {algorithm} with unequal loads is not modelled. Choose {' or '.join(SKEWED)}"
                     " (network.algorithms), or a balanced router."
                 )
-            patterns[participant] = ALGORITHMS[algorithm](members, rank, communication, self.domain)
-            self._require_order(members, patterns[participant], communication)
-        return self._operation(communication.name, communication.kind, algorithm, patterns)
+            patterns: dict[int, Pattern] = {}
+            one = replace(communication, payload=1.0)
+            for participant in participants:
+                rank = self.rank_classes[participant].representative
+                members = self._members(communication.group, rank)
+                patterns[participant] = ALGORITHMS[algorithm](members, rank, one, self.domain)
+                require_order(self.orbits, members, patterns[participant], communication)
+            course = self._courses[key] = self._course(communication.name, algorithm, patterns)
+        return course
 
-    def _operation(self, name: str, kind: str, algorithm: str, patterns: Mapping[int, Pattern]) -> OperationClass:
-        """Turn what each participating class does into flow classes."""
-        length = max(len(pattern.phases) for pattern in patterns.values())
+    def _course(self, name: str, algorithm: str, patterns: Mapping[int, Pattern]) -> Course:
+        """Turn what each participating class does with one byte into flow classes."""
         headings = self._headings(name, patterns)
         phases: list[tuple[FlowClass, ...]] = []
-        latency = self.library.launch if length else 0.0
-        for index in range(length):
+        wire, inside, outside = 0.0, 0, 0
+        for index in range(max(len(pattern.phases) for pattern in patterns.values())):
             flows: list[FlowClass] = []
-            waits: dict[int, list[_Wait]] = {}  # by place of the exchange in its phase
+            waits: dict[int, list[Wait]] = {}  # by place of the exchange in its phase
             for rank_class, pattern in patterns.items():
                 for place, exchange in enumerate(pattern.phases[index] if index < len(pattern.phases) else ()):
                     made, slowest = self._flows(headings[rank_class, exchange.peers.tobytes()], exchange)
                     flows += made
-                    waits.setdefault(place, []).append(_Wait(exchange, slowest, self.rank_classes[rank_class].size))
+                    rank = self.rank_classes[rank_class]
+                    leaves = bool(np.any(exchange.peers // self.domain != rank.representative // self.domain))
+                    waits.setdefault(place, []).append(Wait(exchange, slowest, rank.size, leaves))
             phases.append(tuple(flows))
-            latency += sum(self._latency(entries) for entries in waits.values())
+            for entries in waits.values():
+                count = max(wait.exchange.steps for wait in entries)
+                wire += count * hop(entries)
+                crosses = any(wait.leaves for wait in entries)
+                inside, outside = inside + (not crosses) * count, outside + crosses * count
+        return Course(algorithm, tuple(phases), wire, inside, outside)
+
+    def _need(self, participants: tuple[int, ...], communication: Communication, course: Course, library: Library) -> Need:
+        """What a course needs of its links while all groups of its stages do the same on links that are whole.
+
+        So neither the folding nor a weak link elsewhere changes what a library loses or chooses.
+        """
+        stages = frozenset(self.rank_classes[participant].pp_rank for participant in participants)
+        key = (stages, replace(communication, name="", kind="", payload=1.0), course.algorithm, library.name)
+        seconds = self._seconds.get(key)
+        if seconds is None:
+            groups = {self._group(communication.group, each.key): each for each in self.rank_classes if each.pp_rank in stages}
+            together = []
+            for group, rank in groups.items():
+                members = self._members(communication.group, rank.representative)
+                if len(members) > 1:
+                    names = candidates(library, communication, members, self.domain, self.algorithms)
+                    name = course.algorithm if course.algorithm in names else names[0]
+                    together.append(self._course_of(group, communication, name))
+            seconds = self._seconds[key] = self._links.seconds([each.phases for each in together])
+        return self._links.need(course.phases, seconds)
+
+    def _send_course(self, rank_class: int, target_pp_rank: int) -> Course:
+        key = ("send", rank_class, target_pp_rank)
+        course = self._courses.get(key)
+        if course is None:
+            source = self.rank_classes[rank_class]
+            target = source.representative + (target_pp_rank - source.pp_rank) * (self.fabric.ranks // self.pp)
+            pattern = Pattern(((Exchange(np.array([target], dtype=np.int64), 1.0),),))
+            course = self._courses[key] = self._course("send", "ring", {rank_class: pattern})
+        return course
+
+    def _send_need(self, rank_class: int, target_pp_rank: int) -> Need:
+        """What a send needs of its links while the whole stage sends."""
+        stage = self.rank_classes[rank_class].pp_rank
+        key = ("send", stage, target_pp_rank)
+        seconds = self._seconds.get(key)
+        if seconds is None:
+            senders = [each.key for each in self.rank_classes if each.pp_rank == stage]
+            together = [self._send_course(sender, target_pp_rank).phases for sender in senders]
+            seconds = self._seconds[key] = self._links.seconds(together)
+        return self._links.need(self._send_course(rank_class, target_pp_rank).phases, seconds)
+
+    def _operation(self, name: str, kind: str, participants: tuple[int, ...], run: Run | None, payload: float) -> OperationClass:
+        """A new operation class; without a run one that sends nothing."""
+        phases = run.course.sized(payload) if run else ()
         operation = OperationClass(
             key=len(self._made),
             name=name,
             kind=kind,
-            phases=tuple(phases),
-            latency=latency,
-            participants=tuple(patterns),
+            phases=phases,
+            latency=run.latency if run else 0.0,
+            participants=participants,
             bytes_sent=sum(flow.count * flow.size for phase in phases for flow in phase),
-            algorithm=algorithm,
+            algorithm=run.course.algorithm if run else "none",
             rung=judge(phases, self._links.classes) if self.relaxed else "exact",
+            library=run.library if run else "",
+            protocol=run.protocol if run else "",
+            fill=run.fill if run else 0.0,
         )
         self._made.append(operation)
         return operation
-
-    def _latency(self, waits: Sequence[_Wait]) -> float:
-        """Latency of one exchange over all its sources [s]."""
-        if any(wait.exchange.relayed for wait in waits):
-            hop = sum(wait.slowest * wait.ranks for wait in waits) / sum(wait.ranks for wait in waits)
-        else:
-            hop = max(wait.slowest for wait in waits)
-        return max(wait.exchange.steps for wait in waits) * (self.library.step + hop)
 
     def _headings(self, name: str, patterns: Mapping[int, Pattern]) -> dict[tuple[int, bytes], Heading]:
         """Where each class sends, by class and peers, and all of it routed."""
@@ -293,7 +366,7 @@ class Fold:
         """The flow classes of one exchange of one source class, and the latency of the slowest."""
         flows = []
         slowest = 0.0
-        for count, code, payload in zip(each.counts, each.codes, _sizes(each, exchange), strict=True):
+        for count, code, payload in zip(each.counts, each.codes, sizes(each, exchange), strict=True):
             path = self._paths.of(each.source, code)
             slowest = max(slowest, path.latency)
             total = each.source.size * count
@@ -311,42 +384,6 @@ class Fold:
             )
         return flows, slowest
 
-    def _require_order(self, members: Ints, pattern: Pattern, communication: Communication) -> None:
-        """An algorithm that follows the order of ranks survives few swaps: refuse a folding that makes more of them."""
-        if pattern.survives == "swaps":
-            return
-        coordinates = self.orbits.coordinates[members]
-        moved = [
-            part
-            for column, part in enumerate(self.orbits.parts)
-            if part.size > 1 and np.any(coordinates[:, column] != coordinates[0, column])
-        ]
-        if pattern.survives == "turns":
-            fine = all(part.symmetry == "none" for part in moved[:-1]) and (moved[-1].symmetry != "full" or moved[-1].size == 2)
-        else:
-            pairs = pattern.survives == "flips"  # a swap of two is a flip of their bit
-            fine = all(part.symmetry == "none" or (pairs and part.size == 2) for part in moved)
-        if not fine:
-            raise NotModelled(
-                f"{communication.name}: an algorithm that follows the order of ranks needs it kept along {communication.group}. "
-                f"Ask for a ring by its group (network.algorithms: {{{communication.collective}:{communication.group}: ring}}); "
-                "halving-doubling and a tree with a root need every rank simulated by itself (symmetric=False)."
-            )
-
-
-def _sizes(each: Heading, exchange: Exchange) -> list[float]:
-    """What one peer of each class gets; peers of a class all get the same."""
-    if exchange.sizes is None:
-        return [exchange.payload] * len(each.peers)
-    by_peer = dict(zip(exchange.peers.tolist(), exchange.sizes.tolist(), strict=True))
-    found = [by_peer[peer] for peer in each.peers]
-    asked, folded = float(exchange.sizes.sum()), sum(size * count for size, count in zip(found, each.counts, strict=True))
-    if abs(asked - folded) > 1e-9 * asked:
-        raise IdentityBroken(
-            f"rank {each.source.representative} sends {asked} B, its classes {folded} B: unequal peers in one class"
-        )
-    return found
-
 
 def scale_up_domain(fabric: Fabric) -> int:
     """Ranks of one scale-up domain: what the tiers below the first scale-out tier join; all if there is none."""
@@ -363,14 +400,3 @@ def _checked(fabric: Fabric, relaxed: Sequence[Defect]) -> tuple[Defect, ...]:
             names = "->".join(fabric.node_name(node) for node in defect.nodes)
             raise InputError("only a degraded defect of the fabric can be relaxed", got=f"{defect.kind} {names}")
     return tuple(relaxed)
-
-
-def _touched(fabric: Fabric, defects: Sequence[Defect]) -> Ints:
-    """The links that these defects weaken."""
-    touched = np.zeros(len(fabric.tail), dtype=bool)
-    for defect in defects:
-        if defect.kind == "link":
-            touched |= (fabric.tail == defect.nodes[0]) & (fabric.head == defect.nodes[1])
-        elif defect.kind == "switch":
-            touched |= (fabric.tail == defect.nodes[0]) | (fabric.head == defect.nodes[0])
-    return np.flatnonzero(touched)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from simulator.network.collectives.pattern import LibraryCosts
+from simulator.network.collectives.library import Libraries
 from simulator.network.contract import LinkClass, Placement
 from simulator.network.fold import CLASS_LIMIT, FLOW_LIMIT, FREE, Fold
 from simulator.network.rungs import FULL, stopping
@@ -39,7 +39,7 @@ def best_fold(
     groups: Placement,
     operations: Sequence[Communication | Send],
     *,
-    library: LibraryCosts = FREE,
+    libraries: Libraries = FREE,
     algorithms: Mapping[str, str] | None = None,
     ordered: Sequence[str] = (),
     class_limit: int = CLASS_LIMIT,
@@ -57,7 +57,7 @@ def best_fold(
         made = Fold(
             fabric,
             groups,
-            library=library,
+            libraries=libraries,
             algorithms=algorithms,
             ordered=ordered,
             class_limit=class_limit,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from simulator.network.contract import PORTS, LinkClass, RankClass
+from simulator.network.contract import PORTS, FlowClass, LinkClass, RankClass
+from simulator.network.course import Need
 from simulator.network.orbits import Orbits
 from simulator.spec.errors import TopologyError
-from topologies.fabric import Floats, Ints
+from topologies.fabric import Defect, Fabric, Floats, Ints
 from topologies.naming import links_named
 
 _UNMET = -1  # a link, or a device's pooled limit, whose class no route has asked for
@@ -45,6 +46,9 @@ class LinkTable:
         efficiency = np.array([tier.efficiency for tier in self.fabric.tiers])
         self._per_payload: Floats = 1.0 / efficiency
         self._sizes: list[int] = []
+        self._whole = _without_defects(self.fabric)
+        self._undamaged: list[float] = []  # capacity of a class without degraded links [B/s]
+        self._outer = frozenset(tier.name for tier in self.fabric.tiers if tier.scale_out)
         self._weakest: dict[tuple[object, ...], float] = {}
         if len(relaxed):
             for key, left in zip(orbits.link_keys(relaxed), self.fabric.capacity[relaxed].tolist(), strict=True):
@@ -98,6 +102,28 @@ class LinkTable:
         known = int(self._port_ids[("out", "in").index(direction), rank_class]) if rank_class >= 0 else _UNMET
         return NamedLink(PORTS, self.fabric.ports, self.classes[known] if known != _UNMET else None)
 
+    def seconds(self, together: Sequence[Sequence[Sequence[FlowClass]]]) -> list[dict[int, float]]:
+        """For each phase what undamaged links need for the bytes of all these operations, by class [s]."""
+        found: list[dict[int, float]] = [{} for _ in range(max((len(phases) for phases in together), default=0))]
+        for phases in together:
+            for table, phase in zip(found, phases, strict=False):
+                for flow in phase:
+                    for link, load in zip(flow.links.tolist(), flow.load.tolist(), strict=True):
+                        table[link] = table.get(link, 0.0) + load * flow.size / self._undamaged[link]
+        return found
+
+    def need(self, phases: Sequence[Sequence[FlowClass]], seconds: Sequence[Mapping[int, float]]) -> Need:
+        """What the busiest of the links of these phases needs, where ``seconds`` says what each one does."""
+        total, longest, leaves = 0.0, 0.0, False
+        for table, phase in zip(seconds, phases, strict=False):
+            used = {link for flow in phase for link in flow.links.tolist()}
+            link = max(used, key=table.__getitem__, default=None)
+            if link is not None:
+                total += table[link]
+                if table[link] > longest:
+                    longest, leaves = table[link], self.classes[link].tier in self._outer
+        return Need(total, leaves)
+
     def _classes_of(self, links: Ints) -> Ints:
         """The class of each link."""
         new = links[self._class_of[links] == _UNMET]
@@ -121,7 +147,8 @@ class LinkTable:
             )
         tier = fabric.tiers[int(fabric.link_tier[link])].name
         size = self.orbits.links_in_class(link)
-        self._link_ids[key] = self._add(tier, capacity, size, name, relaxed=weakest < math.inf)
+        whole = float(self._whole[link])
+        self._link_ids[key] = self._add(tier, capacity, size, name, whole, relaxed=weakest < math.inf)
         return self._link_ids[key]
 
     def _ports_of(self, links: Ints) -> tuple[Ints, ...]:
@@ -137,12 +164,33 @@ class LinkTable:
                 if ids[key] == _UNMET:
                     rank = self.rank_classes[key]
                     name = f"{self.fabric.node_name(rank.representative)} ports {direction}"
-                    ids[key] = self._add(PORTS, self.fabric.ports, rank.size, name)
+                    ids[key] = self._add(PORTS, self.fabric.ports, rank.size, name, self.fabric.ports)
             found.append(np.where(device, ids[rank_class], _UNMET))
         return tuple(found)
 
-    def _add(self, tier: str, capacity: float, size: int, example: str, relaxed: bool = False) -> int:
+    def _add(self, tier: str, capacity: float, size: int, example: str, whole: float, relaxed: bool = False) -> int:
         number = len(self.classes)
         self.classes.append(LinkClass(number, tier, capacity, size, example, relaxed))
         self._sizes.append(size)
+        self._undamaged.append(whole)
         return number
+
+
+def _without_defects(fabric: Fabric) -> Floats:
+    """The capacity that each link had before it was degraded [B/s]; a dead one has none."""
+    whole = fabric.capacity.copy()
+    for defect in fabric.defects:
+        if defect.left > 0.0 and defect.kind != "chip":
+            whole[touched(fabric, [defect])] /= defect.left
+    return whole
+
+
+def touched(fabric: Fabric, defects: Sequence[Defect]) -> Ints:
+    """The links that these defects weaken."""
+    found = np.zeros(len(fabric.tail), dtype=bool)
+    for defect in defects:
+        if defect.kind == "link":
+            found |= (fabric.tail == defect.nodes[0]) & (fabric.head == defect.nodes[1])
+        elif defect.kind == "switch":
+            found |= (fabric.tail == defect.nodes[0]) | (fabric.head == defect.nodes[0])
+    return np.flatnonzero(found)

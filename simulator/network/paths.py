@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.network.collectives.pattern import Exchange
 from simulator.network.contract import RankClass
 from simulator.network.links import LinkTable
 from simulator.network.orbits import Orbits
+from simulator.spec.errors import IdentityBroken
 from topologies.batch import routes
 from topologies.fabric import Floats, Ints
 
@@ -45,6 +47,20 @@ def heading(orbits: Orbits, source: RankClass, peers: Ints) -> Heading:
         rows, first, counts = np.unique(codes, axis=0, return_index=True, return_counts=True)
         named = tuple(map(tuple, rows.tolist()))
     return Heading(source, tuple(peers[first].tolist()), tuple(counts.tolist()), named)
+
+
+def sizes(each: Heading, exchange: Exchange) -> list[float]:
+    """What one peer of each class gets; peers of a class all get the same."""
+    if exchange.sizes is None:
+        return [exchange.payload] * len(each.peers)
+    by_peer = dict(zip(exchange.peers.tolist(), exchange.sizes.tolist(), strict=True))
+    found = [by_peer[peer] for peer in each.peers]
+    asked, folded = float(exchange.sizes.sum()), sum(size * count for size, count in zip(found, each.counts, strict=True))
+    if abs(asked - folded) > 1e-9 * asked:
+        raise IdentityBroken(
+            f"rank {each.source.representative} sends {asked} B, its classes {folded} B: unequal peers in one class"
+        )
+    return found
 
 
 def _first_of_each(codes: Ints) -> tuple[Ints, Ints, Ints]:

@@ -11,10 +11,9 @@ import numpy as np
 from simulator.engine.clock import PICOSECONDS, Clock
 from simulator.network.blocks import GROUP, Blocks
 from simulator.network.collectives.choice import ALGORITHMS
-from simulator.network.collectives.library import Protocol
-from simulator.network.collectives.pattern import Pattern
+from simulator.network.collectives.library import Libraries, Library
 from simulator.network.contract import PORTS, LinkClass, OperationClass
-from simulator.network.drain import busiest_link, drain
+from simulator.network.drain import busiest_link, isolated_time
 from simulator.network.fluid import FluidNetwork
 from simulator.network.fold import Fold
 from simulator.spec.errors import NotModelled
@@ -27,29 +26,18 @@ UNFOLDED_LIMIT = 2048
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alone:
-    """An algorithm at work, before any library: ``wire`` is the latency of its steps, ``transfer`` that of its bytes [s]."""
+    """A collective as its library runs it, nobody else on the links.
 
-    algorithm: str
+    ``latency`` is the part of the time that bytes have no part in [s]; ``least``: payload bytes of the busiest link over its raw
+    capacity, phase by phase [s].
+    """
+
     operations: tuple[OperationClass, ...]
-    patterns: tuple[tuple[int, int, Pattern], ...]  # representative, ranks alike, what it does
-    wire: float
-    transfer: float
-    least: float  # payload bytes of the busiest link over its raw capacity, phase by phase [s]
+    time: float
+    latency: float
+    least: float
     busiest: LinkClass | None
-    domain: int
-
-    def latency(self, protocol: Protocol) -> float:
-        """Launch, and wire and library at every step [s]."""
-        steps = [(protocol.steps(pattern, rank, self.domain), alike, pattern) for rank, alike, pattern in self.patterns]
-        if any(exchange.relayed for _, _, pattern in steps for phase in pattern.phases for exchange in phase):
-            library = sum(seconds * alike for seconds, alike, _ in steps) / sum(alike for _, alike, _ in steps)
-        else:
-            library = max(seconds for seconds, _, _ in steps)
-        return protocol.launch + library + self.wire
-
-    def time(self, protocol: Protocol, payload: float) -> float:
-        """Seconds of the whole collective under one protocol of a library."""
-        return self.latency(protocol) + self.transfer * protocol.stretch(payload)
+    rung: str
 
 
 class Bench:
@@ -88,40 +76,36 @@ class Bench:
             self._folds[key] = Fold(self.fabric, self.blocks, symmetric=key[1], ordered=ordered)
         return self._folds[key]
 
-    def run(self, communication: Communication, algorithm: str) -> Alone:
-        """One algorithm with one payload. The name tells its operations from those of other algorithms on one fold."""
-        communication = replace(communication, name=f"{algorithm} {communication.collective}")
-        members, domain = self.members, self.domain
-        survives = ALGORITHMS[algorithm](members, int(members[0]), communication, domain).survives
+    def run(self, communication: Communication, library: Library, algorithm: str | None = None) -> Alone:
+        """One collective under a library, by one algorithm or by what the library takes."""
+        survives = "swaps"
+        if algorithm is not None:
+            first = int(self.members[0])
+            survives = ALGORITHMS[algorithm](self.members, first, communication, self.domain).survives
+        elif communication.collective == "send-recv":
+            survives = "turns"
         fold = self.fold(survives)
-        fold.algorithms = {communication.collective: algorithm}
-        operations = {operation.key: operation for operation in self._operations(fold, communication)}
-        links = fold.link_classes
-        patterns = tuple(
-            (rank.representative, rank.size, self._pattern(communication, algorithm, rank.representative))
-            for rank in fold.rank_classes
-        )
+        fold.libraries = Libraries(library)
+        fold.algorithms = {communication.collective: algorithm} if algorithm else {}
+        # The name tells it from what was asked of the same fold before, under other libraries and algorithms.
+        asked = replace(communication, name=f"{library.name} {algorithm or ''} {communication.collective}")
+        operations = {operation.key: operation for operation in self._operations(fold, asked)}
         together = tuple(operations.values())
         phases = [sum(each, ()) for each in zip_longest(*(operation.phases for operation in together), fillvalue=())]
         merged = replace(together[0], phases=tuple(phases))
         return Alone(
-            algorithm=algorithm,
             operations=together,
-            patterns=patterns,
-            wire=max(operation.latency for operation in together),
-            transfer=_transfer(together, merged, fold),
-            least=max(self._least(operation, links) for operation in together),
-            busiest=busiest_link(merged, links),
-            domain=domain,
+            time=_time(together, merged, fold),
+            latency=max(operation.latency - operation.fill for operation in together),
+            least=max(self._least(operation, fold.link_classes) for operation in together),
+            busiest=busiest_link(merged, fold.link_classes),
+            rung=next((each.rung for each in together if each.rung != "exact"), "exact"),
         )
 
     def _operations(self, fold: Fold, communication: Communication) -> Iterator[OperationClass]:
         """The operation class of every orbit of groups, once for each participant."""
         for rank_class in fold.rank_classes:
             yield fold.collective(rank_class.key, communication)
-
-    def _pattern(self, communication: Communication, algorithm: str, rank: int) -> Pattern:
-        return ALGORITHMS[algorithm](self.group(rank), rank, communication, self.domain)
 
     def _least(self, operation: OperationClass, links: Sequence[LinkClass]) -> float:
         """Payload bytes of the busiest link over its raw capacity, phase by phase: what no efficiency can beat [s]."""
@@ -139,13 +123,13 @@ class Bench:
         return seconds
 
 
-def _transfer(operations: Sequence[OperationClass], merged: OperationClass, fold: Fold) -> float:
-    """Seconds until the last byte of all operations that start together, latencies left out."""
-    if len(operations) == 1 or len(merged.phases) == 1:
-        return sum(drain(phase, fold.link_classes)[0] for phase in merged.phases)
+def _time(operations: Sequence[OperationClass], merged: OperationClass, fold: Fold) -> float:
+    """Seconds until the last byte of all operations that are asked for together."""
+    if len({operation.latency for operation in operations}) == 1 and (len(operations) == 1 or len(merged.phases) == 1):
+        return isolated_time(merged, fold.link_classes)
     clock = Clock()
     network = FluidNetwork(clock, fold)
     for operation in operations:
-        network.launch(replace(operation, latency=0.0))
+        network.launch(operation)
     clock.run()
     return clock.now / PICOSECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 import topologies
-from simulator.assumptions import PRESETS, Assumptions, CollectiveLibrary, ProtocolCosts
+from simulator.assumptions import PRESETS, Assumptions
 from simulator.network.blocks import GROUP, Blocks
-from simulator.network.collectives.choice import ALGORITHMS, COLLECTIVES, candidates
-from simulator.network.collectives.library import ANY, Library, Protocol
+from simulator.network.collectives.choice import ALGORITHMS, COLLECTIVES
+from simulator.network.collectives.library import Library
+from simulator.network.collectives.stack import library_named, usual_library
 from simulator.network.matrix import matrix_transfer
 from simulator.questions.alone import Alone, Bench
 from simulator.questions.collective_results import CollectiveResult, CollectiveSweep, bus_factor
@@ -27,13 +28,7 @@ from topologies.fabric import Fabric, Floats
 from topologies.system import SYSTEMS, System
 from workloads.instructions import Communication
 
-GENERIC = "generic"
-"""The library of launch and step latencies that every operation of a training step is given."""
-
 MATRIX = "all-to-all-v"
-
-WIRE = "wire"
-"""No library at all: the latency of the routes, and the bytes."""
 
 
 def collective(
@@ -140,13 +135,7 @@ class _Question:
             raise InputError("fewer than 2 ranks of the first group are alive", path="faults", do="Kill fewer chips.")
         library = self._library(operation)
         one = Communication("", "collective", operation, GROUP, payload, top_k, max_domains, top_k > 0)
-        names = [algorithm] if algorithm else self._candidates(library.name, one)
-        tries = [self.bench.run(one, name) for name in names]
-        best = min(
-            ((run, self._on_links(run, protocol, library.name)) for run in tries for protocol in library.of(run.algorithm)),
-            key=lambda pair: pair[0].time(pair[1], payload),
-        )
-        return self._result(operation, payload, *best, library.name)
+        return self._result(operation, payload, self.bench.run(one, library, algorithm))
 
     def answer_matrix(self, matrix: Floats) -> CollectiveResult:
         """All-to-all-v among all ranks. ``bytes`` is what the busiest sender holds, what it keeps included."""
@@ -157,7 +146,7 @@ class _Question:
         rows = matrix.sum(axis=1)
         busiest = int(np.argmax(rows))
         payload = float(rows[busiest])
-        library = self._library(MATRIX)
+        library = self._library("all-to-all")
         protocol = library.of("direct")[0]
         latency = protocol.launch + moved.hop + (protocol.outside if moved.leaves_domain else protocol.inside)
         seconds = latency + moved.seconds * protocol.stretch(payload)
@@ -180,58 +169,36 @@ class _Question:
             rung=moved.rung,
         )
 
-    def _result(self, operation: str, payload: float, run: Alone, protocol: Protocol, library: str) -> CollectiveResult:
+    def _result(self, operation: str, payload: float, run: Alone) -> CollectiveResult:
         fabric = self.bench.fabric
-        seconds = run.time(protocol, payload)
         size = len(self.bench.members)
+        first = run.operations[0]
         return CollectiveResult(
             collective=operation,
             system=self.system,
             chips=fabric.ranks // fabric.ranks_per_chip,
             group_size=size,
             bytes=payload,
-            time_s=seconds,
-            algorithm_bandwidth=payload / seconds,
-            bus_bandwidth=payload / seconds * bus_factor(operation, size),
+            time_s=run.time,
+            algorithm_bandwidth=payload / run.time,
+            bus_bandwidth=payload / run.time * bus_factor(operation, size),
             bound_s=run.least,
-            latency_s=run.latency(protocol),
+            latency_s=run.latency,
             busiest_link=run.busiest.example if run.busiest else "",
             busiest_tier=run.busiest.tier if run.busiest else "",
-            algorithm=run.algorithm,
-            protocol=protocol.name,
-            library=library,
-            rung=next((each.rung for each in run.operations if each.rung != "exact"), "exact"),
+            algorithm=first.algorithm,
+            protocol=first.protocol,
+            library=first.library,
+            rung=run.rung,
         )
 
-    def _on_links(self, run: Alone, protocol: Protocol, library: str) -> Protocol:
-        """The protocol on the links that are busiest: within a domain a library may reach less of some chips' links."""
-        known = self.assumptions.libraries.get(library)
-        outside = {tier.name for tier in self.bench.fabric.tiers if tier.scale_out}
-        if known is None or self.chip not in known.links or run.busiest is None or run.busiest.tier in outside:
-            return protocol
-        return replace(protocol, share=protocol.share * known.links[self.chip].value)
-
-    def _candidates(self, library: str, communication: Communication) -> tuple[str, ...]:
-        known = self.assumptions.libraries.get(library)
-        add = known is not None and self.chip in known.in_switch
-        return candidates(library, communication, self.bench.members, self.bench.domain, switches_add=add)
-
     def _library(self, operation: str) -> Library:
-        """The library asked for, or the usual one of the chip's vendor for this collective, or the generic costs."""
-        known = self.assumptions.libraries
-        names = [*known, GENERIC, WIRE]
-        if self.library is not None and self.library not in names:
-            raise InputError("unknown library", got=self.library, do=suggest(self.library, names, "libraries"), path="library")
-        usual = [name for name, each in known.items() if self.vendor in each.vendors and operation in each.collectives]
-        usual += [name for name, each in known.items() if self.vendor in each.vendors and not each.collectives]
-        name = self.library or (usual[0] if usual else GENERIC)
-        if name == WIRE:
-            return Library(WIRE, {ANY: (Protocol(""),)})
-        if name == GENERIC:
-            costs = self.assumptions.library
-            step = costs.step.value
-            return Library(GENERIC, {ANY: (Protocol("", costs.launch.value, step, step),)})
-        return library_of(name, known[name])
+        """The library asked for, or the one that the stack names, or the usual one of the chip's vendor."""
+        stack = self.assumptions
+        if self.library is not None:
+            return library_named(stack, self.library, self.chip)
+        named = stack.runs.get(operation, stack.runs.get("any"))
+        return library_named(stack, named or usual_library(stack, self.vendor, operation), self.chip)
 
 
 def _bench(
@@ -276,21 +243,6 @@ def _stack(assumptions: str | Path) -> Assumptions:
 @lru_cache(maxsize=8)
 def _shipped_stack(name: str) -> Assumptions:
     return Assumptions.load(name)
-
-
-def library_of(name: str, spec: CollectiveLibrary) -> Library:
-    """A library of the assumptions as the network knows it."""
-    return Library(
-        name,
-        {
-            algorithm: tuple(_protocol(protocol, costs) for protocol, costs in table.items())
-            for algorithm, table in spec.protocols.items()
-        },
-    )
-
-
-def _protocol(name: str, costs: ProtocolCosts) -> Protocol:
-    return Protocol(name, costs.launch.value, costs.inside.value, costs.outside.value, costs.share.value, costs.ramp.value)
 
 
 def _bytes(size: float | str) -> float:

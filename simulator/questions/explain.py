@@ -81,8 +81,10 @@ def explain_scenario(scenario: Scenario) -> list[Fact]:
     found += explain_spec(prepared.system, "system")
     found += explain_spec(prepared.model, "model")
     table = prepared.assumptions.sources
-    used = {"chip": prepared.efficiency, "library": prepared.assumptions.library}
-    used["memory_overhead"] = prepared.assumptions.memory_overhead
+    stack = prepared.assumptions
+    used: dict[str, BaseModel] = {"chip": prepared.efficiency, "memory_overhead": stack.memory_overhead}
+    for name in prepared.libraries.names:
+        used |= {f"libraries.{name}": stack.libraries[name]} if name in stack.libraries else {"library": stack.library}
     for name, part in used.items():
         found += [_fact(path, figure, table) for path, figure in figures(part, f"assumptions.{name}")]
     return found

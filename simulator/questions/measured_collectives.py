@@ -23,7 +23,8 @@ from pydantic import ConfigDict, Field
 
 from simulator.assumptions import Assumptions
 from simulator.network.collectives.dispatch import distinct_domains
-from simulator.questions.collective import GENERIC, WIRE, collective
+from simulator.network.collectives.stack import GENERIC, WIRE
+from simulator.questions.collective import collective
 from simulator.questions.collective_results import CollectiveResult
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NotModelled, SupernodeError, one_line

@@ -53,7 +53,10 @@ def test_a_replacement_that_changes_nothing_warns() -> None:
     for path in ("any_chip__memory", "chips__b200-sxm__memory"):
         (warning,) = prepare(question(assumptions=replaced(**{path: 0.4}))).warnings
         assert "changes nothing for h100-sxm" in warning
-    assert not prepare(question(assumptions=replaced(**{"chips__h100-sxm__memory": 0.4, "library__step": "3 us"}))).warnings
+    used = {"chips__h100-sxm__memory": 0.4, "libraries__nccl__protocols__any__simple__launch": "3 us"}
+    assert not prepare(question(assumptions=replaced(**used))).warnings
+    (warning,) = prepare(question(assumptions=replaced(library__step="3 us"))).warnings
+    assert "library.step = 3 us changes nothing" in warning
 
 
 @pytest.mark.parametrize("choice", [{"allreduce": "ring"}, {"all-reduce:tpp": "ring"}, {"all-reduce": "rign"}])

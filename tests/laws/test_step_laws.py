@@ -102,12 +102,15 @@ def test_everything_scaled_changes_nothing() -> None:
             links[f"tiers.{name}.leaf_latency"] = f"{tier.leaf_latency.value / 2 * 1e9:.9g} ns"
     own = before.efficiency.kernel_start.value / 2
     costs = {
-        "library.launch": f"{before.assumptions.library.launch.value / 2 * 1e6:.9g} us",
-        "library.step": f"{before.assumptions.library.step.value / 2 * 1e6:.9g} us",
         "any_chip.kernel_start": f"{own * 1e6:.9g} us",
         "any_chip.gemm_start.bf16": f"{before.efficiency.gemm_start['bf16'].value / 2 * 1e6:.9g} us",
         "any_chip.host_issue": f"{before.efficiency.host_issue.value / 2 * 1e6:.9g} us",
     }
+    for algorithm, protocols in before.assumptions.libraries["nccl"].protocols.items():
+        for protocol, cost in protocols.items():
+            path = f"libraries.nccl.protocols.{algorithm}.{protocol}"
+            for part in ("launch", "inside", "outside"):
+                costs[f"{path}.{part}"] = f"{getattr(cost, part).value / 2 * 1e6:.9g} us"
     halved = base.replace(cluster__set={**chip, **links}, assumptions={"preset": "default", "set": costs})
     assert simulate(halved).step_time_s == pytest.approx(simulate(base).step_time_s / 2, rel=1e-6)
 

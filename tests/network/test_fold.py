@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.network.collectives.pattern import LibraryCosts
+from simulator.network.collectives.library import Libraries, Library
 from simulator.network.contract import PORTS
 from simulator.network.drain import bound, isolated_time
 from simulator.network.fold import Fold, scale_up_domain
@@ -125,8 +125,8 @@ def test_efficiency_makes_wire_bytes_of_payload() -> None:
 
 def test_latency_is_the_library_plus_the_slowest_route_of_each_step() -> None:
     fabric = fabrics.clos(4, 4, 1.0, 2.0, latencies=(1.0, 3.0), scale_out=True)
-    library = LibraryCosts(launch=10.0, step=0.5)
-    fold = Fold(fabric, Groups(1, 1, 16, 1), library=library, algorithms={"all-gather:dp": "ring"}, ordered=("dp",))
+    libraries = Libraries(Library.plain(launch=10.0, step=0.5))
+    fold = Fold(fabric, Groups(1, 1, 16, 1), libraries=libraries, algorithms={"all-gather:dp": "ring"}, ordered=("dp",))
     assert fold.collective(0, communication("all-to-all", "dp", 1.0)).latency == pytest.approx(10 + 0.5 + 3)
     # two levels: one step inside, one outside, and an all-reduce does both twice
     assert fold.collective(0, communication("reduce-scatter", "dp", 1.0)).latency == pytest.approx(10 + 1.5 + 3.5)

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.questions.collective import WIRE, CollectiveResult, collective
+from simulator.network.collectives.stack import WIRE
+from simulator.questions.collective import CollectiveResult, collective
 from tests.network import fabrics
 from topologies.fabric import Fabric
 

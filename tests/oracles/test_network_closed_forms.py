@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.network.collectives.pattern import LibraryCosts
+from simulator.network.collectives.library import Libraries, Library
 from simulator.network.contract import OperationClass
 from simulator.network.drain import bound, drain, isolated_time
 from simulator.network.fluid import FluidNetwork
@@ -160,7 +160,7 @@ def test_11_ring(n: int, collective: str, times: int) -> None:
         communication(collective, "dp", 12.0),
         algorithms={collective: "ring"},
         ordered=("dp",),
-        library=LibraryCosts(step=0.5),
+        libraries=Libraries(Library.plain(step=0.5)),
     )
     assert seconds == EXACT(times * (n - 1) * (0.75 + 12.0 / (n * 4.0)), rel=1e-9)
 

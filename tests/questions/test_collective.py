@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from simulator import collective
-from simulator.questions.collective import GENERIC, WIRE, sizes_up_to, sweep
+from simulator.network.collectives.stack import GENERIC, WIRE
+from simulator.questions.collective import sizes_up_to, sweep
 from simulator.questions.collective_results import table
 from simulator.spec.errors import InputError, NotModelled
 from tests.network import fabrics

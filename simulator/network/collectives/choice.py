@@ -9,6 +9,7 @@ from simulator.network.collectives.dispatch import one_copy_per_domain
 from simulator.network.collectives.halving_doubling import halving_doubling
 from simulator.network.collectives.hierarchical import hierarchical, hierarchical_serial
 from simulator.network.collectives.in_switch import in_switch
+from simulator.network.collectives.library import Library
 from simulator.network.collectives.pattern import Algorithm, levels
 from simulator.network.collectives.rail_rings import rail_rings
 from simulator.network.collectives.ring import ring
@@ -83,26 +84,31 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
     return "hierarchical"
 
 
-def candidates(library: str, communication: Communication, members: Ints, domain: int, *, switches_add: bool) -> tuple[str, ...]:
-    """The algorithms among which a library takes the fastest; one only where it has no choice.
+def candidates(
+    library: Library, communication: Communication, members: Ints, domain: int, overrides: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The algorithms among which a library takes the fastest; one only where it has no choice or is given none.
 
-    NCCL and RCCL: rings for everything but all-reduce, which may also take the double tree between domains or, where the
-    switches of a domain add (``switches_add``), reduction in the switch. DeepEP: one copy per domain. Everything else as in
-    :func:`choose`: HCCL's mesh inside a server and its pipeline of both levels between servers, pairwise all-to-all.
-    Sources: NCCL src/graph/tuning.cc; the HCCL_ALGO page of the CANN documentation; the DeepEP README.
+    ``rings`` (NCCL, RCCL): rings for everything but all-reduce, which may also take the double tree between domains or, where
+    the switches of a domain add, reduction in the switch. ``one-copy-per-domain`` (DeepEP): that. ``levels``, and whatever is
+    none of these: as in :func:`choose`: HCCL's mesh inside a server and its pipeline of both levels between servers, pairwise
+    all-to-all. Sources: NCCL src/graph/tuning.cc; the HCCL_ALGO page of the CANN documentation; the DeepEP README.
     """
     collective = communication.collective
+    if f"{collective}:{communication.group}" in overrides or collective in overrides:
+        return (choose(communication, members, domain, overrides),)
     crosses = members[0] // domain != members[-1] // domain
-    if library == "deepep" and crosses and collective in ("dispatch", "combine") and communication.top_k:
+    experts = collective in ("dispatch", "combine")
+    if library.family == "one-copy-per-domain" and experts and crosses and communication.top_k:
         return ("one-copy-per-domain",)
     rings = collective in ("all-gather", "reduce-scatter", "all-reduce", "broadcast")
-    cut = levels(members, int(members[0]), domain)
-    if library not in ("nccl", "rccl") or not rings or cut is None:
+    cut = levels(members, int(members[0]), domain) if library.family == "rings" and rings else None
+    if cut is None:
         return (choose(communication, members, domain, {}),)
     found = ["rings"]
     if collective == "all-reduce":
         if crosses:
             found.append("tree")
-        if switches_add and cut.within > 1:
+        if library.switches_add and cut.within > 1:
             found.append("in-switch")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What a communication library adds to the wire, and which algorithms it has.
+"""What a communication library adds to the wire, and how it chooses.
 
 A *protocol* is one way of moving bytes in an algorithm: the low-latency ones of NCCL flag every word and pay for it in
 bandwidth, the simple one hands over whole chunks and pays for it at every step. For one operation with payload S
@@ -8,7 +8,8 @@ bandwidth, the simple one hands over whole chunks and pays for it at every step.
 
 ``share`` is the part of the links' efficient bandwidth that the protocol keeps; ``ramp`` is the payload at which half of
 what a small operation lacks (few channels open, pipeline not full) has been made up: a small one runs at half speed, a
-large one loses the fixed time of ``ramp`` bytes.
+large one loses the fixed time of ``ramp`` bytes. Beside other traffic what the library loses, (stretch - 1) x seconds of the
+busiest link, stays a time: it passes before the first byte, and the links carry no more than what is sent.
 
 Leaves out: channel counts, chunk sizes and thread counts one by one; what they do is in these few figures.
 """
@@ -16,11 +17,8 @@ Leaves out: channel counts, chunk sizes and thread counts one by one; what they 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
-
-from simulator.network.collectives.pattern import Pattern
+from dataclasses import dataclass, field
+from typing import Literal
 
 ANY = "any"
 """The key of the protocols of every algorithm that a library says nothing of."""
@@ -45,23 +43,56 @@ class Protocol:
         """
         return (1.0 + (self.ramp / (payload + self.ramp) if self.ramp else 0.0)) / self.share
 
-    def steps(self, pattern: Pattern, rank: int, domain: int) -> float:
-        """What the library adds at the steps of one rank's pattern [s]."""
-        seconds = 0.0
-        for phase in pattern.phases:
-            for exchange in phase:
-                leaves = bool(np.any(exchange.peers // domain != rank // domain))
-                seconds += exchange.steps * (self.outside if leaves else self.inside)
-        return seconds
+
+Family = Literal["rings", "levels", "one-copy-per-domain"]
+"""Which algorithms a library has; ``choice.candidates`` says what each means."""
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library by name, and the protocols of each of its algorithms (under :data:`ANY`: of all others)."""
+    """A library by name on one chip, and the protocols of each of its algorithms (under :data:`ANY`: of all others).
+
+    ``reach``: share of the scale-up links' efficient bandwidth that it reaches on this chip. ``switches_add``: the
+    switches of a domain reduce for it.
+    """
 
     name: str
     protocols: Mapping[str, tuple[Protocol, ...]]
+    family: Family = "levels"
+    reach: float = 1.0
+    switches_add: bool = False
 
     def of(self, algorithm: str) -> tuple[Protocol, ...]:
         """The protocols that an algorithm may run under."""
         return self.protocols.get(algorithm) or self.protocols[ANY]
+
+    @classmethod
+    def plain(cls, name: str = "wire", launch: float = 0.0, step: float = 0.0) -> Library:
+        """One that adds a launch to each operation and the same to each step [s], and nothing to the bytes."""
+        return cls(name, {ANY: (Protocol("", launch, step, step),)})
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """The libraries of a job: ``usual`` runs what no other one does.
+
+    ``named`` are those that a stack names, by collective; ``kernels`` those that run a dispatch or combine which sends one
+    copy per domain (``Communication.deduplicate``).
+    """
+
+    usual: Library
+    named: Mapping[str, Library] = field(default_factory=dict)
+    kernels: Mapping[str, Library] = field(default_factory=dict)
+
+    def of(self, collective: str, deduplicate: bool = False) -> Library:
+        """The library that runs a collective."""
+        found = self.named.get(collective)
+        if found is None and deduplicate:
+            found = self.kernels.get(collective)
+        return found or self.usual
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The libraries that may run something, each once."""
+        every = (self.usual, *self.named.values(), *self.kernels.values())
+        return tuple(dict.fromkeys(library.name for library in every))

@@ -16,14 +16,6 @@ from topologies.fabric import Floats, Ints
 from workloads.instructions import Communication
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryCosts:
-    """What a communication library adds [s]: once an operation (``launch``), and at each of its steps (``step``)."""
-
-    launch: float = 0.0
-    step: float = 0.0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Exchange:
     """``payload`` bytes from the rank to each of ``peers``, over ``steps`` successive messages of latency.
