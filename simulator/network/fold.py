@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -86,8 +87,7 @@ class Fold:
         self.relaxed = _checked(fabric, relaxed)
         active = [defect for defect in fabric.defects if defect not in self.relaxed]
         self.loads = tuple(loads)
-        ep = groups.span("ep") if self.loads else (1, 1)
-        self._ep = ep
+        self._ep = ep = groups.span("ep") if self.loads else (1, 1)
         self.orbits = Orbits(fabric, parts, active, lambda found: tell_apart(found, ep, self.loads))
         self.rank_classes = self._rank_classes(class_limit if symmetric else fabric.ranks)
         self._flow_limit = flow_limit if symmetric else fabric.ranks**2
@@ -218,9 +218,7 @@ class Fold:
             names = candidates(library, communication, members, self.domain, self.algorithms)
             courses = [self._course_of(participants, communication, name) for name in names]
 
-            def need(course: Course) -> Need:
-                return self._need(participants, communication, course, library)
-
+            need = partial(self._need, participants, communication, library)
             run = fastest(courses, library, communication.payload, need)
         return self._operation(communication.name, communication.kind, participants, run, communication.payload)
 
@@ -267,7 +265,7 @@ class Fold:
                 inside, outside = inside + (not crosses) * count, outside + crosses * count
         return Course(algorithm, tuple(phases), wire, inside, outside)
 
-    def _need(self, participants: tuple[int, ...], communication: Communication, course: Course, library: Library) -> Need:
+    def _need(self, participants: tuple[int, ...], communication: Communication, library: Library, course: Course) -> Need:
         """What a course needs of its links while all groups of its stages do the same on links that are whole.
 
         So neither the folding nor a weak link elsewhere changes what a library loses or chooses.
