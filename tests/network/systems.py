@@ -87,18 +87,18 @@ def rates_of_each_flow(
 ) -> Floats:
     """The folded rate of every unfolded flow, found by operation, source class, pair and size."""
     table: Mapping[tuple[int, int, int, float], float] = {
-        (operation, flow.source_class, id(flow.links), _about(flow.size)): rate
+        (operation, flow.source_class, id(flow.links), about(flow.size)): rate
         for (operation, flow), rate in zip(tagged, rates.tolist(), strict=True)
     }
     found = []
     for flow in chosen:
         source, target = int(each.source[flow]), int(each.target[flow])
         path = fold.path(source, target)
-        key = (int(each.operation[flow]), int(fold.orbits.rank_class[source]), id(path.links), _about(float(each.size[flow])))
+        key = (int(each.operation[flow]), int(fold.orbits.rank_class[source]), id(path.links), about(float(each.size[flow])))
         found.append(table[key])
     return np.array(found)
 
 
-def _about(size: float) -> float:
+def about(size: float) -> float:
     """A size without its last bits: the fold makes it of one byte's share, the flows of the whole payload."""
     return float(f"{size:.12g}")

@@ -22,6 +22,7 @@ from tests.network import fabrics
 from tests.network.brute import play
 from tests.network.doubles import Clock
 from tests.network.faulty import FAULTS, hurt, weakened
+from tests.network.systems import about
 from tests.network.watched import Watched, classes
 from tests.topologies.machines import whole
 from topologies.fabric import Defect, Fabric, Floats, Ints
@@ -183,7 +184,8 @@ def dressed(
     """The operation classes with their skew, what their flow classes stand for, and every flow's size, weight and cap."""
     named = classes(fold, each.source, each.target)
     rows: dict[tuple[object, ...], list[int]] = {}
-    for place, key in enumerate(zip(each.operation.tolist(), each.phase.tolist(), each.size.tolist(), named, strict=True)):
+    sizes = map(about, each.size.tolist())
+    for place, key in enumerate(zip(each.operation.tolist(), each.phase.tolist(), sizes, named, strict=True)):
         rows.setdefault(key, []).append(place)
     skew = skewed(case, list(rows))
     size, weight, cap = each.size.copy(), np.ones(len(each.size)), np.full(len(each.size), math.inf)
@@ -199,7 +201,7 @@ def dressed(
             for phase, flows in enumerate(whole_class.phases):
                 changed = []
                 for flow in flows:
-                    key = (number, phase, flow.size, (flow.source_class, id(flow.links)))
+                    key = (number, phase, about(flow.size), (flow.source_class, id(flow.links)))
                     places = np.array(rows[key], dtype=np.int64)
                     assert len(places) == flow.count
                     factor, heavy, fraction = skew[key]
