@@ -25,7 +25,7 @@ from typing import Literal
 from pydantic import Field
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import PlanError
+from simulator.spec.errors import NotModelled, PlanError
 
 Kind = Literal["balanced", "zipf", "hot-expert", "hot-rank", "spread", "zero-load-rank", "ragged", "rotating", "burst", "table"]
 
@@ -62,6 +62,7 @@ class RouterLoad(Spec):
     length: int | None = Field(default=None, ge=1)
     file: str | None = None
     capacity_factor: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    redundant_experts: int | None = Field(default=None, ge=1)
 
 
 def router_load(router: str | RouterLoad | None) -> RouterLoad:
@@ -70,6 +71,11 @@ def router_load(router: str | RouterLoad | None) -> RouterLoad:
     Raises PlanError where a kind lacks what it needs, or is given what belongs to another.
     """
     load = router if isinstance(router, RouterLoad) else RouterLoad.model_validate({"kind": router or "balanced"})
+    if load.redundant_experts is not None:
+        raise NotModelled(
+            "training.router.redundant_experts is not simulated yet: copies of experts share tokens, and their gradients and"
+            " weights travel between their ranks every step. Leave it out, or give the loads that remain as a table."
+        )
     needed, allowed = PARAMETERS[load.kind]
     known = dict.fromkeys(name for names in PARAMETERS.values() for part in names for name in part)
     for name in needed:

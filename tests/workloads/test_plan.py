@@ -135,6 +135,7 @@ def test_an_impossible_plan_says_what_to_change(model: Model, arguments: dict[st
     [
         {"offload": ["decoder_layer_input"]},
         {"placement": "strided"},
+        {"model": SPARSE, "training": {"router": {"kind": "hot-rank", "factor": 2.0, "redundant_experts": 32}}},
     ],
 )
 def test_what_is_legal_but_not_simulated_is_refused_as_such(arguments: dict[str, Any]) -> None:
