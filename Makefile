@@ -1,7 +1,7 @@
 # make         set up .venv and answer the main example: report.html, result.json
 # make test    the tests, in parallel
 # make check   ruff, mypy --strict, import-linter
-# make bench   timed tests
+# make bench   timed tests, and the table of what the network is meant to cost
 # make record  run the examples and write down what they answer (after an intended change)
 # make clean   remove .venv and everything generated
 
@@ -45,6 +45,7 @@ check: $(VENV)/installed-for-tests
 
 bench: $(VENV)/installed-for-tests
 	$(BIN)/python -m pytest -q -n 0 tests/bench --benchmark-enable --benchmark-only
+	$(BIN)/python tests/bench/goals.py
 
 record: $(VENV)/installed
 	$(BIN)/python tests/examples/record.py

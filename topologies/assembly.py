@@ -9,7 +9,7 @@ from math import inf, prod
 import numpy as np
 
 from simulator.spec.errors import NotModelled
-from topologies.fabric import Dimension, Fabric, Ints, Route, TierInfo
+from topologies.fabric import Dimension, Fabric, Ints, Route, Routes, TierInfo
 from topologies.leaves import Axis, Inner, clos_tree, dragonfly_routers, plain_axis, planes_of, rail_tree, torus_rings
 from topologies.naming import NameGroup, Names
 from topologies.parts import Chip, Package, Tier
@@ -102,7 +102,7 @@ def _torus(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Ite
     latency, first = tier.latency.value, place.first_link
     for ring_name, axis, wraps in torus_rings(name, tier, label, place):
         own = replace(place, tier=ring_name, below=axis.stride, units=axis.size, first_link=first)
-        graph = ring(own, link, wraps, latency) if axis.size > 1 else TierGraph((), (), _no_way)
+        graph = ring(own, link, wraps, latency) if axis.size > 1 else TierGraph((), (), _no_way, _no_ways)
         info = TierInfo(ring_name, latency, tier.efficiency.value, tier.medium, own.box, tier.scale_out)
         infos = (info,) * len(graph.bundles)
         yield Built(ring_name, name, own, (axis,), graph, False, infos)
@@ -114,7 +114,7 @@ def _tier(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Buil
     leaf_latency = (tier.leaf_latency or tier.latency).value
     axes = plain_axis(label, place)
     if place.units == 1:
-        graph = TierGraph((), (), _no_way)
+        graph = TierGraph((), (), _no_way, _no_ways)
     elif tier.shape == "mesh":
         graph = mesh(place, bandwidth, tier.size.value, latency)
     elif tier.shape == "switch":
@@ -144,6 +144,10 @@ def _tier(name: str, tier: Tier, label: str, place: Place, inner: Inner) -> Buil
 
 def _no_way(source: int, target: int) -> Route:
     raise AssertionError(f"a tier of one unit takes nothing from {source} to {target}")
+
+
+def _no_ways(sources: Ints, targets: Ints) -> Routes:
+    raise AssertionError(f"a tier of one unit takes nothing from {sources.tolist()} to {targets.tolist()}")
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:
@@ -224,4 +228,7 @@ def _ports(chip: Chip, built: Sequence[Built]) -> float:
 
 
 def _router(built: Sequence[Built]) -> Tiered:
-    return Tiered(tuple(Step(b.place.below, b.place.box, b.joins, b.graph.segment, len(b.graph.bundles)) for b in built), "spray")
+    return Tiered(
+        tuple(Step(b.place.below, b.place.box, b.joins, b.graph.segment, b.graph.segments, len(b.graph.bundles)) for b in built),
+        "spray",
+    )

@@ -150,12 +150,26 @@ class Avoiding:
 
     def _detour(self, source: int, target: int) -> Route:
         """The shortest ways round, in the smallest box that has one."""
+        found = self._search(self._box(source, target)).way(source, target)
+        assert found is not None
+        return found
+
+    def detours(self, sources: Ints, amounts: Floats, target: int) -> tuple[Ints, Floats, float]:
+        """What links carry when sources without a way of their own steps send these amounts to a target; the slowest latency."""
+        boxes = np.array([self._box(source, target) for source in sources.tolist()], dtype=np.int64)
+        found = [
+            self._search(box).carried(sources[boxes == box], amounts[boxes == box], target) for box in np.unique(boxes).tolist()
+        ]
+        links, carried = (np.concatenate([each[side] for each in found]) for side in (0, 1))
+        return links, carried, max(latency for _, _, latency in found)
+
+    def _box(self, source: int, target: int) -> int:
+        """The smallest box that has a way round: how many of ``Fabric.tiers`` it takes. TopologyError where there is none."""
         tiers = int(self.link_tier.max()) + 1
         boxes = [*self.base.boxes(source, target)] if isinstance(self.base, Tiered) else []
         for bundles in dict.fromkeys((*boxes, tiers)):
-            found = self._search(bundles).way(source, target)
-            if found is not None:
-                return found
+            if self._search(bundles).hops(target)[source] >= 0:
+                return bundles
         ends = f"{self.node_name(source)} to {self.node_name(target)}"
         raise TopologyError("no way is left from one device to another", got=ends, do="Take a fault away.", path="faults")
 

@@ -4,7 +4,8 @@ Nodes 0 .. ranks-1 are *devices* (what software calls a rank: a chip, or one die
 Links are directed. Every node has coordinates along the fabric's dimensions (-1 where it has none): a device on the
 box dimensions that its tiers span, a switch on the ones that it serves plus hidden ones (plane, spine index).
 Symmetries are declared, never guessed: along a ``full`` dimension any two coordinates may be swapped, along a
-``cyclic`` one all may be shifted, along a ``none`` dimension nothing moves; tests verify them on these arrays.
+``cyclic`` one all may be shifted, along a ``dihedral`` one turned round too (a ring looks the same both ways), along a ``none``
+dimension nothing moves; tests verify them on these arrays.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Dimension:
 
     name: str
     size: int
-    symmetry: Literal["full", "cyclic", "none"]
+    symmetry: Literal["full", "cyclic", "dihedral", "none"]
     hidden: bool = False
 
 
@@ -55,6 +56,16 @@ class Route:
     links: Ints
     fraction: Floats
     latency: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Routes:
+    """Where many flows go: rows of (flow, link, fraction), a link maybe in several rows of a flow; ``latency`` [flows], s."""
+
+    flow: Ints
+    link: Ints
+    fraction: Floats
+    latency: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pydantic import Field
 from simulator.spec.base import Spec
 from simulator.spec.errors import TopologyError, Words
 from simulator.spec.files import make
+from topologies.adjacency import by_end
 from topologies.fabric import Defect, Fabric, Floats, Ints
 from topologies.naming import links_named
 from topologies.policies import respecting
@@ -173,11 +174,10 @@ def _check_connected(fabric: Fabric) -> None:
     if not len(alive):
         raise TopologyError("no chip is left alive", do="Take some faults away.", path="faults")
     first = int(alive[0])
-    live = np.flatnonzero(fabric.capacity > 0)
-    nodes = np.arange(len(fabric.node_kind) + 1)
-    for word, here, there in (("to", fabric.tail[live], fabric.head[live]), ("from", fabric.head[live], fabric.tail[live])):
-        order = np.argsort(here, kind="stable")
-        hops = reach(there[order], np.searchsorted(here[order], nodes), first)
+    live = fabric.capacity > 0
+    for word, here, there in (("to", fabric.tail, fabric.head), ("from", fabric.head, fabric.tail)):
+        order, starts = by_end(here, len(fabric.node_kind), live)
+        hops = reach(there[order], starts, first)
         lost = alive[hops[alive] < 0]
         if len(lost):
             names = ", ".join(fabric.node_name(int(device)) for device in lost[:5])

@@ -27,7 +27,7 @@ class Axis:
     label: str
     size: int
     stride: int
-    symmetry: Literal["full", "cyclic", "none"] = "full"
+    symmetry: Literal["full", "cyclic", "dihedral", "none"] = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def torus_rings(name: str, tier: Tier, label: str, place: Place) -> Iterator[tup
     stride = place.below
     for letter, side, full in zip("xyzwvu", sides, whole, strict=False):
         wraps = side > 2 and (cubes or side == full)
-        symmetry: Literal["full", "cyclic", "none"] = "cyclic" if wraps else "none" if side > 2 else "full"
+        symmetry: Literal["full", "dihedral", "none"] = "dihedral" if wraps else "none" if side > 2 else "full"
         yield f"{name}-{letter}" if tier.sides else name, Axis(letter if tier.sides else label, side, stride, symmetry), wraps
         stride *= side
 

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.spec.errors import TopologyError
-from topologies.fabric import Floats, Ints, Route
+from topologies.adjacency import by_end
+from topologies.fabric import Floats, Ints, Route, Routes
 
 STAY = Route(np.empty(0, dtype=np.int64), np.empty(0), 0.0)
 """From a device to itself: no link, no time."""
@@ -29,6 +30,7 @@ class Step:
     box: int
     joins: bool
     segment: Callable[[int, int], Route]
+    segments: Callable[[Ints, Ints], Routes]  # the same for many pairs of devices
     bundles: int = 1  # of links: entries of ``Fabric.tiers`` that are this tier's
 
 
@@ -132,12 +134,9 @@ class Minimal:
     ) -> None:
         self._nodes, self._tail, self._head = nodes, tail, head
         self._link_latency, self._node_name, self._keep = link_latency, node_name, keep
-        links = np.arange(len(tail), dtype=np.int64) if usable is None else np.flatnonzero(usable)
-        self._out_links = links[np.argsort(tail[links], kind="stable")]
-        self._out_start = np.searchsorted(tail[self._out_links], np.arange(nodes + 1))
-        in_links = links[np.argsort(head[links], kind="stable")]
+        self._out_links, self._out_start = by_end(tail, nodes, usable)
+        in_links, self._in_start = by_end(head, nodes, usable)
         self._in_tails = tail[in_links]
-        self._in_start = np.searchsorted(head[in_links], np.arange(nodes + 1))
         self._distances: dict[int, Ints] = {}
 
     def __call__(self, source: int, target: int) -> Route:
@@ -154,23 +153,41 @@ class Minimal:
         distance = self.hops(target)
         if distance[source] < 0:
             return None
-        nodes: Ints = np.array([source], dtype=np.int64)
-        share: Floats = np.ones(1)
-        slowest: Floats = np.zeros(1)
-        links, fractions = [], []
-        for left in range(int(distance[source]), 0, -1):
+        links, fraction, latency = self.carried(np.array([source], dtype=np.int64), np.ones(1), target)
+        return Route(links, fraction, latency)
+
+    def carried(self, sources: Ints, amounts: Floats, target: int) -> tuple[Ints, Floats, float]:
+        """What links carry when each source sends its amount to one target, and the slowest way's latency [s].
+
+        Every source has a way (:meth:`hops` says so), and is there once.
+        """
+        distance = self.hops(target)
+        links, carried = [np.empty(0, dtype=np.int64)], [np.empty(0)]
+        nodes: Ints = np.empty(0, dtype=np.int64)
+        amount: Floats = np.empty(0)
+        slowest: Floats = np.empty(0)
+        here = distance[sources]
+        for left in range(int(here.max(initial=0)), 0, -1):
+            starting = here == left
+            if starting.any():
+                met, place = np.unique(np.concatenate((nodes, sources[starting])), return_inverse=True)
+                both = np.concatenate((amount, amounts[starting]))
+                amount = np.bincount(place, weights=both, minlength=len(met)).astype(np.float64)
+                waited = np.zeros(len(met))
+                waited[place[: len(nodes)]] = slowest
+                nodes, slowest = met, waited
             out, owner = _spans(self._out_links, self._out_start, nodes)
             nearer = distance[self._head[out]] == left - 1
             out, owner = out[nearer], owner[nearer]
-            fraction = (share / np.bincount(owner, minlength=len(nodes)))[owner]
+            part = (amount / np.bincount(owner, minlength=len(nodes)))[owner]
             links.append(out)
-            fractions.append(fraction)
-            nodes, place = np.unique(self._head[out], return_inverse=True)
-            share = np.bincount(place, weights=fraction, minlength=len(nodes)).astype(np.float64)
+            carried.append(part)
             arrival = slowest[owner] + self._link_latency[out]
-            slowest = np.zeros_like(share)
+            nodes, place = np.unique(self._head[out], return_inverse=True)
+            amount = np.bincount(place, weights=part, minlength=len(nodes)).astype(np.float64)
+            slowest = np.zeros(len(nodes))
             np.maximum.at(slowest, place, arrival)
-        return Route(np.concatenate(links), np.concatenate(fractions), float(slowest[0]))
+        return np.concatenate(links), np.concatenate(carried), float(slowest.max(initial=0.0))
 
     def hops(self, target: int) -> Ints:
         """Hops from every node to ``target``; -1 where there is no way."""

@@ -1,8 +1,9 @@
 """Declared symmetries checked on the arrays themselves: a swap or shift of coordinates must map every link to one like it.
 
-A fabric says that along a ``full`` dimension any two coordinates may be swapped and along a ``cyclic`` one all may be
-shifted. Swaps of neighbours generate all permutations, one shift all shifts, and dimensions act on different digits; so
-checking those generators one by one proves the whole group. Folding rests on this.
+A fabric says that along a ``full`` dimension any two coordinates may be swapped, along a ``cyclic`` one all may be shifted and
+along a ``dihedral`` one reflected too. Swaps of neighbours generate all permutations, one shift all shifts, a shift and a
+reflection all that a ring has, and dimensions act on different digits; so checking those generators one by one proves the whole
+group. Folding rests on this.
 
 Defects leave a part of it. A swap of two coordinates, or a shift, is a symmetry of the faulty fabric if it maps the set of
 defects to itself, as routes around what is dead depend on the structure alone. Swaps that do so are an equivalence of
@@ -32,21 +33,27 @@ class Generator:
 
 def generators(fabric: Fabric) -> Iterator[Generator]:
     """The swaps and shifts that the fabric's dimensions declare, as far as its defects keep them."""
+    marks = _marks(fabric)
     for index, (dimension, classes) in enumerate(zip(fabric.dimensions, coordinate_classes(fabric), strict=True)):
         if dimension.symmetry == "full":
             for number in range(int(classes.max()) + 1):
                 alike = np.flatnonzero(classes == number).tolist()
                 for lower, upper in pairwise(alike):
                     yield swap(index, dimension, lower, upper)
-        elif dimension.symmetry == "cyclic" and (step := int(classes.max()) + 1) < dimension.size:
-            yield shift(index, dimension, step)
+        elif dimension.symmetry in ("cyclic", "dihedral"):
+            if (step := int(classes.max()) + 1) < dimension.size:
+                yield shift(index, dimension, step)
+            mirror = reflection(index, dimension)
+            if dimension.symmetry == "dihedral" and _moved(marks, mirror) == marks:
+                yield mirror
 
 
 def coordinate_classes(fabric: Fabric) -> tuple[Ints, ...]:
     """Per dimension the class of each coordinate: those of one class may be exchanged for each other, defects and all.
 
     Classes are numbered by their lowest coordinate: of a ``full`` dimension without defects all are 0, of a ``none`` one each is
-    its own. Of a ``cyclic`` one, c and c + g are alike where the shift by g is the smallest that maps defects to defects.
+    its own. Of a ``cyclic`` or ``dihedral`` one, c and c + g are alike where the shift by g is the smallest that maps defects to
+    defects.
     """
     marks = _marks(fabric)
     return tuple(_classes(marks, index, dimension) for index, dimension in enumerate(fabric.dimensions))
@@ -72,7 +79,7 @@ def _classes(marks: frozenset[Mark], index: int, dimension: Dimension) -> Ints:
     coordinates = np.arange(dimension.size, dtype=np.int64)
     if dimension.symmetry == "none":
         return coordinates
-    if dimension.symmetry == "cyclic":
+    if dimension.symmetry in ("cyclic", "dihedral"):
         divisors = (step for step in range(1, dimension.size + 1) if dimension.size % step == 0)
         return coordinates % next(step for step in divisors if _moved(marks, shift(index, dimension, step)) == marks)
     touched = {place[index] for _, _, nodes in marks for _, place in nodes}
@@ -106,9 +113,14 @@ def _moved(marks: frozenset[Mark], generator: Generator) -> frozenset[Mark]:
 
 
 def shift(index: int, dimension: Dimension, step: int) -> Generator:
-    """All coordinates of a cyclic dimension moved on by ``step``."""
+    """All coordinates of a ring moved on by ``step``."""
     image = tuple((c + step) % dimension.size for c in range(dimension.size))
     return Generator(index, image, f"shift of {dimension.name} by {step}")
+
+
+def reflection(index: int, dimension: Dimension) -> Generator:
+    """A ring turned round: coordinate c goes where -c is."""
+    return Generator(index, tuple(-c % dimension.size for c in range(dimension.size)), f"reflection of {dimension.name}")
 
 
 def swap(index: int, dimension: Dimension, a: int, b: int) -> Generator:

@@ -22,14 +22,40 @@ def isolated_time(operation: OperationClass, link_classes: Sequence[LinkClass]) 
     return operation.latency + sum(drain(phase, link_classes)[0] for phase in operation.phases)
 
 
+def last_end(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> float:
+    """When the last of the flows of a phase ends that start together with nobody else on the links [s].
+
+    Where sizes are in proportion to weights that is the busiest link's bytes over its capacity (theorem 2 of docs/network.md),
+    and nothing need be drained.
+    """
+    return busiest(phase, link_classes)[0] if proportional(phase) else drain(phase, link_classes)[0]
+
+
+def proportional(phase: Sequence[FlowClass]) -> bool:
+    """Whether the flows' sizes are in proportion to their weights, without caps: the condition of theorem 2."""
+    levels = [flow.size / flow.weight for flow in phase if flow.size > 0.0]
+    return max(levels, default=0.0) <= min(levels, default=0.0) * (1.0 + 1e-12) and all(
+        math.isinf(flow.rate_cap) for flow in phase
+    )
+
+
+def bytes_on_links(phase: Sequence[FlowClass], links: int) -> Floats:
+    """Wire bytes that a phase puts on one link of each class [links]."""
+    if not phase:
+        return np.zeros(links)
+    sizes = np.repeat([flow.size for flow in phase], [len(flow.links) for flow in phase])
+    amounts = np.concatenate([flow.load for flow in phase]) * sizes
+    return np.bincount(np.concatenate([flow.links for flow in phase]), weights=amounts, minlength=links).astype(np.float64)
+
+
 def bound(operation: OperationClass, link_classes: Sequence[LinkClass]) -> float:
     """Latency, then for each phase the most loaded link's wire bytes over its raw capacity [s]: no schedule is faster."""
-    return operation.latency + sum(_busiest(phase, link_classes)[0] for phase in operation.phases)
+    return operation.latency + sum(busiest(phase, link_classes)[0] for phase in operation.phases)
 
 
 def busiest_link(operation: OperationClass, link_classes: Sequence[LinkClass]) -> LinkClass | None:
     """The link class that needs most seconds for its bytes, in the phase that needs most; None if nothing is sent."""
-    seconds, link = max((_busiest(phase, link_classes) for phase in operation.phases), default=(0.0, -1))
+    seconds, link = max((busiest(phase, link_classes) for phase in operation.phases), default=(0.0, -1))
     return link_classes[link] if seconds > 0.0 else None
 
 
@@ -76,14 +102,14 @@ def drain(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tupl
     return now, ends.tolist()
 
 
-def _busiest(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, int]:
-    seconds: dict[int, float] = {}
-    for flow in phase:
-        for link, load in zip(flow.links.tolist(), flow.load.tolist(), strict=True):
-            seconds[link] = seconds.get(link, 0.0) + load * flow.size / link_classes[link].capacity
+def busiest(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, int]:
+    """The link class that needs most seconds for its bytes, and these (or those of a capped flow, if more); -1 for none."""
+    seconds = bytes_on_links(phase, len(link_classes)) / np.array([link.capacity for link in link_classes])
     capped = max((flow.size / flow.rate_cap for flow in phase if math.isfinite(flow.rate_cap)), default=0.0)
-    link, most = max(seconds.items(), key=lambda item: item[1], default=(-1, 0.0))
-    return max(most, capped), link
+    if not seconds.any():
+        return capped, -1
+    link = int(np.argmax(seconds >= seconds.max() * (1.0 - 1e-12)))  # of equals the first, however their sums were rounded
+    return max(float(seconds.max()), capped), link
 
 
 def _system(flows: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[Loads, Ints, Floats, Floats, Floats]:

@@ -46,7 +46,7 @@ class LinkTable:
         efficiency = np.array([tier.efficiency for tier in self.fabric.tiers])
         self._per_payload: Floats = 1.0 / efficiency
         self._sizes: list[int] = []
-        self._whole = _without_defects(self.fabric)
+        self._whole = without_defects(self.fabric)
         self._undamaged: list[float] = []  # capacity of a class without degraded links [B/s]
         self._outer = frozenset(tier.name for tier in self.fabric.tiers if tier.scale_out)
         self._weakest: dict[tuple[object, ...], float] = {}
@@ -176,7 +176,7 @@ class LinkTable:
         return number
 
 
-def _without_defects(fabric: Fabric) -> Floats:
+def without_defects(fabric: Fabric) -> Floats:
     """The capacity that each link had before it was degraded [B/s]; a dead one has none."""
     whole = fabric.capacity.copy()
     for defect in fabric.defects:

@@ -3,7 +3,8 @@
 The coordinates of a ``full`` sub-dimension fall into classes (one class where nothing is broken) of sizes s. The type of
 an ordered pair of coordinates is (class of one, class of the other, whether they are equal): s pairs that are equal, s (s - 1)
 different ones of one class, s s' of two classes. Where the symmetry is ``none`` every coordinate is its own class. Along a
-``cyclic`` sub-dimension of size k the type is the difference (k pairs each). A node without a coordinate (-1) is fixed by
+``cyclic`` sub-dimension of size k the type is the difference (k pairs each), along a ``dihedral`` one the difference either way
+round (2 k pairs, or k where both ways are the same). A node without a coordinate (-1) is fixed by
 every swap, so the other end alone counts. The group is the product over sub-dimensions, so a class of ordered node pairs is
 a tuple of types and its size the product of theirs.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from simulator.network.placement import SubDimension
 from simulator.network.splits import split
 from simulator.spec.errors import TopologyError
+from topologies.adjacency import by_end
 from topologies.fabric import Defect, Fabric, Ints
 
 _WORD = 1 << 62  # codes are packed into 64-bit words
@@ -74,6 +76,8 @@ class Orbits:
             here, there = self._columns[column][source], self._columns[column][targets]
             if part.symmetry == "cyclic":
                 packed.add(np.where(there < 0, 0, 1 + (there - here) % part.size), part.size + 1)
+            elif part.symmetry == "dihedral":
+                packed.add(np.where(there < 0, 0, 1 + _apart(here, there, part.size)), part.size + 1)
             elif part.classes == part.size:
                 packed.add(there + 1, part.size + 1)
             else:
@@ -88,6 +92,8 @@ class Orbits:
                 mine, other = self._labels[column][sources], self._labels[column][targets]
                 moved = self._columns[column][sources] != self._columns[column][targets]
                 count *= np.where(moved, np.array([1, *self._sizes[column]])[other] - (mine == other), 1)
+            elif part.symmetry == "dihedral":
+                count *= _ways(self._columns[column][sources], self._columns[column][targets], part.size)
         return count
 
     def link_keys(self, links: Ints) -> list[tuple[object, ...]]:
@@ -111,6 +117,20 @@ class Orbits:
             )
         ]
 
+    def link_kinds(self) -> Ints:
+        """The number of the class of every link, counted from 0 [links]."""
+        fabric = self.fabric
+        if self.trivial:
+            return np.arange(len(fabric.tail), dtype=np.int64)
+        numbers = {kind: number for number, kind in enumerate(dict.fromkeys(fabric.node_kind))}
+        node = np.array([numbers[kind] for kind in fabric.node_kind], dtype=np.int64)
+        capacity = np.unique(fabric.capacity, return_inverse=True)[1]
+        found = (node[fabric.tail] * len(numbers) + node[fabric.head]) * len(fabric.tiers) + fabric.link_tier
+        for column in (capacity, *self._codes(fabric.tail, fabric.head).T):
+            values, code = np.unique(column, return_inverse=True)
+            found = np.unique(found * len(values) + code, return_inverse=True)[1].astype(np.int64)
+        return found
+
     def links_in_class(self, link: int) -> int:
         """How many links are in the class of ``link``, in closed form times the parallel links of its own node pair."""
         if self.trivial:
@@ -119,8 +139,10 @@ class Orbits:
         count = self._parallel(link)
         for column, part in enumerate(self.parts):
             one, other = int(self._columns[column][tail]), int(self._columns[column][head])
-            if part.symmetry == "cyclic":
+            if part.symmetry in ("cyclic", "dihedral"):
                 count *= part.size if one >= 0 or other >= 0 else 1
+                if part.symmetry == "dihedral" and one >= 0 and other >= 0:
+                    count *= int(_ways(np.array(one), np.array(other), part.size))
                 continue
             first, second = int(self._labels[column][tail]), int(self._labels[column][head])
             if first:
@@ -164,9 +186,10 @@ class Orbits:
         packed = _Words(len(tails))
         for column, part in enumerate(self.parts):
             one, other = self._columns[column][tails], self._columns[column][heads]
-            if part.symmetry == "cyclic":
+            if part.symmetry in ("cyclic", "dihedral"):
                 lone = np.where(one < 0, np.where(other < 0, 0, 1), 2)
-                packed.add(np.where((one < 0) | (other < 0), lone, 3 + (other - one) % part.size), 3 + part.size)
+                apart = (other - one) % part.size if part.symmetry == "cyclic" else _apart(one, other, part.size)
+                packed.add(np.where((one < 0) | (other < 0), lone, 3 + apart), 3 + part.size)
             else:
                 radix = part.classes + 1
                 labels = self._labels[column]
@@ -176,7 +199,7 @@ class Orbits:
     def _parallel(self, link: int) -> int:
         """Links that share tail, head, tier and capacity with ``link``, itself included."""
         fabric = self.fabric
-        order, starts = _by_tail(fabric.tail)
+        order, starts = by_end(fabric.tail)
         tail = int(fabric.tail[link])
         near = order[starts[tail] : starts[tail + 1]]
         same = (fabric.head[near] == fabric.head[link]) & (fabric.link_tier[near] == fabric.link_tier[link])
@@ -206,20 +229,17 @@ class _Words:
         return np.stack([*self._done, self._word], axis=1)
 
 
-_SORTED: dict[int, tuple[Ints, Ints, Ints]] = {}
-"""Links by tail, of the last few arrays of tails asked for: a fabric and all its faulty versions share one."""
+def _apart(here: Ints, there: Ints, size: int) -> Ints:
+    """Steps from one coordinate of a ring to another, the shorter way round."""
+    onward = (there - here) % size
+    apart: Ints = np.minimum(onward, size - onward)
+    return apart
 
 
-def _by_tail(tail: Ints) -> tuple[Ints, Ints]:
-    """The links in order of their tails, and where those of each node start."""
-    known = _SORTED.get(id(tail))
-    if known is None:
-        order = np.argsort(tail, kind="stable").astype(np.int64)
-        starts = np.searchsorted(tail[order], np.arange(int(tail.max(initial=-1)) + 2)).astype(np.int64)
-        while len(_SORTED) >= 4:
-            del _SORTED[next(iter(_SORTED))]
-        known = _SORTED[id(tail)] = (tail, order, starts)  # holds the array, so that its id stays its own
-    return known[1], known[2]
+def _ways(here: Ints, there: Ints, size: int) -> Ints:
+    """How many coordinates are as far from ``here`` as ``there``: one on each side, or one where the sides meet."""
+    apart = _apart(here, there, size)
+    return np.where((apart == 0) | (2 * apart == size), 1, 2)
 
 
 def _slice(coordinates: Ints, part: SubDimension) -> Ints:

@@ -21,7 +21,7 @@ from simulator.network.contract import Placement
 from simulator.spec.errors import NotModelled
 from topologies.fabric import Dimension
 
-Symmetry = Literal["full", "cyclic", "none"]
+Symmetry = Literal["full", "cyclic", "dihedral", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _symmetry(
         return "none"
     whole = piece.stride * piece.size == dimension.size  # shifts of a slice carry into the next, unless there is none
     allowed: Symmetry = dimension.symmetry
-    if allowed == "cyclic" and not whole:
+    if allowed in ("cyclic", "dihedral") and not whole:
         allowed = "none"
     for stride, size in rings:
         if size > 1 and stride <= low and high <= stride * size:

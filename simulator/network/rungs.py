@@ -8,14 +8,13 @@ with sizes in proportion to weights: the busiest link is as busy as it was (theo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from simulator.network.contract import FlowClass, LinkClass
-from simulator.network.drain import events
+from simulator.network.drain import busiest, events, proportional
 
 Rung = Literal["exact", "makespan-only", "approximate"]
 
@@ -25,10 +24,16 @@ FULL = 1.0 - 1e-9
 
 def judge(phases: Iterable[Sequence[FlowClass]], link_classes: Sequence[LinkClass]) -> Rung:
     """The rung of an operation that has the links to itself."""
-    full = [phase for phase in phases if stopping(phase, link_classes)]
+    full = [phase for phase in phases if _held_up(phase, link_classes) or stopping(phase, link_classes)]
     if not full:
         return "exact"
     return "makespan-only" if all(proportional(phase) for phase in full) else "approximate"
+
+
+def _held_up(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> bool:
+    """Whether theorem 2 says without draining that a relaxed class is full: it is the busiest one."""
+    _, link = busiest(phase, link_classes)
+    return link >= 0 and link_classes[link].relaxed and proportional(phase)
 
 
 def stopping(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> set[int]:
@@ -41,11 +46,3 @@ def stopping(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> s
         used = event.loads.on_links(event.rates) >= event.capacity * FULL
         full |= relaxed.intersection(event.links[np.flatnonzero(used)].tolist())
     return full
-
-
-def proportional(phase: Sequence[FlowClass]) -> bool:
-    """Whether the flows' sizes are in proportion to their weights, without caps: the condition of theorem 2."""
-    levels = [flow.size / flow.weight for flow in phase if flow.size > 0.0]
-    return max(levels, default=0.0) <= min(levels, default=0.0) * (1.0 + 1e-12) and all(
-        math.isinf(flow.rate_cap) for flow in phase
-    )

@@ -4,7 +4,7 @@ A permutation of coordinates is a symmetry of the faulty fabric if it is one of 
 defects to itself: every defect to one of the same kind, on nodes of the same kinds, that leaves as much. "May be swapped" is an
 equivalence (the swap of a and c is that of a and b, then b and c, then a and b), so each ``full`` sub-dimension falls
 into classes, and what is left of its permutations are those inside the classes. Coordinates that no defect touches are one
-class. Shifts of a ``cyclic`` sub-dimension are all kept or all lost.
+class. Shifts of a ``cyclic`` or ``dihedral`` sub-dimension are all kept or all lost, and so are the reflections of the latter.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ def _split(part: SubDimension, column: int, width: int, marks: set[Mark]) -> Sub
                 touching.setdefault(coordinate, set()).add(mark)
     if not touching:
         return part
-    if part.symmetry == "cyclic":
+    if part.symmetry in ("cyclic", "dihedral"):
         touched = set().union(*touching.values())
-        kept = _kept(touched, marks, column, width, lambda coordinate: (coordinate + 1) % part.size)
-        return part if kept else replace(part, symmetry="none")
+        if not _kept(touched, marks, column, width, lambda coordinate: (coordinate + 1) % part.size):
+            return replace(part, symmetry="none")
+        both_ways = _kept(touched, marks, column, width, lambda coordinate: -coordinate % part.size)
+        return part if both_ways else replace(part, symmetry="cyclic")
     classes: list[list[int]] = []
     for one in sorted(touching):
         for members in classes:

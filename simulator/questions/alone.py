@@ -10,12 +10,14 @@ import numpy as np
 
 from simulator.engine.clock import PICOSECONDS, Clock
 from simulator.network.blocks import GROUP, Blocks
-from simulator.network.collectives.choice import ALGORITHMS
+from simulator.network.collectives.choice import ALGORITHMS, candidates
 from simulator.network.collectives.library import Libraries, Library
 from simulator.network.contract import PORTS, LinkClass, OperationClass
-from simulator.network.drain import busiest_link, isolated_time
+from simulator.network.course import Course, fastest
+from simulator.network.drain import busiest_link, bytes_on_links, last_end
 from simulator.network.fluid import FluidNetwork
-from simulator.network.fold import Fold
+from simulator.network.fold import Fold, scale_up_domain
+from simulator.network.loads import LinkLoads, direct_loads
 from simulator.spec.errors import NotModelled
 from topologies.fabric import Fabric, Ints
 from workloads.instructions import Communication
@@ -46,12 +48,14 @@ class Bench:
     def __init__(self, fabric: Fabric, blocks: Blocks) -> None:
         self.fabric = fabric
         self.blocks = blocks
-        self._folds: dict[tuple[bool, bool], Fold] = {}
+        self._folds: dict[tuple[bool, bool, bool], Fold] = {}
+        self._refused: set[tuple[str, str | None, bool]] = set()  # what leaves too many classes, with and without relaxing
+        self._loads: LinkLoads | None = None
 
     @property
     def domain(self) -> int:
         """Ranks of a scale-up domain."""
-        return self.fold("swaps").domain
+        return scale_up_domain(self.fabric)
 
     @property
     def members(self) -> Ints:
@@ -63,9 +67,12 @@ class Bench:
         members = self.blocks.members(GROUP, rank)
         return members[~np.isin(members, list(self.fabric.dead))] if self.fabric.dead else members
 
-    def fold(self, survives: str) -> Fold:
-        """The folding that an algorithm survives: of all swaps, of turns along the group, or none."""
-        key = (survives == "turns", survives in ("swaps", "turns"))
+    def fold(self, survives: str, relaxed: bool = False) -> Fold:
+        """The folding that an algorithm survives: of all swaps, of turns along the group, or none.
+
+        ``relaxed``: what is degraded is not told apart (:mod:`simulator.network.ladder`).
+        """
+        key = (survives == "turns", survives in ("swaps", "turns"), relaxed)
         if key not in self._folds:
             if not key[1] and self.fabric.ranks > UNFOLDED_LIMIT:
                 raise NotModelled(
@@ -73,18 +80,38 @@ class Bench:
                     "no two are alike. Choose rings, tree, hierarchical or direct."
                 )
             ordered = (GROUP,) if key[0] else ()
-            self._folds[key] = Fold(self.fabric, self.blocks, symmetric=key[1], ordered=ordered)
+            weak = [defect for defect in self.fabric.defects if defect.left > 0.0] if relaxed else []
+            self._folds[key] = Fold(self.fabric, self.blocks, symmetric=key[1], ordered=ordered, relaxed=weak)
         return self._folds[key]
 
     def run(self, communication: Communication, library: Library, algorithm: str | None = None) -> Alone:
-        """One collective under a library, by one algorithm or by what the library takes."""
+        """One collective under a library, by one algorithm or by what the library takes.
+
+        Folded with what is degraded told apart; where that leaves too many classes, without; else counted link by link.
+        """
+        weak = any(defect.left > 0.0 for defect in self.fabric.defects)
+        overrides = {communication.collective: algorithm} if algorithm else {}
+        names = candidates(library, communication, self.members, self.domain, overrides)
+        for relaxed in (False, True) if weak else (False,):
+            if (communication.collective, algorithm, relaxed) in self._refused:
+                continue
+            try:
+                return self._run(communication, library, algorithm, relaxed)
+            except NotModelled:
+                if names != ("direct",) and relaxed == weak:
+                    raise
+                self._refused.add((communication.collective, algorithm, relaxed))
+        return self._counted(communication, library)
+
+    def _run(self, communication: Communication, library: Library, algorithm: str | None, relaxed: bool) -> Alone:
+        """On one fold."""
         survives = "swaps"
         if algorithm is not None:
             first = int(self.members[0])
             survives = ALGORITHMS[algorithm](self.members, first, communication, self.domain).survives
         elif communication.collective == "send-recv":
             survives = "turns"
-        fold = self.fold(survives)
+        fold = self.fold(survives, relaxed)
         fold.libraries = Libraries(library)
         fold.algorithms = {communication.collective: algorithm} if algorithm else {}
         # The name tells it from what was asked of the same fold before, under other libraries and algorithms.
@@ -102,6 +129,40 @@ class Bench:
             rung=next((each.rung for each in together if each.rung != "exact"), "exact"),
         )
 
+    def _counted(self, communication: Communication, library: Library) -> Alone:
+        """A direct exchange by the bytes on each link alone (:mod:`simulator.network.loads`)."""
+        if self._loads is None:
+            self._loads = direct_loads(self.fabric, self.blocks, self.domain)
+        loads, members, payload = self._loads, self.members, communication.payload
+        pattern = ALGORITHMS["direct"](members, int(members[0]), replace(communication, payload=1.0), self.domain)
+        shares = sum(phase[0].payload for phase in pattern.phases)
+        steps, leaves = len(pattern.phases), bool(np.any(members // self.domain != members[0] // self.domain))
+        course = Course("direct", (), loads.hop * steps, steps * (not leaves), steps * leaves)
+        run = fastest((course,), library, payload, lambda _: loads.need(shares))
+        needed, busiest = loads.seconds(efficient=True)
+        operation = OperationClass(
+            key=0,
+            name=communication.name,
+            kind=communication.kind,
+            phases=(),
+            latency=run.latency,
+            participants=(),
+            bytes_sent=payload * shares * (len(members) - 1) * len(self.fabric.alive),
+            algorithm="direct",
+            rung="makespan-only",
+            library=run.library,
+            protocol=run.protocol,
+            fill=run.fill,
+        )
+        return Alone(
+            operations=(operation,),
+            time=run.latency + needed * shares * payload,
+            latency=run.latency - run.fill,
+            least=loads.seconds(efficient=False)[0] * shares * payload,
+            busiest=busiest,
+            rung="makespan-only",
+        )
+
     def _operations(self, fold: Fold, communication: Communication) -> Iterator[OperationClass]:
         """The operation class of every orbit of groups, once for each participant."""
         for rank_class in fold.rank_classes:
@@ -111,22 +172,14 @@ class Bench:
         """Payload bytes of the busiest link over its raw capacity, phase by phase: what no efficiency can beat [s]."""
         efficiency = {tier.name: tier.efficiency for tier in self.fabric.tiers}
         efficiency[PORTS] = min(efficiency.values(), default=1.0)  # a port's load sums wire bytes of several tiers
-        seconds = 0.0
-        for phase in operation.phases:
-            loads: dict[int, float] = {}
-            for flow in phase:
-                for link, load in zip(flow.links.tolist(), flow.load.tolist(), strict=True):
-                    loads[link] = loads.get(link, 0.0) + load * flow.size
-            seconds += max(
-                (load * efficiency[links[link].tier] / links[link].capacity for link, load in loads.items()), default=0.0
-            )
-        return seconds
+        payload = np.array([efficiency[link.tier] / link.capacity for link in links])
+        return sum(float(np.max(bytes_on_links(phase, len(links)) * payload, initial=0.0)) for phase in operation.phases)
 
 
 def _time(operations: Sequence[OperationClass], merged: OperationClass, fold: Fold) -> float:
     """Seconds until the last byte of all operations that are asked for together."""
     if len({operation.latency for operation in operations}) == 1 and (len(operations) == 1 or len(merged.phases) == 1):
-        return isolated_time(merged, fold.link_classes)
+        return merged.latency + sum(last_end(phase, fold.link_classes) for phase in merged.phases)
     clock = Clock()
     network = FluidNetwork(clock, fold)
     for operation in operations:

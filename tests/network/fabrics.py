@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Literal
 
 import numpy as np
 
@@ -130,10 +131,15 @@ def mesh(
     return assemble("mesh", dimensions, coordinates, ["device"] * ranks, edges, tiers, router, ports)
 
 
-def torus(sizes: Sequence[int], bandwidth: float = 1.0, latency: float = 0.0) -> Fabric:
+def torus(
+    sizes: Sequence[int],
+    bandwidth: float = 1.0,
+    latency: float = 0.0,
+    symmetry: Literal["cyclic", "dihedral"] = "cyclic",
+) -> Fabric:
     """Torus with dimension-order routing, the shorter way round, an even split where both ways are as long."""
     ranks = math.prod(sizes)
-    dimensions = [Dimension(f"d{index}", size, "cyclic") for index, size in enumerate(sizes)]
+    dimensions = [Dimension(f"d{index}", size, symmetry) for index, size in enumerate(sizes)]
     coordinates = [digits(rank, sizes) for rank in range(ranks)]
 
     def step(rank: int, index: int, by: int) -> int:

@@ -24,6 +24,8 @@ FABRICS: dict[str, Callable[[], Fabric]] = {
     "mesh 4x8, dimension order": lambda: fabrics.mesh((4, 8), (1.0, 1.0), spray=False),
     "torus 4x4": lambda: fabrics.torus((4, 4)),
     "torus 3x5": lambda: fabrics.torus((3, 5)),
+    "torus 4x5, turned round": lambda: fabrics.torus((4, 5), symmetry="dihedral"),
+    "torus 6x3, turned round": lambda: fabrics.torus((6, 3), symmetry="dihedral"),
     "clos 4x4": lambda: fabrics.clos(4, 4, 1.0, 2.0, efficiencies=(0.9, 0.8)),
     "clos 8x4, tight ports": lambda: fabrics.clos(8, 4, 2.0, 3.0, planes=3, spines=2, ports=1.7),
     "rails 4x4": lambda: fabrics.rails(4, 4, 8.0, 1.0, efficiencies=(0.8, 0.95)),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from simulator.network.collectives.library import Libraries, Library
-from simulator.network.contract import PORTS
-from simulator.network.drain import bound, isolated_time
+from simulator.network.contract import PORTS, FlowClass, LinkClass
+from simulator.network.drain import bound, drain, isolated_time, last_end
 from simulator.network.fold import Fold, scale_up_domain
 from simulator.network.maxmin import is_max_min, max_min, water_filling
 from simulator.network.unfolded import Send, unfolded
@@ -223,6 +223,41 @@ def test_no_operation_alone_beats_its_bound_and_uniform_ones_meet_it(name: str) 
     for call in (communication("all-reduce", "dp", 9.0), communication("all-gather", "dp", 3.0)):
         operation = fold.collective(0, call)
         assert isolated_time(operation, fold.link_classes) >= bound(operation, fold.link_classes) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_the_last_end_of_equal_flows_needs_no_draining(name: str) -> None:
+    """Theorem 2: the busiest link's bytes over its capacity, also of a phase of which some links are weaker than others."""
+    fabric = FABRICS[name]()
+    capacity = fabric.capacity * np.random.default_rng(3).uniform(0.5, 1.0, len(fabric.capacity))
+    uneven = replace(fabric, capacity=capacity, dimensions=tuple(replace(each, symmetry="none") for each in fabric.dimensions))
+    for each in (fabric, uneven):
+        fold = Fold(each, Groups(1, 1, each.ranks, 1))
+        operation = fold.collective(0, communication("all-to-all", "dp", 3e6))
+        assert last_end(operation.phases[0], fold.link_classes) == pytest.approx(
+            drain(operation.phases[0], fold.link_classes)[0], rel=1e-12
+        )
+
+
+def test_the_last_end_of_unequal_flows_is_drained() -> None:
+    """Two flows of 1 and 3 bytes share a link of 1 B/s, the second one then meets one of 0.5 B/s: it ends after 6 s."""
+    links = [LinkClass(0, "", 1.0, 1, ""), LinkClass(1, "", 0.5, 1, "")]
+    short = FlowClass(np.array([0]), np.ones(1), 1.0, 1, 0, 1.0, 0, 1.0)
+    long = FlowClass(np.array([0, 1]), np.ones(2), 3.0, 1, 0, 1.0, 0, 1.0)
+    assert last_end((short, long), links) == pytest.approx(6.0)
+    assert last_end((), links) == 0.0
+
+
+def test_a_ring_turned_round_has_half_the_classes() -> None:
+    """Eight chips: seven others under shifts, four distances under shifts and reflections; links of one class, not two."""
+    found = []
+    for symmetry in ("cyclic", "dihedral"):
+        ring = fabrics.torus((8,), symmetry=symmetry)
+        fold = Fold(ring, Groups(1, 1, 8, 1))
+        fold.orbits.check()
+        operation = fold.collective(0, communication("all-to-all", "dp", 8.0))
+        found.append((len(operation.phases[0]), len(fold.link_classes), isolated_time(operation, fold.link_classes)))
+    assert found == [(7, 2, 8.0), (4, 1, 8.0)]
 
 
 def test_a_dimension_without_symmetry_keeps_its_coordinates_apart() -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
+import topologies
 from simulator import collective
 from simulator.network.collectives.stack import GENERIC, WIRE
+from simulator.questions.alone import Bench
 from simulator.questions.collective import sizes_up_to, sweep
 from simulator.questions.collective_results import table
 from simulator.spec.errors import InputError, NotModelled
 from tests.network import fabrics
+
+LINK = "server0.chip0->infiniband0.rail0.leaf0"
+RING = "z0.y0.x0->z0.y0.x1"
 
 KEYS = [
     "collective",
@@ -165,3 +172,44 @@ def test_two_ranks_do_not_pass_for_a_tree_with_a_root() -> None:
     fold = Fold(fabrics.star(4), Groups(2, 1, 2, 1), algorithms={"all-reduce": "binomial-tree"})
     with pytest.raises(NotModelled, match="tree with a root"):
         fold.collective(0, communication("all-reduce", "tp", 1.0))
+
+
+@pytest.mark.parametrize("faults", [(), ({"link": LINK, "capacity": 0.5},), ({"link": LINK, "capacity": 0},)], ids=str)
+@pytest.mark.parametrize("operation", ["all-to-all", "all-reduce"])
+def test_counted_link_by_link_is_what_folding_says(
+    operation: str, faults: tuple[dict[str, Any], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where both can answer: whole, with a degraded link, with a dead one; what the library adds included."""
+    fabric = topologies.load("dgx-h100").fabric(64)
+    ask = partial(collective, fabric, operation, bytes="64 MiB", faults=faults, algorithm="direct", library="nccl")
+    folded = ask()
+
+    def refused(*_: Any) -> None:
+        raise NotModelled("too many classes")
+
+    monkeypatch.setattr(Bench, "_run", refused)
+    counted = ask()
+    assert counted.rung == "makespan-only"
+    for field in ("time_s", "bound_s", "latency_s"):
+        assert getattr(counted, field) == pytest.approx(getattr(folded, field), rel=1e-12)
+    for field in ("busiest_link", "busiest_tier", "algorithm", "library", "protocol"):
+        assert getattr(counted, field) == getattr(folded, field)
+
+
+def test_a_torus_with_a_fault_is_answered_to_its_last_byte() -> None:
+    """No two chips of it are alike: half a link doubles the time of its bytes, a dead one costs a detour; others are refused."""
+    whole, half, dead = (
+        collective("tpu-v4", "all-to-all", chips=4096, bytes="1 GiB", library="wire", faults=faults)
+        for faults in ((), [{"link": RING, "capacity": 0.5}], [{"link": RING, "capacity": 0}])
+    )
+    assert [each.rung for each in (whole, half, dead)] == ["exact", "makespan-only", "makespan-only"]
+    assert half.time_s - half.latency_s == pytest.approx(2.0 * (whole.time_s - whole.latency_s), rel=1e-12)
+    assert 1.0 < dead.time_s / whole.time_s < 1.5
+    with pytest.raises(NotModelled):
+        collective("tpu-v4", "all-reduce", chips=4096, bytes="1 GiB", algorithm="rings", faults=[{"link": RING, "capacity": 0}])
+
+
+def test_a_dragonfly_of_many_classes_is_counted() -> None:
+    found = collective("mi250x-frontier", "all-to-all", chips=4096, bytes="64 MiB")
+    assert found.rung == "makespan-only"
+    assert found.bound_s < found.time_s

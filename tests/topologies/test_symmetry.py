@@ -17,7 +17,12 @@ from topologies.system import load
 @pytest.mark.parametrize("name", MACHINES)
 def test_every_declared_swap_maps_links_to_links_like_them(name):
     fabric = whole(name)
-    expected = {"full": lambda size: size - 1, "cyclic": lambda size: size > 1, "none": lambda size: 0}
+    expected = {
+        "full": lambda size: size - 1,
+        "cyclic": lambda size: size > 1,
+        "dihedral": lambda size: 2,
+        "none": lambda size: 0,
+    }
     assert check_symmetries(fabric) == sum(expected[dimension.symmetry](dimension.size) for dimension in fabric.dimensions)
 
 
@@ -102,6 +107,8 @@ def test_a_ring_is_cyclic_and_not_full():
     assert check_symmetries(ring) == 1
     with pytest.raises(IdentityBroken):
         check_symmetries(replace(ring, dimensions=(Dimension("chip", 4, "full"),)))
+    with pytest.raises(IdentityBroken, match="reflection"):
+        check_symmetries(replace(ring, dimensions=(Dimension("chip", 4, "dihedral"),)))
 
 
 def test_a_route_that_prefers_one_plane_is_caught():

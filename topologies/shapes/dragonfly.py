@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from topologies.fabric import Ints, Route
+from topologies.fabric import Ints, Route, Routes
 from topologies.shapes.place import LinkBundle, Place, SwitchGroup, TierGraph, integers
 
 
@@ -57,7 +57,12 @@ def dragonfly(place: Place, bandwidth: float, tree: Routers, latency: float, lea
         tail = box_group * a + gateway(tree, a, on + 1, lane)
         head = there * a + gateway(tree, a, g - 1 - on, lane)
         bundles.append(LinkBundle("global", place.box, first + tail, first + head, tree.global_capacity, hop))
-    return TierGraph((group,), tuple(bundles), partial(_segment, place, tree, leaf_latency, hop))
+    return TierGraph(
+        (group,),
+        tuple(bundles),
+        partial(_segment, place, tree, leaf_latency, hop),
+        partial(_segments, place, tree, leaf_latency, hop),
+    )
 
 
 def gateway(tree: Routers, routers: int, on: Ints, lane: Ints) -> Ints:
@@ -92,3 +97,36 @@ def _segment(place: Place, tree: Routers, leaf_latency: float, hop: float, sourc
     carried = np.bincount(place_of, weights=np.concatenate((share[before], share[after])), minlength=len(links))
     hops = 1 + int((before.astype(np.int64) + after).max())
     return Route(np.concatenate((ends, over, links)), np.concatenate((np.ones(2), share, carried)), leaf_latency + hops * hop)
+
+
+def _segments(place: Place, tree: Routers, leaf_latency: float, hop: float, sources: Ints, targets: Ints) -> Routes:
+    a, g, lanes = tree.group // tree.leaf, place.box // tree.group, tree.global_links
+    here, there = sources // tree.leaf, targets // tree.leaf
+    first_local = place.first_link + 2 * place.ranks
+    first_global = first_local + place.ranks // tree.leaf * (a - 1)
+    flow = integers(len(sources))
+    flows, links, shares = [flow, flow], [place.first_link + sources, place.first_link + place.ranks + targets], [1.0, 1.0]
+
+    def local(who: Ints, tails: Ints, heads: Ints, share: float) -> None:
+        moved = tails != heads
+        flows.append(who[moved])
+        links.append((first_local + tails * (a - 1) + heads % a - (heads % a > tails % a))[moved])
+        shares.append(share)
+
+    near = np.flatnonzero(here // a == there // a)
+    local(near, here[near], there[near], 1.0)
+    far = np.flatnonzero(here // a != there // a)
+    on = (there[far] // a - here[far] // a) % g
+    hops = (here != there).astype(np.int64)
+    hops[far] = 1
+    for lane in range(lanes):
+        out = here[far] // a * a + gateway(tree, a, on, np.full_like(on, lane))
+        into = there[far] // a * a + gateway(tree, a, g - on, np.full_like(on, lane))
+        local(far, here[far], out, 1.0 / lanes)
+        local(far, into, there[far], 1.0 / lanes)
+        flows.append(far)
+        links.append(first_global + (here[far] // a * (g - 1) + on - 1) * lanes + lane)
+        shares.append(1.0 / lanes)
+        hops[far] = np.maximum(hops[far], 1 + (out != here[far]).astype(np.int64) + (into != there[far]))
+    fraction = np.repeat(shares, [len(rows) for rows in flows])
+    return Routes(np.concatenate(flows), np.concatenate(links), fraction, leaf_latency + hops * hop)

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
-from topologies.fabric import Floats, Ints, Route
+from topologies.fabric import Floats, Ints, Route, Routes
 from topologies.shapes.place import LinkBundle, Place, SwitchGroup, TierGraph, integers
+
+Number = TypeVar("Number", int, Ints)
 
 HIDDEN = ("plane", "spine", "core")
 """What the links up of a device, a leaf and a pod's spine choose between; also the hidden dimensions."""
@@ -40,7 +43,7 @@ class Reach:
     units: int
     aligned: bool
 
-    def ordinal(self, rank: int) -> int:
+    def ordinal(self, rank: Number) -> Number:
         """Devices that share a tree are consecutive; within it the unit counts."""
         if not self.aligned:
             return rank
@@ -81,7 +84,8 @@ def fat_tree(place: Place, reach: Reach, levels: Sequence[Level], shared_top: bo
         below_first, below_group, below_width = first_switch, level.group, width
         first_switch += len(groups[-1].anchor)
         lower_latency = level.latency
-    return TierGraph(tuple(groups), tuple(bundles), partial(_segment, reach, _climb(place, levels)))
+    climbs = _climb(place, levels)
+    return TierGraph(tuple(groups), tuple(bundles), partial(_segment, reach, climbs), partial(_segments, reach, climbs))
 
 
 def _switches(place: Place, reach: Reach, devices: Ints, levels: Sequence[Level], number: int, share: int) -> SwitchGroup:
@@ -139,3 +143,22 @@ def _segment(reach: Reach, climbs: tuple[Climb, ...], source: int, target: int) 
         if a // climb.group == b // climb.group:
             break
     return Route(np.concatenate(links), np.concatenate(fractions), climb.latency)
+
+
+def _segments(reach: Reach, climbs: tuple[Climb, ...], sources: Ints, targets: Ints) -> Routes:
+    a, b = reach.ordinal(sources), reach.ordinal(targets)
+    climbing = integers(len(sources))
+    latency = np.zeros(len(sources))
+    flows: list[Ints] = []
+    links: list[Ints] = []
+    fractions: list[Floats] = []
+    for climb in climbs:
+        for first, ends in ((climb.first_up, a), (climb.first_down, b)):
+            links.append((first + ends[climbing] // climb.group_below * climb.width)[:, None] + climb.choices)
+            flows.append(np.repeat(climbing, climb.width))
+            fractions.append(np.full(len(flows[-1]), climb.fraction[0]))
+        latency[climbing] = climb.latency
+        climbing = climbing[a[climbing] // climb.group != b[climbing] // climb.group]
+        if not len(climbing):
+            break
+    return Routes(np.concatenate(flows), np.concatenate([rows.ravel() for rows in links]), np.concatenate(fractions), latency)

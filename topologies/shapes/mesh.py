@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from topologies.fabric import Route
+from topologies.fabric import Ints, Route, Routes
 from topologies.shapes.place import LinkBundle, Place, TierGraph, integers
 
 
@@ -25,7 +25,7 @@ def mesh(place: Place, bandwidth: float, full_units: int, latency: float) -> Tie
     j = np.tile(integers(k - 1), place.ranks)
     head = tail + (j + (j >= unit) - unit) * place.below
     bundle = LinkBundle("", place.box, tail, head, bandwidth / (full_units - 1), latency)
-    return TierGraph((), (bundle,), partial(_segment, place, latency))
+    return TierGraph((), (bundle,), partial(_segment, place, latency), partial(_segments, place, latency))
 
 
 def _segment(place: Place, latency: float, source: int, target: int) -> Route:
@@ -34,3 +34,10 @@ def _segment(place: Place, latency: float, source: int, target: int) -> Route:
     other = target // place.below % k
     link = place.first_link + source * (k - 1) + other - (other > own)
     return Route(np.array([link], dtype=np.int64), np.ones(1), latency)
+
+
+def _segments(place: Place, latency: float, sources: Ints, targets: Ints) -> Routes:
+    k = place.units
+    own, other = sources // place.below % k, targets // place.below % k
+    link = place.first_link + sources * (k - 1) + other - (other > own)
+    return Routes(integers(len(link)), link, np.ones(len(link)), np.full(len(link), latency))

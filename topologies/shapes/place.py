@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topologies.fabric import Ints, Route
+from topologies.fabric import Ints, Route, Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,14 @@ class LinkBundle:
 
 @dataclass(frozen=True, slots=True)
 class TierGraph:
-    """What a shape emits: ``segment(a, b)`` is the way over this tier between two devices that it joins."""
+    """What a shape emits: ``segment(a, b)`` is the way over this tier between two devices that it joins, ``segments`` the ways
+    of many pairs at once.
+    """
 
     switches: tuple[SwitchGroup, ...]
     bundles: tuple[LinkBundle, ...]
     segment: Callable[[int, int], Route]
+    segments: Callable[[Ints, Ints], Routes]
 
 
 def integers(count: int) -> Ints:

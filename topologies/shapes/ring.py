@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from topologies.fabric import Route
+from topologies.fabric import Ints, Route, Routes
 from topologies.shapes.place import LinkBundle, Place, TierGraph, integers
 
 
@@ -29,7 +29,7 @@ def ring(place: Place, link: float, wraps: bool, latency: float) -> TierGraph:
     there = (box * k + (joint + 1) % k) * place.below + position
     tail, head = np.concatenate((here, there)), np.concatenate((there, here))
     bundle = LinkBundle("", place.box, tail, head, link, latency)
-    return TierGraph((), (bundle,), partial(_segment, place, wraps, latency))
+    return TierGraph((), (bundle,), partial(_segment, place, wraps, latency), partial(_segments, place, wraps, latency))
 
 
 def _segment(place: Place, wraps: bool, latency: float, source: int, target: int) -> Route:
@@ -52,3 +52,26 @@ def _segment(place: Place, wraps: bool, latency: float, source: int, target: int
         parts.append(base + one_way + (box * joints + joint) * place.below)
     links = np.concatenate(parts)
     return Route(links, np.full(len(links), 1.0 / len(parts)), min(onward, back) * latency)
+
+
+def _segments(place: Place, wraps: bool, latency: float, sources: Ints, targets: Ints) -> Routes:
+    k = place.units
+    joints = k if wraps else k - 1
+    rest, position = np.divmod(sources, place.below)
+    box, own = np.divmod(rest, k)
+    other = targets // place.below % k
+    onward, back = (other - own) % k, (own - other) % k
+    if not wraps:
+        onward, back = np.where(other > own, onward, k), np.where(other > own, k, back)
+    one_way = place.boxes * joints * place.below
+    share = np.where(onward == back, 0.5, 1.0)
+    flows, links = [], []
+    for direction, (hops, others) in enumerate(((onward, back), (back, onward))):
+        taken = np.flatnonzero(hops <= others)
+        flow = np.repeat(taken, hops[taken])
+        hop = integers(len(flow)) - np.repeat(np.cumsum(hops[taken]) - hops[taken], hops[taken])
+        joint = (own[flow] + hop if direction == 0 else own[flow] - 1 - hop) % k
+        flows.append(flow)
+        links.append(place.first_link + direction * one_way + (box[flow] * joints + joint) * place.below + position[flow])
+    flow = np.concatenate(flows)
+    return Routes(flow, np.concatenate(links), share[flow], np.minimum(onward, back) * latency)
