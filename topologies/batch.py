@@ -10,7 +10,7 @@ from topologies.around import Around, around
 from topologies.detour import Avoiding
 from topologies.fabric import Floats, Ints, Route, Routes
 from topologies.legs import Taken, distinct, legs
-from topologies.routing import Tiered
+from topologies.routing import Minimal, Tiered
 
 Router = Callable[[int, int], Route]
 
@@ -46,9 +46,26 @@ def loads(router: Router, sources: Ints, targets: Ints, weight: Floats, links: i
             np.add.at(total, met, amounts)
             longest = max(longest, slowest)
         return total, longest
+    if isinstance(router, Minimal):
+        return _to_each_target(router, sources, targets, weight, links)
     each = _one_by_one(router, sources, targets)
     total = np.bincount(each.link, weights=each.fraction * weight[each.flow], minlength=links).astype(np.float64)
     return total, float(each.latency.max(initial=0.0))
+
+
+def _to_each_target(router: Minimal, sources: Ints, targets: Ints, weight: Floats, links: int) -> tuple[Floats, float]:
+    """The ways to a target are one graph, whoever takes them: one pass over it for all of its sources."""
+    total, longest = np.zeros(links), 0.0
+    order = np.argsort(targets, kind="stable")
+    for to in np.split(order, np.flatnonzero(np.diff(targets[order])) + 1) if len(order) else ():
+        target = int(targets[to[0]])
+        lost = sources[to][router.hops(target)[sources[to]] < 0]
+        if len(lost):
+            router(int(lost[0]), target)  # the error says which
+        met, amounts, slowest = router.carried(sources[to], weight[to], target)
+        np.add.at(total, met, amounts)
+        longest = max(longest, slowest)
+    return total, longest
 
 
 def _one_by_one(router: Router, sources: Ints, targets: Ints) -> Routes:

@@ -27,6 +27,7 @@ from simulator.spec.errors import IdentityBroken, NotModelled
 from topologies.batch import loads, routes
 from topologies.detour import Avoiding
 from topologies.fabric import Fabric, Floats, Ints
+from topologies.routing import Minimal
 
 #: Pairs of ranks that are routed at a time; each takes about a kilobyte.
 AT_ONCE = 16_384
@@ -125,7 +126,8 @@ def _uniform(fabric: Fabric, orbits: Orbits, blocks: Blocks) -> tuple[Floats, fl
     kind = orbits.link_kinds()
     links = len(kind)
     total, hop = np.zeros(links), 0.0
-    for (sources, targets), weight in _together(_representatives(orbits, blocks)):
+    once = MOST if isinstance(fabric.router, Minimal) else AT_ONCE  # ways of fewest hops take no room for each pair
+    for (sources, targets), weight in _together(_representatives(orbits, blocks), once):
         amounts, longest = loads(fabric.router, sources, targets, weight, links)
         total += amounts
         hop = max(hop, longest)
@@ -159,7 +161,7 @@ def _images(fabric: Fabric, parts: tuple[SubDimension, ...], blocks: Blocks, lin
     )
     orbits = Orbits(fabric, turning)
     kind = orbits.link_kinds()
-    for (sources, targets), _ in _together(_representatives(orbits, blocks)):
+    for (sources, targets), _ in _together(_representatives(orbits, blocks), AT_ONCE):
         rows = routes(fabric.router, sources, targets)
         some = np.flatnonzero(kind[rows.link] == kind[link])
         flow, like = rows.flow[some], rows.link[some]
@@ -207,8 +209,8 @@ def _offsets(free: list[SubDimension], shape: int) -> Pairs:
     return both[:, 0], both[:, 1]
 
 
-def _together(parts: Iterator[tuple[Pairs, Floats]]) -> Iterator[tuple[Pairs, Floats]]:
-    """Small lots of pairs put together, up to AT_ONCE and a lot more."""
+def _together(parts: Iterator[tuple[Pairs, Floats]], once: int) -> Iterator[tuple[Pairs, Floats]]:
+    """Small lots of pairs put together, up to ``once`` and a lot more."""
     held: list[tuple[Pairs, Floats]] = []
 
     def joined() -> tuple[Pairs, Floats]:
@@ -217,7 +219,7 @@ def _together(parts: Iterator[tuple[Pairs, Floats]]) -> Iterator[tuple[Pairs, Fl
 
     for part in parts:
         held.append(part)
-        if sum(len(weight) for _, weight in held) >= AT_ONCE:
+        if sum(len(weight) for _, weight in held) >= once:
             yield joined()
             held = []
     if held:
