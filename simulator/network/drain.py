@@ -16,6 +16,9 @@ from topologies.fabric import Floats, Ints
 #: apart what symmetry makes equal.
 TOGETHER = 1e-11
 
+#: Levels closer than this count as one when flows end: to solve a flow again that keeps its rate is no harm.
+ALIKE = 1e-9
+
 
 def isolated_time(operation: OperationClass, link_classes: Sequence[LinkClass]) -> float:
     """Latency, then phase after phase drained at max-min rates with nobody else on the links [s]."""
@@ -61,35 +64,62 @@ def busiest_link(operation: OperationClass, link_classes: Sequence[LinkClass]) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """Some flows of a phase end at ``time`` [s], at ``rates`` that held until then; ``links`` are those of the ``loads``."""
+    """Some flows of a phase end at ``time`` [s]; until then ``used`` of the ``capacity`` of ``links`` was in use."""
 
     time: float
     ended: Ints
-    rates: Floats
-    loads: Loads
+    used: Floats
     links: Ints
     capacity: Floats
 
 
 def events(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> Iterator[Event]:
-    """The flows of a phase start together at max-min rates with nobody else on the links: who ends when."""
+    """The flows of a phase start together at max-min rates with nobody else on the links: who ends when.
+
+    When flows end, only those of their level and above can get another rate: a link that an ended flow crossed was full at its
+    level or never, so filling below that level goes as before. The others keep their rates, and what they use.
+    """
     sizes = np.array([flow.size for flow in phase])
     running = np.flatnonzero(sizes > 0.0)
     if not len(running):
         return
     loads, links, capacity, weight, rate_cap = _system([phase[index] for index in running.tolist()], link_classes)
-    left = sizes[running]
+    starts = np.searchsorted(loads.flow, np.arange(loads.flows + 1))
+    left, rates = sizes[running], max_min(loads, capacity, weight, rate_cap)
+    used = loads.on_links(rates)
+    rest = np.arange(loads.flows, dtype=np.int64)
     now = 0.0
-    while len(running):
-        rates = max_min(loads, capacity, weight, rate_cap)
-        needed = left / rates
+    while len(rest):
+        needed = left[rest] / rates[rest]
         step = float(needed.min())
         now += step
         keep = needed > step + now * TOGETHER
-        yield Event(now, running[~keep], rates, loads, links, capacity)
-        left = (left - rates * step)[keep]
-        running, weight, rate_cap = running[keep], weight[keep], rate_cap[keep]
-        loads = loads.select(keep)
+        ended, rest = rest[~keep], rest[keep]
+        yield Event(now, running[ended], used, links, capacity)
+        left[rest] -= rates[rest] * step
+        level = float((rates[ended] / weight[ended]).min()) * (1.0 - ALIKE)
+        again = rest[rates[rest] / weight[rest] >= level]
+        used = used - _part(loads, starts, np.concatenate((ended, again))).on_links(rates[np.concatenate((ended, again))])
+        if len(again):
+            few = _part(loads, starts, again)
+            met, place = np.unique(few.link, return_inverse=True)
+            system = Loads(few.flow, place.astype(np.int64), few.load, few.flows, len(met))
+            rates[again] = max_min(system, (capacity - used)[met], weight[again], rate_cap[again])
+            used = used + few.on_links(rates[again])
+
+
+def _part(loads: Loads, starts: Ints, flows: Ints) -> Loads:
+    """The loads of some flows, renumbered in their order; those of flow f are entries ``starts[f]`` to ``starts[f + 1]``."""
+    counts = starts[flows + 1] - starts[flows]
+    ends = np.cumsum(counts)
+    entries = np.arange(int(counts.sum()), dtype=np.int64) + np.repeat(starts[flows] - ends + counts, counts)
+    return Loads(
+        np.repeat(np.arange(len(flows), dtype=np.int64), counts),
+        loads.link[entries],
+        loads.load[entries],
+        len(flows),
+        loads.links,
+    )
 
 
 def drain(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, list[float]]:

@@ -22,6 +22,9 @@ PART, FEWEST = 1 / 48, 256
 #: What subtracting may have lost of a sum, relative to the sum before anything was subtracted.
 LOST = 1e-12
 
+#: A mark lies above the level it is set by, so that what was lost does not keep that level's links from it.
+SLACK = 1e-9
+
 
 @dataclass(slots=True, eq=False)
 class _Side:
@@ -83,7 +86,7 @@ class _Water:
         chosen = max(FEWEST, int(len(live) * PART))
         if chosen >= len(live):
             return live, math.inf
-        mark = float(np.partition(least, chosen)[chosen])
+        mark = float(np.partition(least, chosen)[chosen]) * (1.0 + SLACK)
         return live[least <= mark], mark
 
     def fill(self, near: Ints, mark: float, tie: float) -> None:
@@ -104,11 +107,10 @@ class _Water:
             level = np.maximum(self._left[near], 0.0) / demand
             below = level <= mark
             if not below.all():
+                self._demand[near], self._first[near] = demand, demand  # made anew, so nothing of them is lost
                 if not below.any():
-                    self._demand[near] = demand
                     return
                 keep = np.repeat(below, counts)
-                self._demand[near[~below]] = demand[~below]
                 near, counts, level, flow, load = near[below], counts[below], level[below], flow[keep], load[keep]
                 starts = np.cumsum(counts) - counts
             each = np.repeat(level, counts)

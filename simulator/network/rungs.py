@@ -43,6 +43,6 @@ def stopping(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> s
         return set()
     full: set[int] = set()
     for event in events(phase, link_classes):
-        used = event.loads.on_links(event.rates) >= event.capacity * FULL
+        used = event.used >= event.capacity * FULL
         full |= relaxed.intersection(event.links[np.flatnonzero(used)].tolist())
     return full

@@ -125,6 +125,23 @@ def test_how_many_links_a_mark_takes_changes_no_rate(window: int, monkeypatch: p
     assert np.allclose(max_min(*case, solver="numpy"), max_min(*case, solver="rounds"), rtol=1e-11, atol=0)
 
 
+@pytest.mark.parametrize("solver", ["numpy", "numba"])
+def test_many_links_of_equal_level_all_fill_at_once(solver: maxmin.Solver) -> None:
+    """Loads of thirds and sevenths, whose sums are never quite equal: 2,000 links of 3 flows each at one level."""
+    if solver == "numba":
+        pytest.importorskip("numba")
+    flows, links = 6_000, 2_000
+    flow, link = np.arange(flows), np.arange(flows) % links
+    load = np.tile([1 / 3, 1 / 7, 1 / 21], flows // 3)[np.argsort(np.argsort(link, kind="stable"))]
+    loads = Loads(
+        np.concatenate((flow, flow)), np.concatenate((link, links + flow // 3)), np.concatenate((load, load)), flows, 2 * links
+    )
+    capacity = np.concatenate((np.full(links, 11 / 21), np.full(links, 0.4)))
+    rates = max_min(loads, capacity, solver=solver)
+    assert is_max_min(loads, capacity, rates)
+    assert np.allclose(rates, max_min(loads, capacity, solver="rounds"), rtol=1e-11, atol=0)
+
+
 def test_loads_of_very_different_size_are_not_lost_by_subtracting() -> None:
     # Link 0 loses a flow of 1e12 times the load of the one that stays: what is left of the sum is rounding.
     loads = Loads(np.array([0, 0, 1, 2, 2]), np.array([0, 1, 0, 1, 2]), np.array([1e6, 1.0, 1e-6, 1.0, 1.0]), 3, 3)
