@@ -17,7 +17,7 @@ from simulator.spec.document import Document
 from simulator.spec.errors import InputError, NotModelled
 from simulator.spec.files import build, merge, override, read_spec
 from simulator.spec.sources import Figure, Source
-from simulator.spec.units import Bytes, Seconds
+from simulator.spec.units import Bytes, MoreSeconds, Seconds
 from workloads.plan import PlanDefaults
 
 PRESETS = Path(__file__).parent / "presets" / "assumptions"
@@ -93,14 +93,17 @@ class ProtocolCosts(Spec):
     """One way in which a library moves bytes; the form is in simulator/network/collectives/library.py."""
 
     launch: Figure[Seconds]  # once an operation
-    inside: Figure[Seconds]  # added to the wire at each step within a scale-up domain
-    outside: Figure[Seconds]  # added to the wire at each step between domains
+    inside: Figure[MoreSeconds]  # added to the wire at each step within a scale-up domain; negative: a hop is quicker than that
+    outside: Figure[MoreSeconds]  # added to the wire at each step between domains
     share: Figure[float]  # of the links' efficient bandwidth that it keeps
     ramp: Figure[Bytes]  # payload at which half of a small operation's lack of bandwidth is made up
 
 
 class CollectiveLibrary(Spec):
-    """A communication library: by algorithm and protocol, what it costs. ``any`` stands for all other algorithms."""
+    """A communication library: by algorithm and protocol, what it costs.
+
+    A collective may have a table of its own (``dispatch``), which goes before that of its algorithm; ``any`` is for the others.
+    """
 
     title: str
     family: Literal["rings", "levels", "one-copy-per-domain"] = "levels"  # its algorithms (collectives/choice.py)
@@ -108,6 +111,7 @@ class CollectiveLibrary(Spec):
     collectives: tuple[str, ...] = ()  # for which it is the usual one; empty: all that no other one is
     called: tuple[str, ...] = ()  # other names, of libraries with the same costs
     links: dict[str, Figure[float]] = {}  # by chip: share of its scale-up links' efficient bandwidth that this library reaches
+    networks: dict[str, Figure[Seconds]] = {}  # by scale-out tier (efa): added to each step over such a network
     in_switch: tuple[str, ...] = ()  # chips whose domain switches add for it
     protocols: dict[str, dict[str, ProtocolCosts]]
 

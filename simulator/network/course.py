@@ -56,15 +56,20 @@ class Run:
     fill: float
 
 
-def fastest(courses: Sequence[Course], library: Library, payload: float, need: Callable[[Course], Need]) -> Run:
-    """The quickest of all courses and protocols, the first of equals; ``need`` is asked only if it decides anything."""
+def fastest(
+    courses: Sequence[Course], library: Library, collective: str, payload: float, network: str, need: Callable[[Course], Need]
+) -> Run:
+    """The quickest of all courses and protocols, the first of equals; ``need`` is asked only if it decides anything.
+
+    ``network`` is the scale-out tier between domains.
+    """
     best, least = None, 0.0
     for course in courses:
-        protocols = library.of(course.algorithm)
+        protocols = library.of(course.algorithm, collective)
         plain = len(courses) == len(protocols) == 1 and library.reach == 1.0 and protocols[0].stretch(payload) == 1.0
         wanted = Need(0.0, leaves=False) if plain else need(course)
         for protocol in protocols:
-            run = _run(course, wanted, library, protocol, payload)
+            run = _run(course, wanted, library, protocol, payload, network)
             time = run.latency + wanted.seconds * payload
             if best is None or time < least * (1.0 - EQUAL):
                 best, least = run, time
@@ -72,11 +77,12 @@ def fastest(courses: Sequence[Course], library: Library, payload: float, need: C
     return best
 
 
-def _run(course: Course, need: Need, library: Library, protocol: Protocol, payload: float) -> Run:
+def _run(course: Course, need: Need, library: Library, protocol: Protocol, payload: float, network: str) -> Run:
     reach = 1.0 if need.leaves else library.reach
     fill = need.seconds * payload * (protocol.stretch(payload) / reach - 1.0)
-    steps = course.inside * protocol.inside + course.outside * protocol.outside
-    return Run(course, library.name, protocol.name, protocol.launch + course.wire + steps + fill, fill)
+    outside = protocol.outside + library.networks.get(network, 0.0)
+    steps = max(0.0, course.wire + course.inside * protocol.inside + course.outside * outside)
+    return Run(course, library.name, protocol.name, protocol.launch + steps + fill, fill)
 
 
 @dataclass(frozen=True, slots=True)

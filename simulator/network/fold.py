@@ -76,14 +76,8 @@ class Fold:
         self.algorithms = dict(algorithms or {})
         self.domain = scale_up_domain(fabric)
         _, self.pp = groups.span("pp")
-        parts = refine(
-            fabric.dimensions,
-            groups,
-            boundaries=(self.domain,),
-            ordered=ordered,
-            symmetric=symmetric,
-            class_limit=class_limit,
-        )
+        cuts = (self.domain,)
+        parts = refine(fabric.dimensions, groups, boundaries=cuts, ordered=ordered, symmetric=symmetric, class_limit=class_limit)
         self.relaxed = _checked(fabric, relaxed)
         active = [defect for defect in fabric.defects if defect not in self.relaxed]
         self.loads = tuple(loads)
@@ -93,6 +87,7 @@ class Fold:
         self._flow_limit = flow_limit if symmetric else fabric.ranks**2
         self._links = LinkTable(self.orbits, self.rank_classes, touched(fabric, self.relaxed))
         self._paths = Paths(self.orbits, self._links)
+        self._network = next((tier.name for tier in fabric.tiers if tier.scale_out), "")
         self._courses: dict[tuple[object, ...], Course] = {}
         self._seconds: dict[tuple[object, ...], list[dict[int, float]]] = {}
         self._participants: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -178,7 +173,8 @@ class Fold:
             run = None
             if target_pp_rank != source.pp_rank and payload > 0:
                 course = self._send_course(rank_class, target_pp_rank)
-                run = fastest((course,), self.libraries.of(SEND), payload, lambda _: self._send_need(rank_class, target_pp_rank))
+                need = partial(self._send_need, rank_class, target_pp_rank)
+                run = fastest((course,), self.libraries.of(SEND), SEND, payload, self._network, need)
             name = f"send {source.pp_rank}->{target_pp_rank}"
             operation = self._operation(name, "pp", (rank_class,), run, payload)
             self._operations[key] = operation
@@ -219,7 +215,7 @@ class Fold:
             courses = [self._course_of(participants, communication, name) for name in names]
 
             need = partial(self._need, participants, communication, library)
-            run = fastest(courses, library, communication.payload, need)
+            run = fastest(courses, library, communication.collective, communication.payload, self._network, need)
         return self._operation(communication.name, communication.kind, participants, run, communication.payload)
 
     def _course_of(self, participants: tuple[int, ...], communication: Communication, algorithm: str) -> Course:
@@ -295,7 +291,7 @@ class Fold:
             course = self._courses[key] = self._course("send", "ring", {rank_class: pattern})
         return course
 
-    def _send_need(self, rank_class: int, target_pp_rank: int) -> Need:
+    def _send_need(self, rank_class: int, target_pp_rank: int, course: Course) -> Need:
         """What a send needs of its links while the whole stage sends."""
         stage = self.rank_classes[rank_class].pp_rank
         key = ("send", stage, target_pp_rank)
@@ -304,7 +300,7 @@ class Fold:
             senders = [each.key for each in self.rank_classes if each.pp_rank == stage]
             together = [self._send_course(sender, target_pp_rank).phases for sender in senders]
             seconds = self._seconds[key] = self._links.seconds(together)
-        return self._links.need(self._send_course(rank_class, target_pp_rank).phases, seconds)
+        return self._links.need(course.phases, seconds)
 
     def _operation(self, name: str, kind: str, participants: tuple[int, ...], run: Run | None, payload: float) -> OperationClass:
         """A new operation class; without a run one that sends nothing."""

@@ -147,7 +147,7 @@ class _Question:
         busiest = int(np.argmax(rows))
         payload = float(rows[busiest])
         library = self._library("all-to-all")
-        protocol = library.of("direct")[0]
+        protocol = library.of("direct", "all-to-all")[0]
         latency = protocol.launch + moved.hop + (protocol.outside if moved.leaves_domain else protocol.inside)
         seconds = latency + moved.seconds * protocol.stretch(payload)
         return CollectiveResult(

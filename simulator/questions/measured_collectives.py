@@ -29,6 +29,8 @@ from simulator.questions.collective_results import CollectiveResult
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NotModelled, SupernodeError, one_line
 from simulator.spec.files import build, read_document
+from simulator.spec.sources import Figure, Source
+from simulator.spec.units import Seconds
 from topologies import load
 
 GB = 1e9
@@ -41,6 +43,12 @@ MOE = {"tokens": 4096, "hidden": 7168, "top_k": 8}
 ELEMENT = {"fp8": 1.0, "int8": 1.0, "bf16": 2.0}
 ALGORITHMS = {"ring": "rings", "nvls": "in-switch", "nvlstree": "in-switch"}
 """What benchmarks call an algorithm, and what we do; an NVLS tree is the in-switch reduction of several domains."""
+
+
+TIMING = Path(__file__).parent.parent / "presets" / "collective_timing.yaml"
+
+ONE_A_BOX = ("deepep-ascend",)
+"""Libraries measured over a supernode's switches alone: a rank in each of as many boxes, so that no box's own links help."""
 
 
 class Printed(Spec):
@@ -73,13 +81,41 @@ class Row(Spec):
     link: str | None = None
     path: str | None = None
     near_duplicate_of: str | None = None
+    source: str = ""
+    host_us: Annotated[float, Field(ge=0)] | None = None
+
+
+class RowSource(Spec):
+    """Where rows come from; a row names its key, or writes the URL itself."""
+
+    model_config = ConfigDict(extra="ignore")
+    url: str = ""
 
 
 class RowFile(Spec):
-    """A file of rows; other top-level keys (meta, sources) are read over."""
+    """A file of rows; other top-level keys (meta) are read over."""
 
     model_config = ConfigDict(extra="ignore")
     collectives: tuple[Row, ...]
+    sources: dict[str, RowSource] = {}
+
+
+class Timing(Spec):
+    """What a benchmark adds to each operation; ``where`` is part of the URL of its results."""
+
+    where: str
+    host: Figure[Seconds]
+
+
+class Timings(Spec):
+    """The benchmarks that are known to add something."""
+
+    sources: dict[str, Source]
+    timings: tuple[Timing, ...]
+
+    def host(self, url: str) -> float:
+        """What the benchmark behind a source adds to an operation [s]."""
+        return next((timing.host.value for timing in self.timings if timing.where in url), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +186,24 @@ def validate_collectives(
     path: str | Path, *, limit: int | None = None, progress: Callable[[float, str], None] | None = None
 ) -> CollectiveValidation:
     """Predict the rows of a file (the first ``limit`` of them); InputError with file and line for one that is not made so."""
-    rows = build(read_document(path), RowFile).collectives[:limit]
+    file = build(read_document(path), RowFile)
+    rows = file.collectives[:limit]
     if not rows:
         raise InputError("needs at least one row", path="collectives", where=str(path), do="Write one.")
     stack = Assumptions.load("default")
+    timings = build(read_document(TIMING), Timings)
     outcomes = []
     for done, row in enumerate(rows, start=1):
-        outcomes.append(answer(row, stack))
+        url = file.sources[row.source].url if row.source in file.sources else row.source
+        host = timings.host(url) if row.host_us is None else row.host_us * 1e-6
+        outcomes.append(answer(row, stack, host))
         if progress:
             progress(done / len(rows), f"{done} of {len(rows)}: {row.id}")
     return CollectiveValidation(tuple(outcomes))
 
 
-def answer(row: Row, stack: Assumptions) -> RowOutcome:
-    """One row predicted, or the reason why it cannot be."""
+def answer(row: Row, stack: Assumptions, host: float = 0.0) -> RowOutcome:
+    """One row predicted, or the reason why it cannot be; ``host`` is what its benchmark adds to the operation [s]."""
     scored = row.near_duplicate_of is None
     outcome = RowOutcome(row.id, row.library, row.system, row.collective, scored)
     try:
@@ -171,9 +211,12 @@ def answer(row: Row, stack: Assumptions) -> RowOutcome:
         measured = _measured_seconds(row, result, counted)
     except SupernodeError as error:
         return RowOutcome(**asdict(outcome) | {"reason": one_line(str(error))})
+    predicted = result.time_s + host
+    if host:
+        notes = (*notes, f"the host adds {host * 1e6:g} us to an operation timed by itself")
     return RowOutcome(
-        row.id, row.library, row.system, row.collective, scored, True, None, measured, result.time_s,
-        result.time_s / measured - 1.0, f"{result.algorithm} {result.protocol}".strip(), notes,
+        row.id, row.library, row.system, row.collective, scored, True, None, measured, predicted,
+        predicted / measured - 1.0, f"{result.algorithm} {result.protocol}".strip(), notes,
     )  # fmt: skip
 
 
@@ -196,11 +239,17 @@ def _predict(row: Row, stack: Assumptions) -> tuple[CollectiveResult, float, tup
         notes.append("bytes are taken as 8 GiB")
         size = LARGE
     one_copy = top_k if library == "deepep" else 0
+    group, stride = None, 1
+    if row.library in ONE_A_BOX and chips > 1:
+        box = next(iter(load(row.system).tiers.values())).size.value
+        group, stride, chips = chips, box, chips * box
     result = collective(
         row.system,
         row.collective,
         bytes=size,
         chips=chips,
+        group_size=group,
+        stride=stride,
         chips_per_domain=in_each,
         algorithm=ALGORITHMS.get(row.algorithm or "", row.algorithm),
         library=library,

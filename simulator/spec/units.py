@@ -183,6 +183,7 @@ class Quantity:
     """Pydantic annotation: a string with a unit in files (and in JSON), a float inside."""
 
     dimension: Dimension
+    signed: bool = False  # a difference, which may be negative
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -205,10 +206,11 @@ class Quantity:
         if not isinstance(value, str):
             bare = isinstance(value, int | float) and not isinstance(value, bool)
             raise _refused(self.dimension, "needs a unit" if bare else "must be a number and a unit", value)
-        return parse(value, self.dimension)
+        return parse_signed(value, self.dimension) if self.signed else parse(value, self.dimension)
 
 
 Seconds = Annotated[float, Quantity(Dimension.TIME)]
+MoreSeconds = Annotated[float, Quantity(Dimension.TIME, signed=True)]
 Bytes = Annotated[float, Quantity(Dimension.BYTES)]
 BytesPerSecond = Annotated[float, Quantity(Dimension.BANDWIDTH)]
 FlopsPerSecond = Annotated[float, Quantity(Dimension.COMPUTE)]

@@ -65,3 +65,29 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     path.write_text("collectives: []\n")
     with pytest.raises(InputError, match="at least one row"):
         validate_collectives(path)
+
+
+def test_a_benchmark_that_times_single_operations_adds_what_its_host_takes(tmp_path: Path) -> None:
+    """By the URL of its source, written out or named in the file's table; a row may say it itself."""
+    row = f"{COMMON}, library: nccl, bytes_per_chip: 1024, measured: {{time_us: 40}}"
+    sweep = "https://github.com/stas00/ml-engineering/blob/master/network/README.md"
+    path = tmp_path / "rows.yaml"
+    path.write_text(
+        f"sources: {{KEY: {{title: a sweep, url: {sweep}}}}}\ncollectives:\n"
+        f"  - {{id: none, {row}, source: elsewhere}}\n  - {{id: key, {row}, source: KEY}}\n"
+        f"  - {{id: url, {row}, source: '{sweep}'}}\n  - {{id: said, {row}, source: KEY, host_us: 7}}\n"
+    )
+    rows = {row.id: row.predicted_s or 0.0 for row in validate_collectives(path).outcomes}
+    assert [1e6 * (rows[name] - rows["none"]) for name in ("key", "url", "said")] == pytest.approx([25.0, 25.0, 7.0])
+
+
+def test_ranks_measured_over_a_supernodes_switches_sit_in_boxes_of_their_own(tmp_path: Path) -> None:
+    """Sixteen ranks send 15/16 of their copies over the switches at 84% of 392 GB/s; the boxes' own links carry nothing."""
+    path = tmp_path / "rows.yaml"
+    path.write_text(
+        "collectives:\n  - {id: one, library: deepep-ascend, system: atlas-850e, chips: 16, collective: combine, tokens: 16384,"
+        " hidden: 7168, top_k: 6, measured: {time_us: 4000}}\n"
+    )
+    (row,) = validate_collectives(path).outcomes
+    payload = 16384 * 7168 * 6 * 2
+    assert row.predicted_s == pytest.approx(payload * 15 / 16 / (0.84 * 392e9), rel=0.02)

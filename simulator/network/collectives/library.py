@@ -53,7 +53,7 @@ class Library:
     """A library by name on one chip, and the protocols of each of its algorithms (under :data:`ANY`: of all others).
 
     ``reach``: share of the scale-up links' efficient bandwidth that it reaches on this chip. ``switches_add``: the
-    switches of a domain reduce for it.
+    switches of a domain reduce for it. ``networks``: what a step over a scale-out tier of this name costs more [s].
     """
 
     name: str
@@ -61,10 +61,11 @@ class Library:
     family: Family = "levels"
     reach: float = 1.0
     switches_add: bool = False
+    networks: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, algorithm: str) -> tuple[Protocol, ...]:
-        """The protocols that an algorithm may run under."""
-        return self.protocols.get(algorithm) or self.protocols[ANY]
+    def of(self, algorithm: str, collective: str = "") -> tuple[Protocol, ...]:
+        """The protocols that an algorithm may run a collective under; a collective's own go first."""
+        return self.protocols.get(collective) or self.protocols.get(algorithm) or self.protocols[ANY]
 
     @classmethod
     def plain(cls, name: str = "wire", launch: float = 0.0, step: float = 0.0) -> Library:

@@ -50,7 +50,8 @@ def library_named(stack: Assumptions, name: str, chip: str) -> Library:
         for algorithm, table in spec.protocols.items()
     }
     reach = spec.links[chip].value if chip in spec.links else 1.0
-    return Library(name, protocols, spec.family, reach, chip in spec.in_switch)
+    networks = {tier: figure.value for tier, figure in spec.networks.items()}
+    return Library(name, protocols, spec.family, reach, chip in spec.in_switch, networks)
 
 
 def _protocol(name: str, costs: ProtocolCosts) -> Protocol:
