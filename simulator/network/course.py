@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from simulator.network.collectives.library import Library, Protocol
 from simulator.network.collectives.pattern import Exchange
 from simulator.network.contract import FlowClass
+from topologies.fabric import Fabric
 
 Phases = tuple[tuple[FlowClass, ...], ...]
 
@@ -75,6 +76,11 @@ def fastest(
                 best, least = run, time
     assert best is not None
     return best
+
+
+def between_domains(fabric: Fabric) -> str:
+    """The name of the innermost scale-out tier; empty if there is none."""
+    return next((tier.name for tier in fabric.tiers if tier.scale_out), "")
 
 
 def _run(course: Course, need: Need, library: Library, protocol: Protocol, payload: float, network: str) -> Run:

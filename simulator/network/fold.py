@@ -18,7 +18,7 @@ from simulator.network.collectives.choice import ALGORITHMS, SKEWED, candidates
 from simulator.network.collectives.library import Libraries, Library
 from simulator.network.collectives.pattern import Exchange, Pattern
 from simulator.network.contract import FlowClass, LinkClass, OperationClass, Placement, RankClass
-from simulator.network.course import Course, Need, Run, Wait, fastest, hop
+from simulator.network.course import Course, Need, Run, Wait, between_domains, fastest, hop
 from simulator.network.links import LinkTable, NamedLink, touched
 from simulator.network.orbits import Orbits
 from simulator.network.order import require_order
@@ -87,7 +87,7 @@ class Fold:
         self._flow_limit = flow_limit if symmetric else fabric.ranks**2
         self._links = LinkTable(self.orbits, self.rank_classes, touched(fabric, self.relaxed))
         self._paths = Paths(self.orbits, self._links)
-        self._network = next((tier.name for tier in fabric.tiers if tier.scale_out), "")
+        self._network = between_domains(fabric)
         self._courses: dict[tuple[object, ...], Course] = {}
         self._seconds: dict[tuple[object, ...], list[dict[int, float]]] = {}
         self._participants: dict[tuple[str, int], tuple[int, ...]] = {}

@@ -13,7 +13,7 @@ from simulator.network.blocks import GROUP, Blocks
 from simulator.network.collectives.choice import ALGORITHMS, candidates
 from simulator.network.collectives.library import Libraries, Library
 from simulator.network.contract import PORTS, LinkClass, OperationClass
-from simulator.network.course import Course, fastest
+from simulator.network.course import Course, between_domains, fastest
 from simulator.network.drain import busiest_link, bytes_on_links, last_end
 from simulator.network.fluid import FluidNetwork
 from simulator.network.fold import Fold, scale_up_domain
@@ -138,7 +138,8 @@ class Bench:
         shares = sum(phase[0].payload for phase in pattern.phases)
         steps, leaves = len(pattern.phases), bool(np.any(members // self.domain != members[0] // self.domain))
         course = Course("direct", (), loads.hop * steps, steps * (not leaves), steps * leaves)
-        run = fastest((course,), library, payload, lambda _: loads.need(shares))
+        network = between_domains(self.fabric)
+        run = fastest((course,), library, communication.collective, payload, network, lambda _: loads.need(shares))
         needed, busiest = loads.seconds(efficient=True)
         operation = OperationClass(
             key=0,
