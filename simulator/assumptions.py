@@ -106,7 +106,7 @@ class CollectiveLibrary(Spec):
     """
 
     title: str
-    family: Literal["rings", "levels", "one-copy-per-domain"] = "levels"  # its algorithms (collectives/choice.py)
+    family: Literal["rings", "levels", "dimensions", "one-copy-per-domain"] = "levels"  # its algorithms (collectives/choice.py)
     vendors: tuple[str, ...] = ()  # of the chips whose collectives it runs unless told otherwise
     collectives: tuple[str, ...] = ()  # for which it is the usual one; empty: all that no other one is
     called: tuple[str, ...] = ()  # other names, of libraries with the same costs

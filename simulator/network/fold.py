@@ -14,7 +14,8 @@ from functools import partial
 
 import numpy as np
 
-from simulator.network.collectives.choice import ALGORITHMS, SKEWED, candidates
+from simulator.network.collectives.choice import SKEWED, candidates, pattern_of
+from simulator.network.collectives.dimensions import axes_of
 from simulator.network.collectives.library import Libraries, Library
 from simulator.network.collectives.pattern import Exchange, Pattern
 from simulator.network.contract import FlowClass, LinkClass, OperationClass, Placement, RankClass
@@ -87,6 +88,7 @@ class Fold:
         self._flow_limit = flow_limit if symmetric else fabric.ranks**2
         self._links = LinkTable(self.orbits, self.rank_classes, touched(fabric, self.relaxed))
         self._paths = Paths(self.orbits, self._links)
+        self.axes = axes_of(fabric)
         self._network = between_domains(fabric)
         self._courses: dict[tuple[object, ...], Course] = {}
         self._seconds: dict[tuple[object, ...], list[dict[int, float]]] = {}
@@ -211,7 +213,7 @@ class Fold:
         run = None
         if len(members) > 1 and communication.payload > 0:
             library = self.libraries.of(communication.collective, communication.deduplicate)
-            names = candidates(library, communication, members, self.domain, self.algorithms)
+            names = candidates(library, communication, members, self.domain, self.algorithms, self.axes)
             courses = [self._course_of(participants, communication, name) for name in names]
 
             need = partial(self._need, participants, communication, library)
@@ -233,7 +235,7 @@ class Fold:
             for participant in participants:
                 rank = self.rank_classes[participant].representative
                 members = self._members(communication.group, rank)
-                patterns[participant] = ALGORITHMS[algorithm](members, rank, one, self.domain)
+                patterns[participant] = pattern_of(algorithm, members, rank, one, self.domain, self.axes)
                 require_order(self.orbits, members, patterns[participant], communication)
             course = self._courses[key] = self._course(communication.name, algorithm, patterns)
         return course
@@ -275,7 +277,7 @@ class Fold:
             for group, rank in groups.items():
                 members = self._members(communication.group, rank.representative)
                 if len(members) > 1:
-                    names = candidates(library, communication, members, self.domain, self.algorithms)
+                    names = candidates(library, communication, members, self.domain, self.algorithms, self.axes)
                     name = course.algorithm if course.algorithm in names else names[0]
                     together.append(self._course_of(group, communication, name))
             seconds = self._seconds[key] = self._links.seconds([each.phases for each in together])

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.network.collectives.choice import ALGORITHMS, choose
+from simulator.network.collectives.choice import choose, pattern_of
+from simulator.network.collectives.dimensions import axes_of
 from simulator.network.contract import Placement
 from simulator.network.fold import scale_up_domain
 from simulator.network.maxmin import Loads
@@ -58,7 +59,7 @@ def unfolded(
     algorithms: Mapping[str, str] | None = None,
 ) -> Flows:
     """All flows of these operations, each run by every rank of the fabric that is alive, all groups at once."""
-    domain = scale_up_domain(fabric)
+    domain, axes = scale_up_domain(fabric), axes_of(fabric)
     stage = fabric.ranks // groups.span("pp")[1]
     alive = fabric.alive.tolist()
     rows: list[tuple[int, int, int, int, float]] = []
@@ -73,7 +74,7 @@ def unfolded(
             if len(members) < 2 or operation.payload <= 0:
                 continue
             algorithm = choose(operation, members, domain, algorithms or {})
-            pattern = ALGORITHMS[algorithm](members, rank, operation, domain)
+            pattern = pattern_of(algorithm, members, rank, operation, domain, axes)
             for phase, exchanges in enumerate(pattern.phases):
                 rows += [
                     (number, phase, rank, peer, size)

@@ -10,7 +10,8 @@ import numpy as np
 
 from simulator.engine.clock import PICOSECONDS, Clock
 from simulator.network.blocks import GROUP, Blocks
-from simulator.network.collectives.choice import ALGORITHMS, candidates
+from simulator.network.collectives.choice import ALGORITHMS, candidates, pattern_of
+from simulator.network.collectives.dimensions import axes_of
 from simulator.network.collectives.library import Libraries, Library
 from simulator.network.contract import PORTS, LinkClass, OperationClass
 from simulator.network.course import Course, between_domains, fastest
@@ -91,7 +92,7 @@ class Bench:
         """
         weak = any(defect.left > 0.0 for defect in self.fabric.defects)
         overrides = {communication.collective: algorithm} if algorithm else {}
-        names = candidates(library, communication, self.members, self.domain, overrides)
+        names = candidates(library, communication, self.members, self.domain, overrides, axes_of(self.fabric))
         for relaxed in (False, True) if weak else (False,):
             if (communication.collective, algorithm, relaxed) in self._refused:
                 continue
@@ -108,7 +109,8 @@ class Bench:
         survives = "swaps"
         if algorithm is not None:
             first = int(self.members[0])
-            survives = ALGORITHMS[algorithm](self.members, first, communication, self.domain).survives
+            axes = axes_of(self.fabric)
+            survives = pattern_of(algorithm, self.members, first, communication, self.domain, axes).survives
         elif communication.collective == "send-recv":
             survives = "turns"
         fold = self.fold(survives, relaxed)

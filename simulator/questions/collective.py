@@ -14,7 +14,7 @@ import numpy as np
 import topologies
 from simulator.assumptions import PRESETS, Assumptions
 from simulator.network.blocks import GROUP, Blocks
-from simulator.network.collectives.choice import ALGORITHMS, COLLECTIVES
+from simulator.network.collectives.choice import COLLECTIVES, NAMES
 from simulator.network.collectives.library import Library
 from simulator.network.collectives.stack import library_named, usual_library
 from simulator.network.matrix import matrix_transfer
@@ -129,8 +129,8 @@ class _Question:
     def answer(self, operation: str, payload: float, algorithm: str | None, top_k: int, max_domains: int) -> CollectiveResult:
         if operation not in COLLECTIVES:
             raise InputError("unknown collective", got=operation, do=suggest(operation, [*COLLECTIVES, MATRIX], "collectives"))
-        if algorithm is not None and algorithm not in ALGORITHMS:
-            raise InputError("unknown algorithm", got=algorithm, do=suggest(algorithm, list(ALGORITHMS), "algorithms"))
+        if algorithm is not None and algorithm not in NAMES:
+            raise InputError("unknown algorithm", got=algorithm, do=suggest(algorithm, list(NAMES), "algorithms"))
         if len(self.bench.members) < 2:
             raise InputError("fewer than 2 ranks of the first group are alive", path="faults", do="Kill fewer chips.")
         library = self._library(operation)

@@ -47,7 +47,7 @@ CASES: dict[str, tuple[Scenario, set[str]]] = {
         {"deepep", "nccl"},
     ),
     "HCCL across servers": (scenario("atlas-800t-a2", 16, DENSE, {"zero": 1}), {"hccl"}),
-    "no library known": (scenario("tpu-v5p", 64, DENSE, {"zero": 1}), {"generic"}),
+    "all dimensions of a torus": (scenario("tpu-v5p", 64, DENSE, {"zero": 1}), {"xla"}),
     "a stack that names another": (
         scenario("dgx-h100", 8, DENSE, {"tp": 8}, assumptions={"preset": "default", "set": {"runs.any": "rccl"}}),
         {"rccl"},

@@ -116,7 +116,8 @@ def test_a_stack_names_its_libraries() -> None:
     nvidia, google = libraries_of(stack, "h100-sxm", "NVIDIA"), libraries_of(stack, "tpu-v5p", "Google")
     assert nvidia.usual.name == "nccl" and nvidia.of("dispatch").name == "nccl"
     assert nvidia.of("dispatch", deduplicate=True).name == "deepep"
-    assert google.names == ("generic",)
+    assert google.names == ("xla",)
+    assert libraries_of(stack, "ours", "nobody").names == ("generic",)
     other = libraries_of(stack.with_overrides({"runs.all-reduce": "hccl", "runs.dispatch": "generic"}), "h100-sxm", "NVIDIA")
     assert [other.of(name, deduplicate=True).name for name in ("all-reduce", "all-gather", "dispatch")] == [
         "hccl",

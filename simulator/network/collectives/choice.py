@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from simulator.network.collectives.dimensions import Axis, along_dimensions, sides
 from simulator.network.collectives.direct import direct
 from simulator.network.collectives.dispatch import one_copy_per_domain
 from simulator.network.collectives.halving_doubling import halving_doubling
 from simulator.network.collectives.hierarchical import hierarchical, hierarchical_serial
 from simulator.network.collectives.in_switch import in_switch
 from simulator.network.collectives.library import Library
-from simulator.network.collectives.pattern import Algorithm, levels
+from simulator.network.collectives.pattern import Algorithm, Pattern, levels
 from simulator.network.collectives.rail_rings import rail_rings
 from simulator.network.collectives.ring import ring
 from simulator.network.collectives.tree import binomial, double_tree
@@ -34,6 +35,11 @@ ALGORITHMS: dict[str, Algorithm] = {
 SKEWED = ("direct", "one-copy-per-domain")
 """Algorithms that know what to do with a dispatch or combine in which some ranks send or get more than others."""
 
+DIMENSIONS = "dimensions"
+"""The algorithm that goes along all dimensions of the machine; it has to know them."""
+
+NAMES = (*ALGORITHMS, DIMENSIONS)
+
 COLLECTIVES = ("all-to-all", "dispatch", "combine", "all-gather", "reduce-scatter", "all-reduce", "broadcast", "send-recv")
 
 
@@ -45,7 +51,7 @@ def check_overrides(overrides: Mapping[str, str], groups: Iterable[str]) -> None
         for what, name, names in (
             ("collective", collective, COLLECTIVES),
             ("group", group or known[0], known),
-            ("algorithm", algorithm, tuple(ALGORITHMS)),
+            ("algorithm", algorithm, NAMES),
         ):
             if name not in names:
                 raise InputError(
@@ -54,6 +60,15 @@ def check_overrides(overrides: Mapping[str, str], groups: Iterable[str]) -> None
                     do=f"Choose one of {', '.join(names)}.",
                     path=f"network.algorithms.{key}",
                 )
+
+
+def pattern_of(
+    algorithm: str, members: Ints, rank: int, communication: Communication, domain: int, axes: tuple[Axis, ...]
+) -> Pattern:
+    """What one rank does under an algorithm, by name; ``axes`` are the dimensions by which the machine counts its devices."""
+    if algorithm == DIMENSIONS:
+        return along_dimensions(members, rank, communication, axes)
+    return ALGORITHMS[algorithm](members, rank, communication, domain)
 
 
 def choose(communication: Communication, members: Ints, domain: int, overrides: Mapping[str, str]) -> str:
@@ -70,8 +85,8 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
         raise InputError("unknown collective", got=collective, do=f"Choose one of {', '.join(COLLECTIVES)}.")
     wanted = overrides.get(f"{collective}:{communication.group}", overrides.get(collective))
     if wanted is not None:
-        if wanted not in ALGORITHMS:
-            raise InputError(f"unknown algorithm for {collective}", got=wanted, do=f"Choose one of {', '.join(ALGORITHMS)}.")
+        if wanted not in NAMES:
+            raise InputError(f"unknown algorithm for {collective}", got=wanted, do=f"Choose one of {', '.join(NAMES)}.")
         return wanted
     if collective in ("broadcast", "send-recv"):
         return "tree" if collective == "broadcast" else "ring"
@@ -85,12 +100,18 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
 
 
 def candidates(
-    library: Library, communication: Communication, members: Ints, domain: int, overrides: Mapping[str, str]
+    library: Library,
+    communication: Communication,
+    members: Ints,
+    domain: int,
+    overrides: Mapping[str, str],
+    axes: tuple[Axis, ...] = (),
 ) -> tuple[str, ...]:
     """The algorithms among which a library takes the fastest; one only where it has no choice or is given none.
 
     ``rings`` (NCCL, RCCL): rings for everything but all-reduce, which may also take the double tree between domains or, where
-    the switches of a domain add, reduction in the switch. ``one-copy-per-domain`` (DeepEP): that. ``levels``, and whatever is
+    the switches of a domain add, reduction in the switch. ``dimensions`` (XLA): all dimensions of a domain at once, where
+    the group is a block of them and one is a ring. ``one-copy-per-domain`` (DeepEP): that. ``levels``, and whatever is
     none of these: as in :func:`choose`: HCCL's mesh inside a server and its pipeline of both levels between servers, pairwise
     all-to-all. Sources: NCCL src/graph/tuning.cc; the HCCL_ALGO page of the CANN documentation; the DeepEP README.
     """
@@ -102,6 +123,10 @@ def candidates(
     if library.family == "one-copy-per-domain" and experts and crosses and communication.top_k:
         return ("one-copy-per-domain",)
     rings = collective in ("all-gather", "reduce-scatter", "all-reduce", "broadcast")
+    if library.family == DIMENSIONS and collective in ("all-gather", "reduce-scatter", "all-reduce") and not crosses:
+        block = sides(members, axes)
+        if block is not None and any(axes[place].ring for place, _ in block):
+            return (DIMENSIONS,)
     cut = levels(members, int(members[0]), domain) if library.family == "rings" and rings else None
     if cut is None:
         return (choose(communication, members, domain, {}),)

@@ -44,7 +44,7 @@ class Protocol:
         return (1.0 + (self.ramp / (payload + self.ramp) if self.ramp else 0.0)) / self.share
 
 
-Family = Literal["rings", "levels", "one-copy-per-domain"]
+Family = Literal["rings", "levels", "dimensions", "one-copy-per-domain"]
 """Which algorithms a library has; ``choice.candidates`` says what each means."""
 
 
