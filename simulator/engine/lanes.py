@@ -135,16 +135,24 @@ class Rendezvous:
     ever, each holding its lane for what the other has not come to.
     """
 
-    def __init__(self, clock: Clock, network: Network) -> None:
+    def __init__(self, clock: Clock, network: Network, present: frozenset[int] | None = None) -> None:
+        """``present``: the rank classes that come themselves; the others are stood for. None: everybody comes."""
         self._clock = clock
         self._network = network
+        self._present = present
+        self._expected: dict[int, int] = {}
         self._complete = count()
         self._counts: dict[tuple[int, int, int], int] = {}
         self._pending: dict[tuple[int, int, int], Meeting] = {}
 
     def join(self, operation: OperationClass, chain: int, lane: CommunicationLane, name: str, ticket: Ticket) -> Meeting:
         """Ask for a collective; the n-th time that a participant's chain does is everybody's n-th time."""
-        if len(operation.participants) <= 1:
+        expected = self._expected.get(operation.key)
+        if expected is None:
+            present = self._present
+            expected = sum(1 for participant in operation.participants if present is None or participant in present)
+            self._expected[operation.key] = expected
+        if expected <= 1:
             return Meeting(operation, chain, [(lane, name, ticket)], next(self._complete))
         asked = (operation.key, chain, lane.rank_class)
         turn = self._counts[asked] = self._counts.get(asked, 0) + 1
@@ -153,7 +161,7 @@ class Rendezvous:
         if meeting is None:
             meeting = self._pending[key] = Meeting(operation, chain, [])
         meeting.members.append((lane, name, ticket))
-        if len(meeting.members) == len(operation.participants):
+        if len(meeting.members) == expected:
             del self._pending[key]
             meeting.turn = next(self._complete)
         return meeting

@@ -7,7 +7,7 @@ in step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,10 @@ from simulator.network.contract import OperationClass
 from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
 from workloads.instructions import Slot, Work
+
+
+#: Rates closer than this are the same but for rounding: a billionth of a slowdown is far below a tick.
+ALIKE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +58,27 @@ class Actor(Rank):
         return Role(self.finished, tuple(self._spans[work] for work in slot), self._books.closed())
 
 
-class Ensemble:
-    """A team on a clock and a network of its own, at the beginning of a slot."""
+class Unlike(Exception):
+    """Ranks that were taken for twins send or receive at different rates."""
 
-    def __init__(self, ranks: list[Rank], slot: Slot, network: FluidNetwork) -> None:
+
+class Ensemble:
+    """A team on a clock and a network of its own, at the beginning of a slot.
+
+    ``twins``: rank classes of the team that ``ranks`` leaves out, by the one that stands for them: they meet in the same collectives
+    and compute at the same speed. Raises Unlike as soon as they send or receive at different rates.
+    """
+
+    def __init__(
+        self, ranks: list[Rank], slot: Slot, network: FluidNetwork, twins: Mapping[int, tuple[int, ...]] | None = None
+    ) -> None:
+        self.twins = dict(twins or {})
         self.clock = Clock()
         self.recorder = Recorder()
         self.network = network.apart(self.clock)
         self._stage = _Stage(self.clock, self.network)
-        self.rendezvous = Rendezvous(self.clock, self._stage)
+        present = frozenset(rank.rank_class for rank in ranks)
+        self.rendezvous = Rendezvous(self.clock, self._stage, present)
         self.actors: dict[int, Actor] = {}
         for rank in ranks:
             world = replace(
@@ -81,13 +97,23 @@ class Ensemble:
     def refresh(self, rank_classes: tuple[int, ...]) -> None:
         """Payload rates of these ranks changed."""
         for key in rank_classes:
-            self.actors[key].compute.refresh()
+            if key in self.actors:
+                self.actors[key].compute.refresh()
+        for key, others in self.twins.items():
+            rate = self.network.memory_rate(key)
+            if any(abs(self.network.memory_rate(other) - rate) > ALIKE * rate for other in others):
+                raise Unlike
 
     def roles(self) -> dict[int, Role]:
         """What everybody did. Raises IdentityBroken if somebody is still at it."""
         if self.rendezvous.unmet or not all(end.processed for end in self.ends.values()):
             raise IdentityBroken(f"rank classes {list(self.actors)} never come to the end of {self.slot}")
-        return {key: actor.role(self.slot) for key, actor in self.actors.items()}
+        roles = {key: actor.role(self.slot) for key, actor in self.actors.items()}
+        for key, others in self.twins.items():
+            for other in others:
+                roles[other] = roles[key]
+                self.recorder.copy(key, other)
+        return roles
 
     def move(self, live: FluidNetwork, began: int, entered: Callable[[Callable[[], None]], None]) -> None:
         """Put what is under way on the network of the step; ``entered`` calls a function on this ensemble's time."""

@@ -85,6 +85,13 @@ class Recorder:
         self.start.append(start)
         self.end.append(end)
 
+    def copy(self, rank_class: int, to: int) -> None:
+        """Give one rank class all the spans of another."""
+        places = [place for place, key in enumerate(self.rank_class) if key == rank_class]
+        self.rank_class += [to] * len(places)
+        for column in (self.lane, self.name, self.start, self.end):
+            column += [column[place] for place in places]
+
     def repeat(self, other: Recorder, starts: Sequence[int]) -> None:
         """Add all the spans of another recorder, once from each of these moments on [ps]."""
         if other.start and starts:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from simpy.events import Event
 
-from simulator.engine.performance import Ensemble, Performance, Role
+from simulator.engine.performance import Ensemble, Performance, Role, Unlike
 from simulator.engine.rank import Rank, World
 from simulator.engine.recorder import Recorder
 from simulator.engine.watch import Traffic, Watch
@@ -153,12 +153,28 @@ class Rehearsals:
         stages = {self._folding.rank_classes[member].pp_rank for member in found}
         return tuple(sorted(found)) if len(stages) == 1 else ()
 
-    def _ensemble(self, team: Team, slot: Slot) -> Ensemble:
-        return Ensemble([self._ranks[key] for key in team], slot, self._network)
+    def _ensemble(self, team: Team, slot: Slot, twins: dict[int, tuple[int, ...]] | None = None) -> Ensemble:
+        return Ensemble([self._ranks[key] for key in team], slot, self._network, twins)
+
+    def _twins(self, team: Team, slot: Slot) -> dict[int, tuple[int, ...]]:
+        """One of each sort of ranks in a team, and the others: alike are those of one speed that meet in the same collectives."""
+        sorts: dict[tuple[object, ...], list[int]] = {}
+        for key in team:
+            rank = self._ranks[key]
+            steps = (step for work in slot for step in rank.block(work).instructions if isinstance(step, Start))
+            met = {step.communication: self._folding.collective(key, step.communication).key for step in steps}
+            sorts.setdefault((id(rank.world), *(id(rank.block(work)) for work in slot), *met.values()), []).append(key)
+        return {keys[0]: tuple(keys[1:]) for keys in sorts.values()}
 
     def _rehearse(self, team: Team, slot: Slot) -> Rehearsal:
-        ensemble = self._ensemble(team, slot)
-        ensemble.clock.run()
+        twins = self._twins(team, slot)
+        ensemble = self._ensemble(tuple(twins), slot, twins)
+        try:
+            ensemble.clock.run()
+        except Unlike:
+            self.events += ensemble.clock.events
+            ensemble = self._ensemble(team, slot)
+            ensemble.clock.run()
         self.events += ensemble.clock.events
         history = ensemble.network.history
         return Rehearsal(ensemble.roles(), Traffic.of(history, self._network.shares), ensemble.recorder, history)
