@@ -23,7 +23,6 @@ from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
 from workloads.instructions import Slot, Work
 
-
 #: Rates closer than this are the same but for rounding: a billionth of a slowdown is far below a tick.
 ALIKE = 1e-12
 
