@@ -64,8 +64,8 @@ class Unlike(Exception):
 class Ensemble:
     """A team on a clock and a network of its own, at the beginning of a slot.
 
-    ``twins``: rank classes of the team that ``ranks`` leaves out, by the one that stands for them: they meet in the same collectives
-    and compute at the same speed. Raises Unlike as soon as they send or receive at different rates.
+    ``twins``: rank classes of the team that ``ranks`` leaves out, by the one that stands for them: they meet in the same
+    collectives and compute at the same speed. Raises Unlike as soon as they send or receive at different rates.
     """
 
     def __init__(
