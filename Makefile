@@ -2,6 +2,7 @@
 # make test    the tests, in parallel
 # make check   ruff, mypy --strict, import-linter
 # make bench   timed tests, and the table of what the network is meant to cost
+# make calibrate  fit the constants that kernels cannot decide on published steps, and write them into the presets
 # make record  run the examples and write down what they answer (after an intended change)
 # make clean   remove .venv and everything generated
 
@@ -12,7 +13,7 @@ EXAMPLE := examples/v4_pro_on_atlas_950.yaml
 PACKAGES := simulator topologies workloads
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run setup test check bench record clean
+.PHONY: run setup test check bench calibrate record clean
 
 run: $(VENV)/installed
 	$(BIN)/supernode run $(EXAMPLE) --report report.html --json result.json
@@ -46,6 +47,9 @@ check: $(VENV)/installed-for-tests
 bench: $(VENV)/installed-for-tests
 	$(BIN)/python -m pytest -q -n 0 tests/bench --benchmark-enable --benchmark-only
 	$(BIN)/python tests/bench/goals.py
+
+calibrate: $(VENV)/installed
+	$(BIN)/python -m simulator.questions.calibrate tests/published/steps.yaml
 
 record: $(VENV)/installed
 	$(BIN)/python tests/examples/record.py

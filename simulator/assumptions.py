@@ -122,6 +122,20 @@ class CollectiveLibrary(Spec):
         return self
 
 
+class Pace(Spec):
+    """Compute seconds of a real step over those of its kernels back to back: what a stack adds to them.
+
+    ``compute`` multiplies the time of every operator: gaps while the host is late, the slowest of many ranks. ``experts``
+    multiplies that of routers, permutations and routed experts once more: copies and waits of a dispatcher. ``passes`` multiplies
+    that of operators that only pass over memory, the optimizer's apart: those which a stack leaves unfused, casts and copies
+    between its modules. 1 is a stack that adds nothing.
+    """
+
+    compute: Figure[Amount]
+    experts: Figure[Amount]
+    passes: Figure[Amount]
+
+
 class MemoryOverhead(Spec):
     """Memory that the model does not see: contexts and libraries, and what the allocator cannot use."""
 
@@ -146,6 +160,7 @@ class Assumptions(Spec):
     libraries: dict[str, CollectiveLibrary] = {}
     runs: dict[str, str] = {}  # the library of a collective, or of "any", in place of the usual one of the chip's vendor
     memory_overhead: MemoryOverhead
+    pace: Pace
 
     def of_chip(self, chip: str) -> tuple[ChipEfficiency, bool]:
         """The efficiencies of a chip, and whether anything of them is specific to it."""
@@ -157,7 +172,7 @@ class Assumptions(Spec):
 
     def used_by(self, chip: str) -> tuple[Spec, ...]:
         """What a job on this chip takes from here, its communication libraries apart."""
-        return (self.of_chip(chip)[0], self.defaults, self.memory_overhead)
+        return (self.of_chip(chip)[0], self.defaults, self.memory_overhead, self.pace)
 
     @classmethod
     def load(cls, name: str | Path) -> Assumptions:

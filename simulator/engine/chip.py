@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from simulator.assumptions import ChipEfficiency, figure_of
+from simulator.assumptions import ChipEfficiency, Pace, figure_of
 from simulator.engine.segments import OperatorTime, Segment
 from simulator.engine.tiles import TileCosts, shape_loss
 from topologies.parts import Chip
@@ -26,6 +26,7 @@ from workloads.instructions import Compute, Kernel, Operator, Phase
 #: Published rates are over the five.
 BACKWARD_EXECUTES = 5 / 4
 SMALL_HEAD = 64
+OF_EXPERTS = ("router", "permutation", "routed_experts")  # components of the accounting that serve routed experts
 FULL_HEAD = 128
 LARGE_HEAD = 160
 QUERY_BLOCK = 128  # queries that one core of a fused attention kernel works on
@@ -57,10 +58,13 @@ class Device:
     cores: float
     efficiency: ChipEfficiency
     conditions: Conditions = TRAINING
+    pace: float = 1.0  # time of an operator in a step over that of its kernels alone
+    expert_pace: float = 1.0  # of operators that serve routed experts, once more
+    pass_pace: float = 1.0  # of operators that only pass over memory, once more
 
     @classmethod
-    def of(cls, chip: Chip, efficiency: ChipEfficiency, conditions: Conditions = TRAINING) -> Device:
-        """Share the chip's figures over its ranks."""
+    def of(cls, chip: Chip, efficiency: ChipEfficiency, conditions: Conditions = TRAINING, pace: Pace | None = None) -> Device:
+        """Share the chip's figures over its ranks; ``pace`` None is that of kernels alone."""
         share = 1.0 / chip.ranks_per_chip
         bandwidth = chip.memory_bandwidth.value * share
         return cls(
@@ -70,6 +74,9 @@ class Device:
             cores=chip.compute_units.value * share,
             efficiency=efficiency,
             conditions=conditions,
+            pace=pace.compute.value if pace else 1.0,
+            expert_pace=pace.experts.value if pace else 1.0,
+            pass_pace=pace.passes.value if pace else 1.0,
         )
 
     def slowed(self, speed: float) -> Device:
@@ -89,9 +96,12 @@ class Device:
         return self.peak[key] * figure_of(self.efficiency.gemm, key, "GEMM efficiency") * self._clock
 
     def time(self, operator: Operator) -> OperatorTime:
-        """Arithmetic, memory and launch seconds of an operator alone on the device."""
+        """Arithmetic, memory and launch seconds of an operator with no communication beside it."""
+        pace = self.pace * (self.expert_pace if operator.component in OF_EXPERTS else 1.0)
+        if operator.kernel is Kernel.MEMORY and operator.phase is not Phase.OPTIMIZER:
+            pace *= self.pass_pace
         overhead = operator.launches * self._start(operator)
-        return OperatorTime(self._arithmetic(operator), self._memory(operator), overhead)
+        return OperatorTime(self._arithmetic(operator) * pace, self._memory(operator) * pace, overhead * pace)
 
     @property
     def _clock(self) -> float:

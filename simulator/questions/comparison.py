@@ -101,7 +101,7 @@ def _compared(task: Task, attempt: Attempt, result: Result, dropped: str) -> Out
     error = {key: predicted[key] / value - 1 for key, value in reference.items() if key in predicted}
     return replace(
         _bare(task), covered=True, derived=derived, predicted=predicted, error=error,
-        breakdown=_parts(case, attempt.scenario, result),
+        breakdown=_parts(case, attempt.scenario, result), parts=result.breakdown_s.model_dump(),
         notes=tuple(notes), warnings=result.warnings,
     )  # fmt: skip
 

@@ -22,7 +22,8 @@ class Outcome:
 
     ``derived`` holds what arithmetic on printed values gives, the step time behind a printed MFU included. ``notes`` say what
     was filled in for the source; ``warnings`` are the simulation's own. ``breakdown``: parts of the step or of the memory that a
-    source prints, as ``measured``, ``predicted`` and ``error``. ``cpu_s``: what answering took [s].
+    source prints, as ``measured``, ``predicted`` and ``error``. ``parts``: where the predicted step's time goes [s].
+    ``cpu_s``: what answering took [s].
     """
 
     id: str
@@ -40,6 +41,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    parts: Mapping[str, float] = field(default_factory=dict)
     traits: Traits = UNKNOWN
     cpu_s: float = 0.0
 
@@ -52,7 +54,7 @@ class Outcome:
             "covered": self.covered, "reason": self.reason,
             "measured": dict(self.measured) | parts.get("measured", {}), "derived": dict(self.derived),
             "predicted": dict(self.predicted) | parts.get("predicted", {}),
-            "error": dict(self.error) | parts.get("error", {}),
+            "error": dict(self.error) | parts.get("error", {}), "parts_s": dict(self.parts),
             "notes": list(self.notes), "warnings": list(self.warnings), "cpu_s": self.cpu_s,
         }  # fmt: skip
 

@@ -118,3 +118,14 @@ def test_a_run_lasts_as_long_as_the_host_takes_to_issue_it(issue: int) -> None:
     segment, alone = SegmentBook(device)(Compute((kernel,) * 10)), device.time(kernel).total
     assert segment.total == pytest.approx(10 * max(alone, issue * 1e-6))
     assert segment.overhead == pytest.approx(segment.total - 10 * device.time(kernel).memory)
+
+
+def test_the_pace_of_a_stack_stretches_every_operator_and_that_of_experts_theirs_once_more() -> None:
+    """Arithmetic, memory and starts alike: the roofline keeps its shape."""
+    chip, stack = topologies.load("dgx-h100").chip, Assumptions.load("default")
+    paced = stack.with_overrides({"pace.compute": 1.2, "pace.experts": 1.5}).pace
+    alone, slow = Device.of(chip, stack.of_chip(chip.name)[0]), Device.of(chip, stack.of_chip(chip.name)[0], pace=paced)
+    for component, factor in (("dense_ffn", 1.2), ("routed_experts", 1.8)):
+        operator = replace(product(4096, 4096, 4096), component=component)
+        for part in ("arithmetic", "memory", "overhead"):
+            assert getattr(slow.time(operator), part) == pytest.approx(factor * getattr(alone.time(operator), part))
