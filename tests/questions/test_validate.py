@@ -108,7 +108,7 @@ def test_the_table_and_the_page_show_every_case(document: dict[str, Any]) -> Non
 def test_a_defect_in_one_case_is_reported_as_ours_and_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cases.yaml"
     path.write_text(CASES)
-    monkeypatch.setattr("simulator.run.simulate", lambda scenario: 1 / 0)
+    monkeypatch.setattr("simulator.run.simulate", lambda scenario, **_: 1 / 0)
     outcome = validate(path, limit=1, jobs=1).outcomes[0]
     assert outcome.covered is False
     assert outcome.reason == "defect: ZeroDivisionError: division by zero"
