@@ -137,9 +137,9 @@ def test_cases_that_ask_the_same_question_are_simulated_once(tmp_path: Path, mon
     asked: list[str] = []
     real = simulator.run.simulate
 
-    def counted(scenario: Scenario) -> Result:
+    def counted(scenario: Scenario, slots: str) -> Result:
         asked.append(scenario.name)
-        return real(scenario)
+        return real(scenario, slots=slots)
 
     monkeypatch.setattr("simulator.run.simulate", counted)
     path = tmp_path / "cases.yaml"
