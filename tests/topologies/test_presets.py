@@ -128,19 +128,19 @@ def test_links_of_tpu_pods(name, link):
 @pytest.mark.parametrize(
     ("name", "chips", "slices", "sides", "wraps"),
     [
-        ("tpu-v5p", 6144, None, (16, 16, 24), "ccc"),  # the largest slice that the documentation has
-        ("tpu-v5p", 8960, None, (16, 20, 28), "ccc"),
-        ("tpu-v4", 512, 8, (4, 4, 4), "ccc"),
+        ("tpu-v5p", 6144, None, (16, 16, 24), "ddd"),  # the largest slice that the documentation has
+        ("tpu-v5p", 8960, None, (16, 20, 28), "ddd"),
+        ("tpu-v4", 512, 8, (4, 4, 4), "ddd"),
         ("tpu-v5p", 8, None, (2, 2, 2), "fff"),
         ("tpu-v5p", 32, None, (2, 4, 4), "fnn"),
-        ("tpu-v6e", 256, None, (16, 16), "cc"),
-        ("tpu-v6e", 128, None, (8, 16), "nc"),
+        ("tpu-v6e", 256, None, (16, 16), "dd"),
+        ("tpu-v6e", 128, None, (8, 16), "nd"),
         ("tpu-v6e", 32, None, (4, 8), "nn"),
-        ("tpu-v5e", 8192, 32, (16, 16), "cc"),
+        ("tpu-v5e", 8192, 32, (16, 16), "dd"),
     ],
 )
 def test_slices_of_tpu_pods(name, chips, slices, sides, wraps):
-    """As near to a cube as the chips make; whole cubes wrap, and so do whole sides of a fixed pod."""
+    """As near to a cube as the chips make; whole cubes wrap (and fold by turns and reflections), and so do whole sides of a fixed pod."""
     dimensions = [part for part in load(name).fabric(chips, slices=slices).dimensions if part.name in "xyz"]
     assert tuple(part.size for part in dimensions) == sides
     assert "".join(part.symmetry[0] for part in dimensions) == wraps

@@ -97,7 +97,7 @@ def along_dimensions(members: Ints, rank: int, communication: Communication, axe
 def carried(lengths: list[int]) -> list[float]:
     """What a rank sends along each dimension of a block, as a share of the payload.
 
-    >>> carried([4]), carried([2, 2]), sum(carried([4, 8, 2]))
+    >>> carried([4]), carried([2, 2]), round(sum(carried([4, 8, 2])), 9)
     ([0.75], [0.375, 0.375], 0.984375)
     """
     parts = len(lengths)
