@@ -140,7 +140,7 @@ def test_links_of_tpu_pods(name, link):
     ],
 )
 def test_slices_of_tpu_pods(name, chips, slices, sides, wraps):
-    """As near to a cube as the chips make; whole cubes wrap (and fold by turns and reflections), and so do whole sides of a fixed pod."""
+    """As near to a cube as the chips make; whole cubes wrap, and so do whole sides of a fixed pod; d: turns and reflections."""
     dimensions = [part for part in load(name).fabric(chips, slices=slices).dimensions if part.name in "xyz"]
     assert tuple(part.size for part in dimensions) == sides
     assert "".join(part.symmetry[0] for part in dimensions) == wraps
