@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -37,6 +39,15 @@ SpecClass = TypeVar("SpecClass", bound=BaseModel)
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
+REMEMBERED = 64
+"""Files, and specs made of files, that are kept once read: many questions are asked about few machines, models and stacks."""
+
+SMALL_FILE = 1 << 18
+"""Bytes of a file above which it is not kept: tables of cases and rows are read once."""
+
+Link = tuple[str, bytes]
+"""A file of a chain that extend each other: its name as shown, and what it holds."""
+
 
 def read_spec(
     name: str | Path, spec: type[SpecClass], folder: Path | None = None, *, overrides: Mapping[str, Any] | None = None
@@ -44,14 +55,17 @@ def read_spec(
     """Read a file, or a preset of ``folder`` by its name, into a ``spec``.
 
     ``overrides`` sets fields by their path before the check (``{"chip.memory_bandwidth": "3.2 TB/s"}``).
-    Raises :class:`InputError` (one line with file:line:column, the field and the remedy) for anything wrong in it.
+    What a preset says is checked once as long as its files stay what they are. Raises :class:`InputError` (one line with
+    file:line:column, the field and the remedy) for anything wrong in it.
     """
-    return build(read_document(name, folder), spec, overrides=overrides)
+    if folder is None or overrides:
+        return build(read_document(name, folder), spec, overrides=overrides)
+    return cast(SpecClass, _preset(spec, _chain(find(name, folder), folder, ())))
 
 
 def read_document(name: str | Path, folder: Path | None = None) -> Document:
     """The plain data of a file or preset with everything it extends, and where each value stands."""
-    return _read_chain(find(name, folder), folder, ())
+    return _merged(_chain(find(name, folder), folder, ()))
 
 
 def build(document: Document, spec: type[SpecClass], *, overrides: Mapping[str, Any] | None = None) -> SpecClass:
@@ -132,17 +146,19 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return _merge_data(dict(below), dict(above), (), set())
 
 
-def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Document:
+def _chain(path: Path, folder: Path | None, below: tuple[Path, ...]) -> tuple[Link, ...]:
+    """A file and all that it extends, the one that is extended first."""
     file = _shown(path)
     try:
         with path.open("rb") as stream:
-            document = read_yaml(stream.read(LARGEST_FILE + 1), file)
+            raw = stream.read(LARGEST_FILE + 1)
     except OSError as error:
         raise FileProblem("cannot be read", got=error.strerror, where=file, do="Check its permissions.") from None
+    document = _parsed(file, raw)
     if "extends" not in document.data:
-        return document
+        return ((file, raw),)
     where = str(document.mark(("extends",)) or file)
-    other = document.data.pop("extends")
+    other = document.data["extends"]
     if not isinstance(other, str):
         rule = "must be the name of a preset or the path of a file"
         raise FileProblem(rule, got=Words("nothing") if other is None else other, where=where, path="extends", do="Name one.")
@@ -150,12 +166,39 @@ def _read_chain(path: Path, folder: Path | None, chain: tuple[Path, ...]) -> Doc
         target = find(other, folder, beside=path.parent)
     except InputError as error:
         raise error.at(where=where, path="extends") from None
-    chain = (*chain, path.resolve())
-    if target.resolve() in chain:
-        names = " -> ".join(link.name for link in (*chain, target))
+    below = (*below, path.resolve())
+    if target.resolve() in below:
+        names = " -> ".join(link.name for link in (*below, target))
         rule = f"a file may not extend itself: {names}"
         raise FileProblem(rule, where=where, path="extends", do="Remove one of these extends.")
-    return _merge(_read_chain(target, folder, chain), document)
+    return (*_chain(target, folder, below), (file, raw))
+
+
+def _parsed(file: str, raw: bytes) -> Document:
+    """What a file says; shared by all who read it, so that nobody may change it."""
+    return read_yaml(raw, file) if len(raw) > SMALL_FILE else _parsed_once(file, raw)
+
+
+@lru_cache(REMEMBERED)
+def _parsed_once(file: str, raw: bytes) -> Document:
+    return read_yaml(raw, file)
+
+
+def _merged(chain: tuple[Link, ...]) -> Document:
+    """The files of a chain laid over each other, as data of the caller's own."""
+    merged: Document | None = None
+    for file, raw in chain:
+        document = _parsed(file, raw)
+        data = deepcopy({key: value for key, value in document.data.items() if key != "extends"})
+        document = Document(data=data, keys=document.keys, values=document.values)
+        merged = _merge(merged, document) if merged else document
+    assert merged is not None
+    return merged
+
+
+@lru_cache(REMEMBERED)
+def _preset(spec: type[BaseModel], chain: tuple[Link, ...]) -> BaseModel:
+    return build(_merged(chain), spec)
 
 
 def _merge(below: Document, above: Document) -> Document:

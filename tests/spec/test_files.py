@@ -38,6 +38,30 @@ def test_a_preset_is_read_by_its_name(presets: Path) -> None:
     assert find("small", presets) == presets / "small.yaml"
 
 
+def test_a_preset_is_checked_once_and_again_when_a_file_of_its_chain_changes(tmp_path: Path) -> None:
+    """The same object for the same text, and never the old one for a new text, its own or that of what it extends."""
+    base, preset = tmp_path / "base.yaml", tmp_path / "preset.yaml"
+    base.write_text(GOOD, encoding="utf-8")
+    preset.write_text("extends: base\nplan: {tp: 8}\n", encoding="utf-8")
+    first = read_spec("preset", Machine, tmp_path)
+    assert read_spec("preset", Machine, tmp_path) is first
+    preset.write_text("extends: base\nplan: {tp: 4}\n", encoding="utf-8")
+    assert read_spec("preset", Machine, tmp_path).plan.tp == 4
+    base.write_text(GOOD.replace("96", "97"), encoding="utf-8")
+    assert read_spec("preset", Machine, tmp_path).chip.memory.value == 97e9
+    assert (first.plan.tp, first.chip.memory.value) == (8, 96e9)
+
+
+def test_what_a_caller_does_to_the_data_of_a_document_stays_with_that_caller(tmp_path: Path) -> None:
+    """Readers of one file share its text, not its data."""
+    path = tmp_path / "machine.yaml"
+    path.write_text(GOOD + "plan: {tp: 8}\n", encoding="utf-8")
+    document = read_document(path)
+    document.data["plan"]["tp"] = 1
+    document.data["chip"] = None
+    assert read_document(path).data == {"chip": {"memory": "96 GB", "memory_bandwidth": "3.2 TB/s"}, "plan": {"tp": 8}}
+
+
 MALFORMED = [
     ("plan: {tpp: 8}", "machine.yaml:4:8 plan.tpp: unknown key tpp. Did you mean tp?"),
     ("plan: {tp:8}", "machine.yaml:4:8 plan.tp:8: unknown key tp:8. Write a space after the colon."),
