@@ -86,7 +86,7 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
     groups = Groups.of(plan)
     with scenario.blamed("network"):
-        check_overrides(scenario.network.algorithms, (*groups.spans, *PIPELINE_PAIRS))
+        check_overrides(scenario.network.algorithms, (*groups.runs, *PIPELINE_PAIRS))
     capacity = chip.memory_capacity.value / chip.ranks_per_chip
     overhead = assumptions.memory_overhead
     usable = capacity * (1 - overhead.fragmentation.value) - overhead.reserved.value / chip.ranks_per_chip

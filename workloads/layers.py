@@ -118,8 +118,8 @@ class Layer:
     def _plain(self, chain: Chain, section: Section, operators: tuple[Operator, ...]) -> None:
         """A section between its tensor- or context-parallel exchanges."""
         traffic, overlap = self.traffic, self.overlap
-        if section.context_bytes:
-            chain.run_beside(operators, [traffic.context(section, "all-gather")], overlap=overlap.cp)
+        if section.context_bytes or section.heads_in:
+            self._forward_context(chain, section, operators)
             return
         gather, reduce = traffic.gather(section, "input"), traffic.reduce(section)
         if overlap.tp:
@@ -131,7 +131,7 @@ class Layer:
 
     def _backward(self, chain: Chain, section: Section, *, weights: bool) -> None:
         self._recompute(chain, section)
-        if section.context_bytes:
+        if section.context_bytes or section.heads_in:
             self._backward_context(chain, section)
         else:
             traffic, overlap = self.traffic, self.overlap
@@ -149,15 +149,25 @@ class Layer:
         if weights:
             self._weights(chain, section)
 
+    def _forward_context(self, chain: Chain, section: Section, operators: tuple[Operator, ...]) -> None:
+        """Heads are traded for tokens before the core and back after it; keys and values come while it runs, or before."""
+        traffic = self.traffic
+        chain.exchange(traffic.heads(section, inward=True))
+        chain.run_beside(operators, [traffic.context(section, "all-gather")], overlap=self.overlap.cp)
+        chain.exchange(traffic.heads(section, inward=False))
+
     def _backward_context(self, chain: Chain, section: Section) -> None:
-        """Keys and values come again, their gradients go home."""
-        again, home = self.traffic.context(section, "all-gather"), self.traffic.context(section, "reduce-scatter")
+        """Keys and values come again, their gradients go home; gradients of heads that were exchanged go the other way."""
+        traffic = self.traffic
+        again, home = traffic.context(section, "all-gather"), traffic.context(section, "reduce-scatter")
+        chain.exchange(traffic.heads(section, inward=False))
         if self.overlap.cp:
             chain.run_beside(section.backward_input, [again, home], overlap=True)
-            return
-        chain.exchange(again)
-        chain.run(section.backward_input)
-        chain.exchange(home)
+        else:
+            chain.exchange(again)
+            chain.run(section.backward_input)
+            chain.exchange(home)
+        chain.exchange(traffic.heads(section, inward=True))
 
     def _weights(self, chain: Chain, section: Section, *, gathered: bool = False) -> None:
         """Gradients of a section's weights; its input was scattered, so it is gathered again."""
@@ -225,7 +235,8 @@ class Layer:
     def _recompute(self, chain: Chain, section: Section) -> None:
         """What selective recomputation runs again just before a section's backward pass.
 
-        A whole dense FFN gathers its input again; the routed path as a whole is recomputed by ``_backward_moe``.
+        A whole dense FFN gathers its input again, an attention core the keys and values of other ranks (which its backward then
+        needs once more); the routed path as a whole is recomputed by ``_backward_moe``.
         """
         if self.full or not self.recomputed:
             return
@@ -234,6 +245,9 @@ class Layer:
             return
         operators = section.recompute(self.recomputed)
         whole = bool(operators) and len(operators) == len(section.forward)
+        if whole and (section.context_bytes or section.heads_in):
+            self._forward_context(chain, section, operators)
+            return
         if whole:
             chain.exchange(self.traffic.gather(section, "recomputed"))
         chain.run(operators)

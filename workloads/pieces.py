@@ -76,6 +76,7 @@ def make_shard(model: Model, plan: ResolvedPlan, load: ExpertLoad, position: int
         sequence_length=plan.sequence_length,
         cp=plan.cp,
         tp=plan.tp,
+        context_heads=plan.context_heads,
         sequence_parallel=plan.sequence_parallel,
         ep=plan.ep,
         etp=plan.etp,

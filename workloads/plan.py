@@ -6,7 +6,7 @@ every gap, checks the plan against the ranks and the model, and says in one sent
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,8 +14,10 @@ from simulator.spec.base import Spec
 from simulator.spec.errors import NotModelled, PlanError
 from workloads import legality
 from workloads.accounting.precision import element_bytes, is_quantised
+from workloads.context import ContextExchange, check_heads, ranks_exchanging_heads
 from workloads.expert_load import loads
 from workloads.model import Model
+from workloads.rank_order import AxisSizes, RankOrder, check_blocks, rank_orders
 from workloads.resolved import ParameterBytes, ResolvedOverlap, ResolvedPlan
 from workloads.router import Kind, RouterLoad, router_load
 from workloads.schedules.layout import V_SHAPED
@@ -63,7 +65,8 @@ class Plan(Spec):
 
     ``dp`` is derived, and checked where it is given. ``zero_group`` is how many ranks share one copy of the optimizer state
     (all dp x cp of them if left out). ``recompute_modules`` are names of workloads.accounting. ``layout``: layers of each stage,
-    in the order that data visits them; left out, they are spread (workloads/stages.py).
+    in the order that data visits them; left out, they are spread (workloads/stages.py). ``placement`` is the order in which axes
+    fill rank numbers (workloads/rank_order.py), ``context_exchange`` what the ranks of a sequence send (workloads/context.py).
     """
 
     tp: int | None = Field(default=None, ge=1)
@@ -83,7 +86,9 @@ class Plan(Spec):
     overlap: Overlap | None = None
     offload: tuple[str, ...] | None = None
     dispatcher: Dispatcher | None = None
-    placement: str | dict[str, Any] | None = None
+    placement: str | RankOrder | None = None
+    context_exchange: ContextExchange | None = None
+    context_heads: int | None = Field(default=None, ge=1)
     attention: AttentionKernel | None = None
     layout: tuple[int, ...] | None = None
 
@@ -117,17 +122,17 @@ class PlanDefaults(Spec):
     """What a software stack does where a plan is silent; kept in its assumptions file.
 
     ``sequence_parallel`` left out means: when tp > 1. ``context_exchange``: ring overlaps keys and values with attention,
-    all-gather brings them together first. ``dispatch_precision`` left out means fp8 when DeepEP or HybridEP carries
-    an fp8 or mxfp8 job, else bf16. ``gradients``, ``gradient_reduce``, ``master`` and ``moments`` say in which precision state
-    is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16 one (row-wise
-    and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and the quantised one is gathered.
+    all-gather brings them together first, all-to-all exchanges heads instead. ``dispatch_precision`` left out means fp8 when
+    DeepEP or HybridEP carries an fp8 or mxfp8 job, else bf16. ``gradients``, ``gradient_reduce``, ``master`` and ``moments`` say
+    in which precision state is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16
+    one (row-wise and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and the quantised one is gathered.
     ``attention``: whether scores stay inside a kernel (flash) or go through memory (unfused); ``dropout`` drops scores too.
     ``zero_in_pipeline``: the ZeRO stage where pp > 1, if another; ``micro_batch`` may be cut so that there are as many as stages;
-    ``chunks``: vpp of an interleaved schedule that says none, if not the most that divide the layers;
-    ``sharded_copy``: whether ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds
-    at its peak for each logit [B] (16-bit logits and their fp32 softmax: 6); ``ffn_inputs``: in which precision the activation of
-    an FFN keeps its input when training below 16 bits.
-    ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron without folding), or not at all.
+    ``chunks``: vpp of an interleaved schedule that says none, if not the most that divide the layers; ``sharded_copy``: whether
+    ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds at its peak for each
+    logit [B] (16-bit logits and their fp32 softmax: 6); ``ffn_inputs``: in which precision the activation of an FFN keeps its
+    input when training below 16 bits. ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron without
+    folding), or not at all.
     """
 
     zero: int = Field(default=1, ge=0, le=3)
@@ -140,7 +145,7 @@ class PlanDefaults(Spec):
     optimizer: Optimizer = "adamw"
     overlap: Overlap = Overlap(ep=False, tp=False, pp=True, grad_reduce=True, param_gather=True)
     dispatcher: Dispatcher = "alltoall"
-    context_exchange: Literal["ring", "all-gather"] = "ring"
+    context_exchange: Literal["ring", "all-gather", "all-to-all"] = "ring"
     dispatch_precision: Literal["bf16", "fp8"] | None = None
     gradients: Storage = "fp32"
     gradient_reduce: Storage | None = None
@@ -163,11 +168,16 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     Raises PlanError for a plan that these ranks or this model can't carry, NotModelled for what is legal but not simulated.
     """
     defaults = defaults or PlanDefaults()
-    _refuse_unmodelled(plan, training)
+    _refuse_unmodelled(plan)
     tp, pp, cp = plan.tp or 1, plan.pp or 1, plan.cp or 1
     ep, etp = plan.ep or 1, plan.etp or (tp if defaults.etp == "tp" and model.moe is not None else 1)
     dp = legality.data_parallel(ranks, tp, pp, cp, plan.dp)
     legality.check_experts(model, tp * cp * dp, ep, etp)
+    exchange = plan.context_exchange or defaults.context_exchange
+    context_heads = ranks_exchanging_heads(exchange, plan.context_heads, cp)
+    check_heads(model, tp, cp, context_heads)
+    expert_dp = tp * cp * dp // (ep * etp)
+    order, expert_order = rank_orders(plan.placement, AxisSizes(tp, cp, dp, pp, etp, ep, expert_dp))
     table = read_table(plan.schedule, pp) if isinstance(plan.schedule, ScheduleTable) else None
     schedule, vpp = _schedule(plan, defaults, model, pp, table)
     micro_batch = _micro_batch(training, defaults, pp * vpp, dp)
@@ -182,7 +192,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     recompute, modules = _recompute(plan, defaults)
     resolved = ResolvedPlan(
         ranks=ranks, tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, ep=ep, etp=etp,
-        expert_dp=tp * cp * dp // (ep * etp),
+        expert_dp=expert_dp,
         zero=zero,
         zero_size=1 if zero == 0 else plan.zero_group or dp * cp,
         cuts_every_micro_batch=_cuts_every_micro_batch(plan, zero, pp * vpp),
@@ -190,7 +200,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         recompute=recompute,
         recompute_modules=modules,
         sequence_parallel=tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True),
-        overlap=_overlap(plan, defaults, schedule),
+        overlap=_overlap(plan, defaults, schedule, exchange),
         dispatcher=dispatcher,
         dispatch_precision=_dispatch_precision(defaults, dispatcher, training.precision),
         sequence_length=training.sequence_length,
@@ -208,16 +218,18 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
         loss_bytes=defaults.loss_bytes,
         layout=plan.layout,
+        context_heads=context_heads,
+        order=order,
+        expert_order=expert_order,
     )  # fmt: skip
     legality.check(resolved, model)
+    check_blocks(order, expert_order, resolved.zero_size, dp * cp // resolved.zero_size, context_heads)
     return resolved
 
 
-def _refuse_unmodelled(plan: Plan, training: Training) -> None:
+def _refuse_unmodelled(plan: Plan) -> None:
     if plan.offload:
         raise NotModelled("plan.offload is not simulated yet: host memory and its link are not part of the machine.")
-    if plan.placement not in (None, "default"):
-        raise NotModelled("plan.placement is not simulated yet: ranks fill chips innermost first (tp, cp, ep, dp, pp).")
 
 
 def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:
@@ -299,6 +311,8 @@ def _without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
             "zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut, as stacks do;"
             " plan.cut_gradients: micro-batch cuts each, for less memory and more traffic."
         )
+    if plan.context_exchange is not None and (plan.cp or 1) == 1:
+        found.append(f"context_exchange {plan.context_exchange} has no effect: cp is 1.")
     if plan.dispatcher is not None and not model.has_experts:
         found.append(f"dispatcher {plan.dispatcher} has no effect: the model has no experts.")
     return tuple(found)
@@ -326,7 +340,7 @@ def _recompute(plan: Plan, defaults: PlanDefaults) -> tuple[str, tuple[str, ...]
     return recompute, tuple(dict.fromkeys(modules))
 
 
-def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str) -> ResolvedOverlap:
+def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str, exchange: ContextExchange) -> ResolvedOverlap:
     given, usual = plan.overlap or Overlap(), defaults.overlap
     return ResolvedOverlap(
         # DualPipe exists to overlap dispatch and combine; only an explicit false takes it away.
@@ -336,7 +350,7 @@ def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str) -> ResolvedOverl
         # Megatron and Transformer Engine do this without being asked; only an explicit false takes it away.
         tp_gradients=_first(given.tp, True),
         pp=_first(given.pp, usual.pp, True),
-        cp=defaults.context_exchange == "ring",
+        cp=exchange in ("ring", "all-to-all+ring"),
         grad_reduce=_first(given.grad_reduce, usual.grad_reduce, True),
         param_gather=_first(given.param_gather, usual.param_gather, True),
     )

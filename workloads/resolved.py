@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workloads.axes import Parts
 from workloads.expert_load import Loads
 from workloads.schedules.layout import Owners, stage_owners
 from workloads.schedules.table import TableOrder
@@ -39,7 +40,8 @@ class ResolvedOverlap:
 
     ``ep_waves``: waves of experts that a layer's exchange and products are cut into (1: none).
     ``tp``: gathers and reductions run beside the matrix multiplication they belong to; ``tp_gradients``: in the backward pass the
-    input's gradient is reduced beside the weight gradient. ``cp``: keys and values travel while attention runs (ring).
+    input's gradient is reduced beside the weight gradient. ``cp``: keys and values travel while attention runs (ring); heads
+    never do.
     """
 
     ep: bool
@@ -64,6 +66,8 @@ class ResolvedPlan:
     holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
     ``table`` is the order itself where ``schedule`` is "table". ``layout`` is the layers of each stage where they are given.
+    ``context_heads`` of the cp ranks exchange heads; ``order`` and ``expert_order`` lay the axes on rank numbers (empty: the
+    default).
     """
 
     ranks: int
@@ -100,6 +104,9 @@ class ResolvedPlan:
     ffn_inputs: str = ""
     loss_bytes: float = 6.0
     layout: tuple[int, ...] | None = None
+    context_heads: int = 1
+    order: Parts = ()
+    expert_order: Parts = ()
 
     @property
     def stages(self) -> int:

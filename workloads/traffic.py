@@ -79,7 +79,21 @@ class Traffic:
 
     def context(self, section: Section, collective: str) -> Communication | None:
         """Keys and values (all-gather), or their gradients (reduce-scatter), of all ranks that share a sequence."""
-        return self._make(f"{section.name} keys {collective}", "cp", collective, "cp", section.context_bytes)
+        return self._make(f"{section.name} keys {collective}", "cp", collective, self.ring, section.context_bytes)
+
+    def heads(self, section: Section, *, inward: bool) -> Communication | None:
+        """All heads of a rank's tokens for all tokens of some heads (``inward``), and back, among ranks of one sequence.
+
+        Of the payload S a rank sends S (n - 1) / n: for queries, keys and values and the outputs of N tokens on n ranks and h
+        elements a head row 4 N h / n elements in all, as Jacobs et al. count them (DeepSpeed Ulysses, arXiv 2309.14509, 3.2).
+        """
+        size = section.heads_in if inward else section.heads_out
+        return self._make(f"{section.name} heads {'in' if inward else 'out'}", "cp", "all-to-all", "cp_heads", size)
+
+    @property
+    def ring(self) -> str:
+        """The group that exchanges keys and values: all ranks of a sequence, or those that hold the same heads of it."""
+        return "cp" if self.plan.context_heads == 1 else "cp_ring"
 
     def dispatch(self, what: str = "") -> Communication | None:
         """Tokens to the ranks of their experts; with ``what`` = gradient, output gradients along the same way."""

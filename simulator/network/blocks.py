@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.spec.errors import InputError
 from topologies.fabric import Ints
+from workloads.axes import Runs
 
 GROUP = "group"
 
@@ -44,9 +45,9 @@ class Blocks:
         first = rank // block * block + rank % self.stride
         return np.arange(first, first + block, self.stride, dtype=np.int64)
 
-    def span(self, group: str) -> tuple[int, int]:
-        """(stride, size) of the axis; every other axis has size 1."""
-        return (self.stride, self.size) if group == GROUP else (self.ranks, 1)
+    def runs_of(self, group: str) -> Runs:
+        """(stride, size) of the axis; every other axis has one rank and no run."""
+        return ((self.stride, self.size),) if group == GROUP and self.size > 1 else ()
 
     def boundaries(self) -> Sequence[int]:
         """Strides of the rank number at which the axis begins and ends."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from workloads.axes import Runs
 from workloads.instructions import Communication
 
 
@@ -151,14 +152,14 @@ class Timekeeper(Protocol):
 
 
 class Placement(Protocol):
-    """Who is in whose group; ranks count innermost axis first (workloads.groups implements it)."""
+    """Who is in whose group (workloads.groups implements it)."""
 
     def members(self, group: str, rank: int) -> Any:
         """Ranks of the group of ``rank``, itself included, ascending."""
         ...
 
-    def span(self, group: str) -> tuple[int, int]:
-        """(stride between neighbours, size) of an axis or of a run of neighbouring axes."""
+    def runs_of(self, group: str) -> Runs:
+        """(stride between neighbours, size) of the runs of an axis or of several, innermost first; () for a group of one."""
         ...
 
     def boundaries(self) -> Sequence[int]:

@@ -29,6 +29,7 @@ from simulator.network.rungs import judge
 from simulator.network.unlike import tell_apart
 from simulator.spec.errors import IdentityBroken, InputError, NotModelled
 from topologies.fabric import Defect, Fabric, Ints
+from workloads.axes import offset, position, size_of
 from workloads.instructions import Communication
 
 FREE = Libraries(Library.plain())
@@ -76,13 +77,14 @@ class Fold:
         self.libraries = libraries
         self.algorithms = dict(algorithms or {})
         self.domain = scale_up_domain(fabric)
-        _, self.pp = groups.span("pp")
+        self._stages = groups.runs_of("pp")
+        self.pp = size_of(self._stages)
         cuts = (self.domain,)
         parts = refine(fabric.dimensions, groups, boundaries=cuts, ordered=ordered, symmetric=symmetric, class_limit=class_limit)
         self.relaxed = _checked(fabric, relaxed)
         active = [defect for defect in fabric.defects if defect not in self.relaxed]
         self.loads = tuple(loads)
-        self._ep = ep = groups.span("ep") if self.loads else (1, 1)
+        self._ep = ep = groups.runs_of("ep") if self.loads else ()
         self.orbits = Orbits(fabric, parts, active, lambda found: tell_apart(found, ep, self.loads))
         self.rank_classes = self._rank_classes(class_limit if symmetric else fabric.ranks)
         self._flow_limit = flow_limit if symmetric else fabric.ranks**2
@@ -103,21 +105,19 @@ class Fold:
                 f"the defects of {fabric.name} and unequal loads leave {len(orbits.representatives)} different classes of ranks, "
                 f"the limit is {limit}. Relax some defects (simulator.network.ladder), or let fewer ranks differ in load."
             )
-        stage = fabric.ranks // self.pp
         slowest = np.ones(len(orbits.representatives))
         if fabric.speed is not None:
             alive = fabric.alive
             np.minimum.at(slowest, orbits.rank_class[alive], fabric.speed[alive])
         return tuple(
-            RankClass(key, rank, size, rank // stage, speed, self._load_class(rank))
+            RankClass(key, rank, size, int(position(self._stages, rank)), speed, self._load_class(rank))
             for key, (rank, size, speed) in enumerate(
                 zip(orbits.representatives.tolist(), orbits.rank_class_sizes.tolist(), slowest.tolist(), strict=True)
             )
         )
 
     def _load_class(self, rank: int) -> int:
-        stride, size = self._ep
-        return self.loads[rank // stride % size] if self.loads else 0
+        return self.loads[int(position(self._ep, rank))] if self.loads else 0
 
     @property
     def link_classes(self) -> tuple[LinkClass, ...]:
@@ -288,7 +288,7 @@ class Fold:
         course = self._courses.get(key)
         if course is None:
             source = self.rank_classes[rank_class]
-            target = source.representative + (target_pp_rank - source.pp_rank) * (self.fabric.ranks // self.pp)
+            target = source.representative + offset(self._stages, target_pp_rank) - offset(self._stages, source.pp_rank)
             pattern = Pattern(((Exchange(np.array([target], dtype=np.int64), 1.0),),))
             course = self._courses[key] = self._course("send", "ring", {rank_class: pattern})
         return course

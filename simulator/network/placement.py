@@ -20,6 +20,7 @@ from typing import Literal
 from simulator.network.contract import Placement
 from simulator.spec.errors import NotModelled
 from topologies.fabric import Dimension
+from workloads.axes import Runs
 
 Symmetry = Literal["full", "cyclic", "dihedral", "none"]
 
@@ -77,8 +78,8 @@ def refine(
     products = _cumulative(dimension.size for dimension in device)
     products |= {*groups.boundaries(), *boundaries}
     cuts = common_cuts(products, ranks)
-    labelled = [groups.span("pp")]
-    rings = [groups.span(axis) for axis in ordered]
+    labelled = groups.runs_of("pp")
+    rings = [groups.runs_of(axis) for axis in ordered]
     found: list[SubDimension] = []
     unit = 1
     for index, dimension in enumerate(dimensions):
@@ -137,21 +138,21 @@ def _symmetry(
     dimension: Dimension,
     cuts: Sequence[int],
     products: set[int],
-    labelled: Sequence[tuple[int, int]],
-    rings: Sequence[tuple[int, int]],
+    labelled: Runs,
+    rings: Sequence[Runs],
 ) -> Symmetry:
     low, high = piece.unit, piece.unit * piece.size
     if low not in cuts or high not in cuts or any(low < bound < high for bound in products):
         return "none"
-    if any(stride <= low and high <= stride * size for stride, size in labelled if size > 1):
+    if any(stride <= low and high <= stride * size for stride, size in labelled):
         return "none"
     whole = piece.stride * piece.size == dimension.size  # shifts of a slice carry into the next, unless there is none
     allowed: Symmetry = dimension.symmetry
     if allowed in ("cyclic", "dihedral") and not whole:
         allowed = "none"
-    for stride, size in rings:
-        if size > 1 and stride <= low and high <= stride * size:
-            outermost = high == stride * size
+    for runs in rings:
+        if any(stride <= low and high <= stride * size for stride, size in runs):
+            outermost = high == runs[-1][0] * runs[-1][1]
             allowed = "cyclic" if outermost and allowed != "none" else "none"
     return allowed
 

@@ -18,6 +18,7 @@ from simulator.network.fold import scale_up_domain
 from simulator.network.maxmin import Loads
 from topologies.batch import routes
 from topologies.fabric import Fabric, Floats, Ints
+from workloads.axes import offset, position
 from workloads.instructions import Communication
 
 
@@ -60,14 +61,15 @@ def unfolded(
 ) -> Flows:
     """All flows of these operations, each run by every rank of the fabric that is alive, all groups at once."""
     domain, axes = scale_up_domain(fabric), axes_of(fabric)
-    stage = fabric.ranks // groups.span("pp")[1]
+    stages = groups.runs_of("pp")
     alive = fabric.alive.tolist()
     rows: list[tuple[int, int, int, int, float]] = []
     for number, operation in enumerate(operations):
         for rank in alive:
             if isinstance(operation, Send):
-                if rank // stage == operation.source and operation.payload > 0:
-                    rows.append((number, 0, rank, rank + (operation.target - operation.source) * stage, operation.payload))
+                if position(stages, rank) == operation.source and operation.payload > 0:
+                    target = rank + offset(stages, operation.target) - offset(stages, operation.source)
+                    rows.append((number, 0, rank, target, operation.payload))
                 continue
             members = np.sort(np.asarray(groups.members(operation.group, rank), dtype=np.int64))
             members = members[np.isin(members, alive)]

@@ -13,24 +13,27 @@ from dataclasses import replace
 
 from simulator.network.placement import SubDimension
 from simulator.spec.errors import InputError
+from workloads.axes import Runs, position, size_of
 
 
-def tell_apart(parts: Sequence[SubDimension], span: tuple[int, int], loads: Sequence[int]) -> tuple[SubDimension, ...]:
-    """The sub-dimensions with the classes that ``loads`` leave: a number for each position of a group of this ``span``."""
-    stride, size = span
+def tell_apart(parts: Sequence[SubDimension], runs: Runs, loads: Sequence[int]) -> tuple[SubDimension, ...]:
+    """The sub-dimensions with the classes that ``loads`` leave: a number for each position of a group of these ``runs``."""
+    size = size_of(runs)
     if len(set(loads)) < 2:
         return tuple(parts)
     if len(loads) != size:
         raise InputError(f"a group of {size} ranks has as many loads", got=len(loads), do="Give one for each position.")
-    return tuple(_split(part, stride, size, loads) for part in parts)
+    return tuple(_split(part, runs, loads) for part in parts)
 
 
-def _split(part: SubDimension, stride: int, size: int, loads: Sequence[int]) -> SubDimension:
-    inside = part.unit >= stride and part.unit * part.size <= stride * size
+def _split(part: SubDimension, runs: Runs, loads: Sequence[int]) -> SubDimension:
+    inside = any(part.unit >= stride and part.unit * part.size <= stride * size for stride, size in runs)
     if part.symmetry == "none" or part.size == 1 or not part.unit or not inside:
         return part
-    step = part.unit // stride
-    slices = [tuple(loads[at] for at in range(size) if at // step % part.size == coordinate) for coordinate in range(part.size)]
+    step = int(position(runs, part.unit))  # of neighbours along it
+    slices = [
+        tuple(loads[at] for at in range(len(loads)) if at // step % part.size == coordinate) for coordinate in range(part.size)
+    ]
     if len(set(slices)) == 1:
         return part
     if part.symmetry == "cyclic":

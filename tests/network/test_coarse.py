@@ -22,6 +22,7 @@ from tests.network.doubles import Clock, communication, run_at
 from tests.network.systems import launch_all, system
 from topologies.fabric import Fabric
 from topologies.graphs import from_networkx
+from workloads.axes import Runs
 from workloads.groups import Groups
 
 
@@ -33,8 +34,8 @@ class Rings:
             return np.array([rank])
         return np.arange(4) if rank < 4 else np.arange(4, 12)
 
-    def span(self, group: str) -> tuple[int, int]:
-        return (12, 1)
+    def runs_of(self, group: str) -> Runs:
+        return ()
 
     def boundaries(self) -> Sequence[int]:
         return ()

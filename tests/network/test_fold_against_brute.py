@@ -144,7 +144,7 @@ def traffic(groups: Groups, random: np.random.Generator, scale: float, alive: bo
         ("all-to-all", "stage", "ep"),
     ]
     if large:
-        choices = [choice for choice in choices if groups.span(choice[1])[1] <= 16]
+        choices = [choice for choice in choices if groups.size(choice[1]) <= 16]
     kept = random.permutation(len(choices))[: int(random.integers(2, 5))]
     found: list[Communication | Send] = []
     for place in sorted(kept.tolist()):

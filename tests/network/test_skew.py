@@ -149,10 +149,10 @@ def test_only_positions_that_are_loaded_alike_may_be_swapped() -> None:
         SubDimension(name, at, 1, size, "full", unit) for at, (name, size, unit) in enumerate([("a", 4, 1), ("b", 2, 4)])
     )
     beyond = SubDimension("c", 2, 1, 4, "full", 8)
-    corner = tell_apart((inner, outer, beyond), (1, 8), (1, 0, 0, 0, 0, 0, 0, 0))
+    corner = tell_apart((inner, outer, beyond), ((1, 8),), (1, 0, 0, 0, 0, 0, 0, 0))
     assert [part.labels for part in corner] == [(0, 1, 1, 1), (0, 1), (0, 0, 0, 0)]
-    column = tell_apart((inner, outer, beyond), (1, 8), (1, 0, 0, 0, 1, 0, 0, 0))
+    column = tell_apart((inner, outer, beyond), ((1, 8),), (1, 0, 0, 0, 1, 0, 0, 0))
     assert [part.classes for part in column] == [2, 1, 1]
     ring = SubDimension("a", 0, 1, 8, "cyclic", 1)
-    assert tell_apart((ring,), (1, 8), (1, 0, 0, 0, 0, 0, 0, 0))[0].symmetry == "none"
-    assert tell_apart((ring,), (1, 8), (2,) * 8) == (ring,)
+    assert tell_apart((ring,), ((1, 8),), (1, 0, 0, 0, 0, 0, 0, 0))[0].symmetry == "none"
+    assert tell_apart((ring,), ((1, 8),), (2,) * 8) == (ring,)

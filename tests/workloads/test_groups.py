@@ -37,7 +37,7 @@ def test_a_rank_is_found_again_from_its_coordinates_on_either_side(groups: Group
 
 @given(plans())
 def test_every_group_partitions_the_ranks_and_all_its_members_agree_on_it(groups: Groups) -> None:
-    for name in [*groups.spans, *PIPELINE_PAIRS]:
+    for name in [*groups.runs, *PIPELINE_PAIRS]:
         seen: dict[int, tuple[int, ...]] = {}
         for rank in range(groups.ranks):
             members = tuple(groups.members(name, rank).tolist())
@@ -49,7 +49,8 @@ def test_every_group_partitions_the_ranks_and_all_its_members_agree_on_it(groups
 
 @given(plans())
 def test_a_span_describes_its_groups_by_one_stride_and_size(groups: Groups) -> None:
-    for name, (stride, size) in groups.spans.items():
+    for name in groups.runs:
+        stride, size = groups.span(name)
         members = groups.members(name, groups.ranks - 1)
         assert len(members) == size == groups.size(name)
         assert set(np.diff(members).tolist()) <= {stride}
@@ -67,7 +68,7 @@ def test_group_sizes_multiply_to_the_ranks_of_a_stage(groups: Groups) -> None:
 def test_boundaries_run_from_one_to_all_ranks_and_hold_every_stride(groups: Groups) -> None:
     boundaries = groups.boundaries()
     assert boundaries[0] == 1 and boundaries[-1] == groups.ranks
-    for stride, size in groups.spans.values():
+    for stride, size in (groups.span(name) for name in groups.runs):
         assert stride in boundaries and stride * size in boundaries
 
 

@@ -117,10 +117,13 @@ def _grouped_query_sections(
     inside.part(Linear("keys", "attention_projections", model.hidden, kv_heads * head_dim, Split.COLUMN), "key_proj")
 
     core = Ledger("attention_core", shard)
-    enter_core(core, _grouped_query_core(attention, shape), keys)
+    enter_core(core, _grouped_query_core(attention, shape), keys / shard.context_heads)
     return {
         "attention_pre": before.section(),
         "attention_in": inside.section(gather=shard.tokens * model.hidden),
-        "attention_core": core.section(context=shard.tokens * shard.cp * keys),
+        "attention_core": core.section(
+            context=shard.tokens * shard.cp * keys / shard.context_heads,
+            heads=(shard.tokens * (queries + keys), shard.tokens * queries),
+        ),
         "attention_out": output_section(model, shard, linear["output"]),
     }

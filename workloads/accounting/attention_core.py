@@ -14,29 +14,35 @@ from workloads.model import Model
 def enter_core(ledger: Ledger, core: Core, key_value_width: float) -> None:
     """Enter the attention kernel, and what it keeps: its output, and (a flash kernel) an fp32 log-sum-exp a query and head.
 
-    ``key_value_width``: elements of one key and value on this rank. It reads those of the whole sequence once; a
-    window shorter than the rank's part of the sequence needs little more than its own.
+    ``key_value_width``: elements of one key and value in the kernel. It reads those of the whole sequence once; a
+    window shorter than the part of the sequence that the kernel sees needs little more than its own.
     """
     shard = ledger.shard
-    heads = core.heads / shard.tp
+    heads, tokens = core.heads / shard.core_cut, shard.core_tokens
     ledger.module = "core_attn"
     if shard.attention == "unfused":
         enter_unfused(ledger, core)
-        _save_output(ledger, shard.tokens * heads * core.value_dim)
+        _save_output(ledger, tokens * heads * core.value_dim)
         return
     seen = 0.0
     for span in core.spans:
         entries = shard.tokens * shard.cp / span.ratio
-        own = shard.tokens / span.ratio + span.limit * shard.sequences
+        own = tokens / span.ratio + span.limit * shard.sequences
         seen += min(entries, own) if span.limit and span.ratio == 1 else entries
-    ledger.core("attention", core, heads, shard.tokens, keys=core.keys(shard.sequence_length), keys_seen=seen * key_value_width)
-    ledger.save("log_sum_exp", shard.tokens * heads, 4.0)
-    _save_output(ledger, shard.tokens * heads * core.value_dim)
+    ledger.core("attention", core, heads, tokens, keys=core.keys(shard.sequence_length), keys_seen=seen * key_value_width)
+    ledger.save("log_sum_exp", tokens * heads, 4.0)
+    _save_output(ledger, tokens * heads * core.value_dim)
 
 
 def _save_output(ledger: Ledger, elements: float) -> None:
-    """In 16 bits the output is the very tensor that the output projection keeps; quantised, the projection keeps its own."""
-    ledger.save("attention_output", elements, module="core_attn" if is_quantised(ledger.shard.precision) else "")
+    """In 16 bits the output is the very tensor that the output projection keeps; quantised, the projection keeps its own.
+
+    Where heads are exchanged the projection gets another tensor than the kernel made, and both are kept.
+    """
+    quantised, exchanged = is_quantised(ledger.shard.precision), ledger.shard.context_heads > 1
+    ledger.save("attention_output", elements, module="core_attn" if quantised or exchanged else "")
+    if exchanged and not quantised:
+        ledger.save("exchanged_output", elements, module="")
 
 
 def output_section(model: Model, shard: Shard, linear: Linear) -> Section:

@@ -198,9 +198,13 @@ class Ledger:
         """Keep a matrix multiplication's input: its quantised copy where there is one."""
         self.save(name, elements, element_bytes(self.shard.precision), module)
 
-    def section(self, *, gather: float = 0.0, reduce: float = 0.0, context: float = 0.0) -> Section:
-        """The finished section; ``gather``, ``reduce`` and ``context`` are its exchanges in 16-bit elements."""
+    def section(
+        self, *, gather: float = 0.0, reduce: float = 0.0, context: float = 0.0, heads: tuple[float, float] = (0.0, 0.0)
+    ) -> Section:
+        """The finished section; ``gather``, ``reduce``, ``context`` and ``heads`` are its exchanges in 16-bit elements."""
         tensor_parallel = ACTIVATION if self.shard.tp > 1 else 0.0
+        rings = self.shard.cp > self.shard.context_heads
+        exchanged = ACTIVATION if self.shard.context_heads > 1 else 0.0
         return Section(
             self.name,
             tuple(self._forward),
@@ -211,7 +215,9 @@ class Ledger:
             tuple(self._parts),
             gather_bytes=gather * tensor_parallel,
             reduce_bytes=reduce * tensor_parallel,
-            context_bytes=context * ACTIVATION if self.shard.cp > 1 else 0.0,
+            context_bytes=context * ACTIVATION if rings else 0.0,
+            heads_in=heads[0] * exchanged,
+            heads_out=heads[1] * exchanged,
             weight_operands=self._weight_operands,
         )
 

@@ -66,7 +66,7 @@ def sections(model: Model, attention: LatentAttention, shape: LayerShape, shard:
     value_width = attention.heads * attention.v_head_dim / shard.tp
     width = attention.heads * attention.key_dim / shard.tp + value_width
     core = Ledger("attention_core", shard)
-    enter_core(core, layer_cores[0], width)
+    enter_core(core, layer_cores[0], width / shard.context_heads)
     if shape.indexer != "none" and attention.indexer is not None:
         core.save("selected_keys", shard.tokens * min(attention.indexer.top_k, shard.sequence_length), 4.0)
     gathered = attention.kv_lora_rank + attention.qk_rope_dim + (attention.q_lora_rank or model.hidden)
@@ -76,7 +76,10 @@ def sections(model: Model, attention: LatentAttention, shape: LayerShape, shard:
     return {
         "attention_pre": _latent_section(model, attention, shape, shard, linear),
         "attention_in": _head_section(model, attention, shard, linear, layer_cores[1:]).section(gather=shard.tokens * gathered),
-        "attention_core": core.section(context=shard.tokens * shard.cp * width),
+        "attention_core": core.section(
+            context=shard.tokens * shard.cp * width / shard.context_heads,
+            heads=(shard.tokens * (2 * width - value_width), shard.tokens * value_width),
+        ),
         "attention_out": output_section(model, shard, linear["output"]),
     }
 

@@ -55,6 +55,8 @@ class Shard:
 
     ``tokens``: tokens of the micro-batch on the attention side, shared by a tp group (sequence / cp x micro_batch).
     ``sequence_length``: the whole sequence, before context parallelism cuts it [tokens].
+    ``context_heads``: how many of the cp ranks exchange heads around the attention core (1: none do): there a rank has the tokens
+    of all of them and as many times fewer heads.
     ``precision``: of the linear layers: bf16, fp16, fp8, mxfp8, mxfp4 or nvfp4.
     ``expert_tokens``: token copies this rank's experts process, over its ``local_experts`` (balanced:
     tokens x top_k x etp / tp; whoever knows the router's load says it).
@@ -67,6 +69,7 @@ class Shard:
     sequence_length: float
     cp: int = 1
     tp: int = 1
+    context_heads: int = 1
     sequence_parallel: bool = True
     ep: int = 1
     etp: int = 1
@@ -82,6 +85,16 @@ class Shard:
     def local_tokens(self) -> float:
         """Tokens this rank works on outside tensor-parallel regions: its sequence-parallel share, or all of them."""
         return self.tokens / self.tp if self.sequence_parallel else self.tokens
+
+    @property
+    def core_tokens(self) -> float:
+        """Tokens of this rank's queries in the attention core."""
+        return self.tokens * self.context_heads
+
+    @property
+    def core_cut(self) -> int:
+        """Ranks over which the attention core's heads are cut."""
+        return self.tp * self.context_heads
 
     @property
     def sequences(self) -> float:
@@ -108,10 +121,11 @@ class Section:
     again for the weight gradient, and reduce-scatters the input's gradient (without sequence parallelism nothing is
     gathered and that gradient is all-reduced). ``reduce_bytes``: the full output reduced afterwards (reduce-scatter under
     sequence parallelism, else all-reduce). ``context_bytes``: keys and values of all the group's tokens that context
-    parallelism brings together before this section. All three are whole buffers of the micro-batch, 0 where the section
-    has no such exchange [B]. ``weight_operands``: what the weight gradients still need once the inputs' gradients are made, the
-    input of every product and the gradient of its output in the precision of the product; of an input that is gathered again only
-    the rank's share [B].
+    parallelism brings together before this section. ``heads_in`` and ``heads_out``: queries, keys and values (and afterwards
+    outputs) of the rank's own tokens, which ranks that exchange heads trade for those of fewer heads and more tokens. All are
+    whole buffers of the micro-batch, 0 where the section has no such exchange [B]. ``weight_operands``: what the weight gradients
+    still need once the inputs' gradients are made, the input of every product and the gradient of its output in the precision of
+    the product; of an input that is gathered again only the rank's share [B].
     Leaves out: that sections share an input; gradients of tables and gains, which no product makes.
     """
 
@@ -125,6 +139,8 @@ class Section:
     gather_bytes: float = 0.0
     reduce_bytes: float = 0.0
     context_bytes: float = 0.0
+    heads_in: float = 0.0
+    heads_out: float = 0.0
     weight_operands: float = 0.0
 
     def saved_bytes(self, recomputed: Collection[str] = ()) -> float:

@@ -5,8 +5,8 @@ For each head and sequence of S tokens: scores = q k' (S x S x key width), softm
 a model counts the causal mean (``counted``). With ``a`` heads a rank and ``b`` sequences the pass keeps 2 a b S^2 bytes of
 softmax, and under dropout a mask of 1 and the dropped scores of 2 more: the 5 a s / h of Korthikanti et al., arXiv 2205.05198.
 
-Recomputing ``core_attn`` makes all of it again from queries, keys and values. Leaves out: transposes before the products; context
-parallelism and keys from several places (refused).
+Recomputing ``core_attn`` makes all of it again from queries, keys and values. Leaves out: transposes before the products; keys
+that travel round a ring and keys from several places (refused).
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ MASK = 1.0
 def enter_unfused(ledger: Ledger, core: Core) -> None:
     """Enter the scores, their softmax and dropout, and the weighted sum, with what the backward pass needs of them."""
     shard = ledger.shard
-    if shard.cp > 1 or len(core.spans) > 1:
-        raise NotModelled("unfused attention is simulated for one span of keys a token and cp 1; set plan.attention to flash.")
+    if shard.cp > shard.context_heads or len(core.spans) > 1:
+        raise NotModelled(
+            "unfused attention is simulated for one span of keys a token, and whole sequences (cp 1, or all-to-all of heads);"
+            " set plan.attention to flash."
+        )
     length = shard.sequence_length
-    groups = core.heads / shard.tp * shard.sequences
+    groups = core.heads / shard.core_cut * shard.sequences
     scores = groups * length * length
     counted = core.keys(length) / length
     _enter_product(ledger, core, "scores", groups, (length, length, core.key_dim), counted)

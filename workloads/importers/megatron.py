@@ -32,6 +32,13 @@ _REFUSED = {
 }
 _FSDP = {"no_shard": 0, "optim": 1, "optim_grads": 2, "optim_grads_params": 3}
 _PRECISIONS = {"blockwise": ("fp8", "blockwise"), "mxfp8": ("mxfp8", None), "tensorwise": ("fp8", None), "delayed": ("fp8", None)}
+_CONTEXT = {
+    "p2p": "ring",
+    "allgather": "all-gather",
+    "all_gather": "all-gather",
+    "a2a": "all-to-all",
+    "a2a+p2p": "all-to-all+ring",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +184,37 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
         "param_gather": flags.has("overlap_param_gather") or fsdp,
     }
     plan["dispatcher"] = _dispatcher(flags)
-    for kind in ("cp_comm_type",):
-        if flags.has(kind) and set(flags.values[kind]) - {"p2p", "allgather", "all_gather"}:
-            raise NotModelled(f"{flags.flag(kind)} {' '.join(flags.values[kind])} cannot be imported; p2p and allgather are.")
+    plan |= _context(flags, plan["cp"])
+    if flags.has("use_tp_pp_dp_mapping"):
+        plan["placement"] = "tp-cp-ep-pp-dp"
     for flag, what in (
         ("pipeline_model_parallel_layout", "a written layout of layers"),
         ("account_for_embedding_in_pipeline_split", "embeddings counted as layers"),
         ("account_for_loss_in_pipeline_split", "the loss counted as a layer"),
         ("optimizer_cpu_offload", "the optimizer in the host's memory"),
-        ("use_tp_pp_dp_mapping", "ranks laid out tp, pp, dp"),
     ):
         if flags.has(flag):
             raise NotModelled(f"{flags.flag(flag)}: {what} cannot be imported yet.")
     return plan
+
+
+def _context(flags: Flags, cp: int) -> Fields:
+    """What the ranks of a sequence exchange; a list of one kind a layer is read where all are one."""
+    name, levels = "cp_comm_type", "hierarchical_context_parallel_sizes"
+    sizes = flags.values[levels] if flags.has(levels) else []
+    if not flags.has(name) or cp == 1:
+        return {}
+    kinds = set(flags.values[name])
+    if len(kinds) > 1 or not kinds <= _CONTEXT.keys():
+        raise NotModelled(
+            f"{flags.flag(name)} {' '.join(flags.values[name])} cannot be imported; {', '.join(_CONTEXT)} can, one for all layers."
+        )
+    found = _CONTEXT[kinds.pop()]
+    if found != "all-to-all+ring":
+        return {"context_exchange": found}
+    if len(sizes) != 2 or not all(size.isdecimal() for size in sizes) or int(sizes[0]) * int(sizes[1]) != cp:
+        raise flags.refuse(levels, f"must be two sizes whose product is the context-parallel size {cp}", "Correct it.")
+    return {"context_exchange": found, "context_heads": int(sizes[0])}
 
 
 def _layout(flags: Flags, layers: int, pp: int, vpp: int) -> Fields:

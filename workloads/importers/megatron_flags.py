@@ -95,7 +95,6 @@ NOT_SIMULATED: dict[str, str] = {
     "num_layers_at_end_in_bf16": "a few layers left in bf16 under FP8",
     "distribute_saved_activations": "saved activations spread over tensor-parallel ranks",
     "overlap_param_gather_with_optimizer_step": "parameters gathered while the optimizer still runs",
-    "hierarchical_context_parallel_sizes": "context parallelism in two levels",
     "fine_grained_activation_offloading": "activations kept in the host's memory",
     "offload_modules": "activations kept in the host's memory",
     "cpu_offloading_num_layers": "activations kept in the host's memory",

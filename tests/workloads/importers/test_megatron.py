@@ -137,6 +137,13 @@ def test_a_flag_that_is_not_known_is_refused_until_ignored(tmp_path: Path) -> No
             {"vpp": 2, "layout": [2, 4, 4, 6, 2, 4, 4, 6]},
         ),
         ("--expert-tensor-parallel-size 2", {"etp": 2}),
+        ("--use-tp-pp-dp-mapping", {"placement": "tp-cp-ep-pp-dp"}),
+        ("--context-parallel-size 2 --cp-comm-type p2p", {"context_exchange": "ring"}),
+        ("--context-parallel-size 2 --cp-comm-type a2a a2a", {"context_exchange": "all-to-all"}),
+        (
+            "--context-parallel-size 4 --cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 2 2",
+            {"context_exchange": "all-to-all+ring", "context_heads": 2},
+        ),
         ("--fp8-format hybrid", {"precision": "fp8"}),
         ("--fp8-format e4m3 --fp8-recipe mxfp8", {"precision": "mxfp8"}),
         ("--fp4-format e2m1", {"precision": "nvfp4"}),
@@ -150,6 +157,21 @@ def test_a_flag_means(flags: str, expected: dict[str, Any]) -> None:
     document = import_launch(launches.MIXTRAL, system="dgx-h100", chips=64, added=flags).document
     found = document["training"] | document["plan"] | document["plan"]["overlap"] | document["model"]["attention"]
     assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--cp-comm-type a2a p2p", "one for all layers"),
+        (
+            "--cp-comm-type a2a+p2p --hierarchical-context-parallel-sizes 4 1",
+            "two sizes whose product is the context-parallel size 2",
+        ),
+    ],
+)
+def test_an_exchange_among_the_ranks_of_a_sequence_that_cannot_be_read_is_refused(flags: str, message: str) -> None:
+    with pytest.raises((InputError, NotModelled), match=message):
+        import_launch(launches.MIXTRAL, system="dgx-h100", chips=64, added=f"--context-parallel-size 2 {flags}")
 
 
 def test_without_swiglu_or_bias_flags_the_defaults_are_megatrons(tmp_path: Path) -> None:
