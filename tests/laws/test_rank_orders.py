@@ -41,8 +41,10 @@ def test_an_axis_laid_outermost_pays_for_the_network() -> None:
 
 
 def test_heads_exchanged_inside_a_box_spare_the_network() -> None:
-    """cp 16 over two boxes, P bytes of keys: 16 rings of 2 ranks carry half of P/8 each over the network cards; the 8 rings that a
-    library makes of 16 ranks carry 15/16 of P/8 each, out of both boxes."""
+    """cp 16 over two boxes, P bytes of keys: 16 rings of 2 ranks carry half of P/8 each over the network cards.
+
+    The 8 rings that a library makes of 16 ranks carry 15/16 of P/8 each, out of both boxes.
+    """
 
     def asked(**plan: Any) -> Result:
         question = {

@@ -8,7 +8,7 @@ import pytest
 
 import workloads
 from simulator.spec.errors import NotModelled, PlanError
-from workloads.accounting.sections import Section, SavedTensor
+from workloads.accounting.sections import SavedTensor, Section
 from workloads.attention_kinds import GroupedQueryAttention
 from workloads.groups import Groups
 from workloads.instructions import Communication, Compute, Kernel, Operator, Phase, Program, Start
@@ -94,7 +94,7 @@ def test_a_ring_of_groups_carries_as_many_times_less() -> None:
     "plan", [{"context_exchange": "all-to-all"}, {"context_exchange": "all-to-all+ring", "context_heads": 4}]
 )
 def test_the_kernel_does_the_same_work_on_other_sides(kv_heads: int, plan: dict[str, Any]) -> None:
-    """As many FLOPs as in a ring, from more queries of fewer heads; all of a program's are the model's (checked as it is built)."""
+    """As many FLOPs as in a ring, from more queries of fewer heads; a program has the model's (checked as it is built)."""
     ring, heads = program_of(model(kv_heads)), program_of(model(kv_heads), **plan)
     for one, other in zip(kernels(ring) + kernels(ring, "B"), kernels(heads) + kernels(heads, "B"), strict=True):
         assert one.flops == other.flops and one.n == other.n and one.m * one.groups == other.m * other.groups
@@ -157,14 +157,14 @@ def test_whole_sequences_may_be_unfused() -> None:
     ("one", "plan", "message"),
     [
         (model(kv_heads=4), {"context_exchange": "all-to-all"},
-         "plan.context_exchange: tp*context_heads = 1*8 ranks must divide the 4 key-value heads, whose heads they share out (got 8)."
-         " Set context_exchange to all-to-all+ring with context_heads 4, or lower tp."),
+         "plan.context_exchange: tp*context_heads = 1*8 ranks must divide the 4 key-value heads, whose heads they share out (got"
+         " 8). Set context_exchange to all-to-all+ring with context_heads 4, or lower tp."),
         (model(kv_heads=8), {"context_exchange": "all-to-all", "cp": 2, "tp": 8, "ranks": 16},
          "plan.context_exchange: tp*context_heads = 8*2 ranks must divide the 8 key-value heads, whose heads they share out (got"
          " 16). Set context_exchange to ring, or lower tp."),
         (model(), {"context_exchange": "all-to-all+ring"},
-         "plan.context_heads: all-to-all+ring needs context_heads, how many of the cp ranks exchange heads. Set it to a divisor of"
-         " 8."),
+         "plan.context_heads: all-to-all+ring needs context_heads, how many of the cp ranks exchange heads. Set it to a divisor"
+         " of 8."),
         (model(), {"context_exchange": "all-to-all+ring", "context_heads": 3},
          "plan.context_heads: context_heads must divide cp = 8 (got 3). Lower context_heads from 3 to 2."),
         (model(), {"context_exchange": "ring", "context_heads": 2},

@@ -151,16 +151,16 @@ def test_the_default_order_is_the_one_without_any() -> None:
     ("placement", "message"),
     [
         ("tp-cp-ep-dp", "plan.placement: the order leaves out pp, which has 4 ranks (got 'tp-cp-ep-dp'). Name pp."),
-        ("strided", "plan.placement: an order names tp, cp, ep, dp and pp, innermost first, joined by -, and dp:8 for a block of dp"
-                    " (got 'strided'). Write tp-cp-ep-dp-pp, say."),
-        ("tp-cp-dp-ep-dp-pp", "plan.placement: the order names dp twice, and says of neither how much of it (got 'tp-cp-dp-ep-dp-pp')."
-                              " Write dp:2, say, for all but one of them."),
+        ("strided", "plan.placement: an order names tp, cp, ep, dp and pp, innermost first, joined by -, and dp:8 for a block of"
+                    " dp (got 'strided'). Write tp-cp-ep-dp-pp, say."),
+        ("tp-cp-dp-ep-dp-pp", "plan.placement: the order names dp twice, and says of neither how much of it (got"
+                              " 'tp-cp-dp-ep-dp-pp'). Write dp:2, say, for all but one of them."),
         (RankOrder(order="tp-cp-dp:3-pp-dp", experts="tp-ep-dp-pp"),
          "plan.placement: the blocks of dp must divide its 8 ranks (got 'tp-cp-dp:3-pp-dp'). Change their sizes."),
-        ("tp-cp-dp:2-pp-dp", "plan.placement: an order with blocks says nothing of the experts (got 'tp-cp-dp:2-pp-dp'). Write {order:"
-                             " ..., experts: ...}, the experts' with tp, ep, dp and pp."),
-        ("tp-cp-ep-pp-dp", "plan.placement: the pipeline must lie alike for attention and experts, and its ranks are 4 and 8 apart"
-                           " (got 'tp-cp-ep-pp-dp'). End both orders with pp, or give experts an order of their own."),
+        ("tp-cp-dp:2-pp-dp", "plan.placement: an order with blocks says nothing of the experts (got 'tp-cp-dp:2-pp-dp'). Write"
+                             " {order: ..., experts: ...}, the experts' with tp, ep, dp and pp."),
+        ("tp-cp-ep-pp-dp", "plan.placement: the pipeline must lie alike for attention and experts, and its ranks are 4 and 8"
+                           " apart (got 'tp-cp-ep-pp-dp'). End both orders with pp, or give experts an order of their own."),
     ],
 )  # fmt: skip
 def test_an_order_that_cannot_be_is_refused_with_what_to_change(placement: Any, message: str) -> None:

@@ -206,9 +206,8 @@ def _context(flags: Flags, cp: int) -> Fields:
         return {}
     kinds = set(flags.values[name])
     if len(kinds) > 1 or not kinds <= _CONTEXT.keys():
-        raise NotModelled(
-            f"{flags.flag(name)} {' '.join(flags.values[name])} cannot be imported; {', '.join(_CONTEXT)} can, one for all layers."
-        )
+        given = " ".join(flags.values[name])
+        raise NotModelled(f"{flags.flag(name)} {given} cannot be imported; {', '.join(_CONTEXT)} can, one for all layers.")
     found = _CONTEXT[kinds.pop()]
     if found != "all-to-all+ring":
         return {"context_exchange": found}
