@@ -84,21 +84,38 @@ def direct_loads(fabric: Fabric, blocks: Blocks, domain: int) -> LinkLoads:
     """
     if fabric.dead and blocks.size < fabric.ranks:
         raise NotModelled("groups of which some have dead chips send unequal shares: take all ranks as one group")
-    router = fabric.router
     whole = _whole(fabric)
     parts = refine(fabric.dimensions, blocks, boundaries=(domain,))
     payload, hop = _uniform(whole, Orbits(whole, parts), blocks)
-    if isinstance(router, Avoiding):
-        links = len(fabric.tail)
-        dead = np.array(sorted(node for node in fabric.dead if node < fabric.ranks), dtype=np.int64)
-        for sources, targets in _chunks(_crossing(whole, parts, blocks, np.flatnonzero(fabric.capacity == 0.0))):
-            payload -= loads(whole.router, sources, targets, np.ones(len(sources)), links)[0]
-            left = ~(np.isin(sources, dead) | np.isin(targets, dead))
-            moved, longest = loads(router, sources[left], targets[left], np.ones(int(left.sum())), links)
-            payload += moved
-            hop = max(hop, longest)
+    if isinstance(fabric.router, Avoiding):
+        change, longest = _moved(fabric, whole, parts, blocks)
+        payload += change
+        hop = max(hop, longest)
         _check(payload, fabric)
     return LinkLoads(fabric, payload, hop)
+
+
+def _moved(fabric: Fabric, whole: Fabric, parts: tuple[SubDimension, ...], blocks: Blocks) -> tuple[Floats, float]:
+    """What routes around the dead change on every link, and the longest latency of those that are new.
+
+    One pair stands for all that the symmetries left by the defects make of it, and its bytes are shared by the links they make
+    of its links.
+    """
+    orbits = Orbits(fabric, parts)
+    links, kind = len(fabric.tail), orbits.link_kinds()
+    change, hop = np.zeros(links), 0.0
+    dead = np.array(sorted(node for node in fabric.dead if node < fabric.ranks), dtype=np.int64)
+    sources, targets = _crossing(whole, parts, blocks, np.flatnonzero(fabric.capacity == 0.0))
+    _, first, counts = np.unique(orbits.kinds_of_pairs(sources, targets), return_index=True, return_counts=True)
+    for start in range(0, len(first), 2 * AT_ONCE):
+        chosen = slice(start, start + 2 * AT_ONCE)
+        one, other, weight = sources[first[chosen]], targets[first[chosen]], counts[chosen].astype(np.float64)
+        change -= loads(whole.router, one, other, weight, links)[0]
+        left = ~(np.isin(one, dead) | np.isin(other, dead))
+        added, longest = loads(fabric.router, one[left], other[left], weight[left], links)
+        change += added
+        hop = max(hop, longest)
+    return (np.bincount(kind, weights=change) / np.bincount(kind))[kind], hop
 
 
 def _whole(fabric: Fabric) -> Fabric:
@@ -224,11 +241,6 @@ def _together(parts: Iterator[tuple[Pairs, Floats]], once: int) -> Iterator[tupl
             held = []
     if held:
         yield joined()
-
-
-def _chunks(pairs: Pairs) -> Iterator[Pairs]:
-    for start in range(0, len(pairs[0]), 8 * AT_ONCE):
-        yield pairs[0][start : start + 8 * AT_ONCE], pairs[1][start : start + 8 * AT_ONCE]
 
 
 def _sorted(numbers: Ints) -> Ints:

@@ -117,6 +117,14 @@ class Orbits:
             )
         ]
 
+    def kinds_of_pairs(self, ones: Ints, others: Ints) -> Ints:
+        """The number of the class of every ordered pair of devices, counted from 0 [pairs]."""
+        found = np.zeros(len(ones), dtype=np.int64)
+        for column in self._codes(ones, others).T:
+            values, code = np.unique(column, return_inverse=True)
+            found = np.unique(found * len(values) + code, return_inverse=True)[1].astype(np.int64)
+        return found
+
     def link_kinds(self) -> Ints:
         """The number of the class of every link, counted from 0 [links]."""
         fabric = self.fabric
