@@ -34,3 +34,24 @@ def by_end(ends: Ints, nodes: int = 0, usable: npt.NDArray[np.bool_] | None = No
     kept = usable[order]
     before: Ints = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)))
     return order[kept], before[starts]
+
+
+def links_at(ends: Ints, node: int) -> Ints:
+    """The links that have the node at this end, in order of their numbers."""
+    order, starts = by_end(ends)
+    return order[starts[node] : starts[node + 1]] if node + 1 < len(starts) else order[:0]
+
+
+def between(tail: Ints, head: Ints, a: int, b: int) -> Ints:
+    """The links from node ``a`` to node ``b``, in order of their numbers."""
+    out = links_at(tail, a)
+    found: Ints = out[head[out] == b]
+    return found
+
+
+def spans(values: Ints, start: Ints, nodes: Ints) -> tuple[Ints, Ints]:
+    """``values[start[n]:start[n + 1]]`` of all nodes in one array, and the place in ``nodes`` that each belongs to."""
+    counts = start[nodes + 1] - start[nodes]
+    owner = np.repeat(np.arange(len(nodes), dtype=np.int64), counts)
+    offset = np.arange(len(owner), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+    return values[start[nodes][owner] + offset], owner

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from topologies.around import Around, around
+from topologies.around import around
 from topologies.detour import Avoiding
 from topologies.fabric import Floats, Ints, Route, Routes
 from topologies.legs import Taken, distinct, legs
@@ -16,13 +16,16 @@ Router = Callable[[int, int], Route]
 
 _NOBODY = np.empty(0, dtype=np.int64)
 
+#: Pairs that are led round at a time; each takes as much as its ways are wide.
+ROUND = 16_384
+
 
 def routes(router: Router, sources: Ints, targets: Ints) -> Routes:
     """The routes from ``sources[i]`` to ``targets[i]``, by any router."""
     if isinstance(router, Tiered):
         return _tiered(router, sources, targets)
-    if isinstance(router, Avoiding) and isinstance(router.base, Tiered):
-        return _avoiding(router, router.base, sources, targets)
+    if isinstance(router, Avoiding):
+        return _avoiding(router, sources, targets)
     return _one_by_one(router, sources, targets)
 
 
@@ -40,11 +43,11 @@ def loads(router: Router, sources: Ints, targets: Ints, weight: Floats, links: i
         longest = float(found.latency[~found.stuck].max(initial=0.0))
         total = sum((each.on_links(links, weight) for each in found.taken), np.zeros(links))
         stuck = np.flatnonzero(found.stuck)
-        for target in np.unique(targets[stuck]).tolist():
-            to = stuck[targets[stuck] == target]
-            met, amounts, slowest = router.detours(sources[to], weight[to], target)
-            np.add.at(total, met, amounts)
-            longest = max(longest, slowest)
+        for start in range(0, len(stuck), ROUND):
+            some = stuck[start : start + ROUND]
+            led = router.ways_round(sources[some], targets[some])
+            total += np.bincount(led.link, weights=led.fraction * weight[some][led.flow], minlength=links)
+            longest = max(longest, float(led.latency.max(initial=0.0)))
         return total, longest
     if isinstance(router, Minimal):
         return _to_each_target(router, sources, targets, weight, links)
@@ -111,33 +114,31 @@ def _joined(taken: list[Taken], latency: Floats) -> Routes:
     )
 
 
-def _avoiding(router: Avoiding, base: Tiered, sources: Ints, targets: Ints) -> Routes:
+def _avoiding(router: Avoiding, sources: Ints, targets: Ints) -> Routes:
     """The base's routes, and those of the flows that would cross something dead around it."""
-    plain = _tiered(base, sources, targets)
+    plain = routes(router.base, sources, targets)
     dead = np.array(sorted(router.dead), dtype=np.int64)
-    astray = np.isin(sources, dead) | np.isin(targets, dead)
+    barred = np.flatnonzero(np.isin(sources, dead) | np.isin(targets, dead))
+    if len(barred):
+        router(int(sources[barred[0]]), int(targets[barred[0]]))  # the error says which
+    astray = np.zeros(len(sources), dtype=bool)
     astray[plain.flow[~router.usable[plain.link]]] = True
     changed = np.flatnonzero(astray)
     if not len(changed):
         return plain
-    found = around(router, base, sources[changed], targets[changed])
-    rest = _stuck(router, found, sources[changed], targets[changed])
-    led = _joined(found.taken, found.latency)
     kept = ~astray[plain.flow]
+    parts = [Routes(plain.flow[kept], plain.link[kept], plain.fraction[kept], plain.latency)]
     latency = plain.latency.copy()
-    latency[changed] = np.where(found.stuck, rest.latency, led.latency)
-    return Routes(
-        np.concatenate((plain.flow[kept], changed[led.flow], changed[rest.flow])),
-        np.concatenate((plain.link[kept], led.link, rest.link)),
-        np.concatenate((plain.fraction[kept], led.fraction, rest.fraction)),
-        latency,
+    if isinstance(router.base, Tiered):
+        found = around(router, router.base, sources[changed], targets[changed])
+        led = _joined(found.taken, found.latency)
+        latency[changed] = led.latency
+        parts.append(Routes(changed[led.flow], led.link, led.fraction, led.latency))
+        changed = changed[found.stuck]
+    led = router.ways_round(sources[changed], targets[changed])
+    latency[changed] = led.latency
+    parts.append(Routes(changed[led.flow], led.link, led.fraction, led.latency))
+    flow, link, fraction = (
+        np.concatenate(column) for column in zip(*((each.flow, each.link, each.fraction) for each in parts), strict=True)
     )
-
-
-def _stuck(router: Avoiding, found: Around, sources: Ints, targets: Ints) -> Routes:
-    """The routes of the flows that are stuck; an error, as the router says it, for one from or to a dead device."""
-    stuck = np.flatnonzero(found.stuck | np.isin(sources, list(router.dead)) | np.isin(targets, list(router.dead)))
-    rest = _one_by_one(router, sources[stuck], targets[stuck])
-    latency = np.zeros(len(sources))
-    latency[stuck] = rest.latency
-    return Routes(stuck[rest.flow], rest.link, rest.fraction, latency)
+    return Routes(flow, link, fraction, latency)

@@ -13,15 +13,17 @@ Leaves out: the loss while routes converge, and retransmission; detours are in p
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.spec.errors import TopologyError
-from topologies.fabric import Floats, Ints, Route
-from topologies.routing import STAY, Minimal, Step, Tiered, corrections
+from topologies.fabric import Floats, Ints, Route, Routes
+from topologies.fewest import Net, fewest
+from topologies.routing import STAY, Step, Tiered, corrections
 
 Mask = npt.NDArray[np.bool_]
 
@@ -38,7 +40,6 @@ class Avoiding:
     usable: Mask
     dead: frozenset[int]
     node_name: Callable[[int], str]
-    _searches: dict[int, Minimal] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, source: int, target: int) -> Route:
         for end in (source, target):
@@ -150,41 +151,56 @@ class Avoiding:
 
     def _detour(self, source: int, target: int) -> Route:
         """The shortest ways round, in the smallest box that has one."""
-        found = self._search(self._box(source, target)).way(source, target)
-        assert found is not None
-        return found
+        found = self.ways_round(np.array([source], dtype=np.int64), np.array([target], dtype=np.int64))
+        return Route(found.link, found.fraction, float(found.latency[0]))
 
-    def detours(self, sources: Ints, amounts: Floats, target: int) -> tuple[Ints, Floats, float]:
-        """What links carry when sources without a way of their own steps send these amounts to a target; the slowest latency."""
-        boxes = np.array([self._box(source, target) for source in sources.tolist()], dtype=np.int64)
-        found = [
-            self._search(box).carried(sources[boxes == box], amounts[boxes == box], target) for box in np.unique(boxes).tolist()
-        ]
-        links, carried = (np.concatenate([each[side] for each in found]) for side in (0, 1))
-        return links, carried, max(latency for _, _, latency in found)
+    def ways_round(self, sources: Ints, targets: Ints) -> Routes:
+        """Detours of many pairs: ways of fewest hops, for each in the smallest of its boxes that has one.
 
-    def _box(self, source: int, target: int) -> int:
-        """The smallest box that has a way round: how many of ``Fabric.tiers`` it takes. TopologyError where there is none."""
-        tiers = int(self.link_tier.max()) + 1
-        boxes = [*self.base.boxes(source, target)] if isinstance(self.base, Tiered) else []
-        for bundles in dict.fromkeys((*boxes, tiers)):
-            if self._search(bundles).hops(target)[source] >= 0:
-                return bundles
-        ends = f"{self.node_name(source)} to {self.node_name(target)}"
-        raise TopologyError("no way is left from one device to another", got=ends, do="Take a fault away.", path="faults")
+        Raises TopologyError where there is none.
+        """
+        waiting = np.arange(len(sources), dtype=np.int64)
+        rows: list[tuple[Ints, Ints, Floats]] = [(waiting[:0], waiting[:0], np.empty(0))]
+        latency = np.zeros(len(sources))
+        for bundles, held in self._boxes(sources, targets):
+            asked = waiting[held[waiting]]
+            if not len(asked):
+                continue
+            found, lost = fewest(self._net(bundles), sources[asked], targets[asked])
+            rows.append((asked[found.flow], found.link, found.fraction))
+            latency[asked[~lost]] = found.latency[~lost]
+            waiting = np.setdiff1d(waiting, asked[~lost], assume_unique=True)
+        if len(waiting):
+            ends = f"{self.node_name(int(sources[waiting[0]]))} to {self.node_name(int(targets[waiting[0]]))}"
+            raise TopologyError("no way is left from one device to another", got=ends, do="Take a fault away.", path="faults")
+        flow, link, fraction = (np.concatenate([row[column] for row in rows]) for column in range(3))
+        return Routes(flow, link, fraction, latency)
 
-    def _search(self, bundles: int) -> Minimal:
-        if bundles not in self._searches:
-            usable = self.usable & (self.link_tier < bundles)
-            self._searches[bundles] = Minimal(
-                int(max(self.tail.max(), self.head.max())) + 1,
-                self.tail,
-                self.head,
-                self.link_latency,
-                self.node_name,
-                usable=usable,
-            )
-        return self._searches[bundles]
+    def _boxes(self, sources: Ints, targets: Ints) -> Iterator[tuple[int, Mask]]:
+        """Boxes from the smallest, as how many of ``Fabric.tiers`` they take, and which pairs lie within one."""
+        bundles, tiers = 0, self.tiers
+        for step in self._steps:
+            bundles += step.bundles
+            yield bundles, sources // step.box == targets // step.box
+        if bundles != tiers:
+            yield tiers, np.ones(len(sources), dtype=bool)
+
+    @cached_property
+    def tiers(self) -> int:
+        """How many of ``Fabric.tiers`` there are links of."""
+        return int(self.link_tier.max()) + 1
+
+    def _net(self, bundles: int) -> Net:
+        """What is left of the innermost tiers."""
+        usable, tier = self.usable, self.link_tier
+        if bundles >= self.tiers:
+            return Net(self.nodes, self.tail, self.head, self.link_latency, lambda links: usable[links])
+        return Net(self.nodes, self.tail, self.head, self.link_latency, lambda links: usable[links] & (tier[links] < bundles))
+
+    @cached_property
+    def nodes(self) -> int:
+        """One more than the highest number of a node with links."""
+        return int(max(self.tail.max(), self.head.max())) + 1
 
 
 def _sum(parts: list[tuple[Route, float]], latency: float) -> Route:

@@ -24,11 +24,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
 
 from simulator.spec.errors import TopologyError
+from topologies.adjacency import between, links_at
 from topologies.fabric import Fabric, Ints
 
 WORD = re.compile(r"([a-z][a-z-]*)(\d+)")
@@ -77,19 +79,22 @@ class Names:
     def __post_init__(self) -> None:
         self._starts.extend(group.first for group in self.groups)
 
+    @cached_property
+    def _end(self) -> int:
+        """One more than the highest node number."""
+        return self.groups[-1].first + self.groups[-1].count
+
     def name(self, node: int) -> str:
         """The name of a node number."""
-        last = self.groups[-1]
-        if not 0 <= node < last.first + last.count:
-            raise TopologyError(
-                "a node number lies within the fabric", got=node, do=f"It has nodes 0 to {last.first + last.count - 1}."
-            )
-        group = self.groups[bisect_right(self._starts, node) - 1]
-        rest, digits = node - group.first, []
-        for size in reversed(group.sizes):
+        at = bisect_right(self._starts, node) - 1
+        if at < 0 or node >= self._end:
+            raise TopologyError("a node number lies within the fabric", got=node, do=f"It has nodes 0 to {self._end - 1}.")
+        group = self.groups[at]
+        rest, words = node - group.first, []
+        for label, size in zip(reversed(group.labels), reversed(group.sizes), strict=True):
             rest, digit = divmod(rest, size)
-            digits.append(digit)
-        return ".".join(f"{label}{digit}" for label, digit in zip(group.labels, reversed(digits), strict=True))
+            words.append(f"{label}{digit}")
+        return ".".join(reversed(words))
 
     def number(self, name: str) -> int:
         """The node number of a name; outer boxes of which there is one may be written or left out."""
@@ -150,9 +155,9 @@ def links_named(fabric: Fabric, name: str) -> list[int]:
             "a link is written tail->head", got=name, do="Write it like cabinet3.board2.chip1->cabinet3.board2.chip2."
         )
     a, b = fabric.node_number(tail.strip()), fabric.node_number(head.strip())
-    found = [int(link) for link in ((fabric.tail == a) & (fabric.head == b)).nonzero()[0]]
+    found: list[int] = between(fabric.tail, fabric.head, a, b).tolist()
     if not found:
-        ways = [fabric.node_name(int(node)) for node in fabric.head[fabric.tail == a][:6]]
+        ways = [fabric.node_name(int(node)) for node in fabric.head[links_at(fabric.tail, a)][:6]]
         raise TopologyError(
             "there is no such link", got=name, do=f"From {fabric.node_name(a)} links lead to {', '.join(ways)}, ..."
         )

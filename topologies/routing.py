@@ -7,7 +7,7 @@ one differing coordinate after the other is corrected, and all that such a tier 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.spec.errors import TopologyError
-from topologies.adjacency import by_end
+from topologies.adjacency import by_end, spans
 from topologies.fabric import Floats, Ints, Route, Routes
 
 STAY = Route(np.empty(0, dtype=np.int64), np.empty(0), 0.0)
@@ -103,16 +103,6 @@ class Tiered:
         route = spray if self.policy == "spray" else dimension_order
         return route(self.steps, source, target)
 
-    def boxes(self, source: int, target: int) -> Iterator[int]:
-        """How many entries of ``Fabric.tiers``, innermost first, lie within the smallest box that holds both devices, then
-        within each larger one.
-        """
-        bundles = 0
-        for step in self.steps:
-            bundles += step.bundles
-            if source // step.box == target // step.box:
-                yield bundles
-
 
 class Minimal:
     """Equal-cost multipath over flat arrays: at each node an equal share for every link on a way of fewest hops.
@@ -176,7 +166,7 @@ class Minimal:
                 waited = np.zeros(len(met))
                 waited[place[: len(nodes)]] = slowest
                 nodes, slowest = met, waited
-            out, owner = _spans(self._out_links, self._out_start, nodes)
+            out, owner = spans(self._out_links, self._out_start, nodes)
             nearer = distance[self._head[out]] == left - 1
             out, owner = out[nearer], owner[nearer]
             part = (amount / np.bincount(owner, minlength=len(nodes)))[owner]
@@ -207,16 +197,8 @@ def reach(next_nodes: Ints, start: Ints, origin: int) -> Ints:
     frontier, hops = np.array([origin], dtype=np.int64), 0
     while len(frontier):
         hops += 1
-        near, _ = _spans(next_nodes, start, frontier)
+        near, _ = spans(next_nodes, start, frontier)
         found[near[found[near] < 0]] = hops
         # Unique without a sort of all that was met: each node once.
         frontier = np.flatnonzero(found == hops)
     return found
-
-
-def _spans(values: Ints, start: Ints, nodes: Ints) -> tuple[Ints, Ints]:
-    """``values[start[n]:start[n + 1]]`` of all nodes in one array, and the place in ``nodes`` that each belongs to."""
-    counts = start[nodes + 1] - start[nodes]
-    owner = np.repeat(np.arange(len(nodes), dtype=np.int64), counts)
-    offset = np.arange(len(owner), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
-    return values[start[nodes][owner] + offset], owner

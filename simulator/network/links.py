@@ -14,6 +14,7 @@ from simulator.network.course import Need
 from simulator.network.orbits import Orbits
 from simulator.spec.errors import TopologyError
 from topologies.fabric import Defect, Fabric, Floats, Ints
+from topologies.faults import weakened
 from topologies.naming import links_named
 
 _UNMET = -1  # a link, or a device's pooled limit, whose class no route has asked for
@@ -186,11 +187,6 @@ def without_defects(fabric: Fabric) -> Floats:
 
 
 def touched(fabric: Fabric, defects: Sequence[Defect]) -> Ints:
-    """The links that these defects weaken."""
-    found = np.zeros(len(fabric.tail), dtype=bool)
-    for defect in defects:
-        if defect.kind == "link":
-            found |= (fabric.tail == defect.nodes[0]) & (fabric.head == defect.nodes[1])
-        elif defect.kind == "switch":
-            found |= (fabric.tail == defect.nodes[0]) | (fabric.head == defect.nodes[0])
-    return np.flatnonzero(found)
+    """The links that these defects weaken, ascending."""
+    found = [weakened(fabric, defect) for defect in defects if defect.kind != "chip"]
+    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
