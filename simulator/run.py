@@ -54,13 +54,13 @@ def simulate(
     prepared = prepare(scenario, fabric)
     folding = _fold(prepared, symmetric)
     outcome = run_step(prepared.program, folding, prepared.device, progress, slots=slots)
-    usage = Usage(outcome.network)
+    usage, spans = Usage(outcome.network), outcome.recorder.spans()
     overfull = overrun(folding, usage)
     passed = usage.overfull() if slots == "isolated" else ()
-    result = _result(prepared, folding, outcome, usage, _approximations(overfull, passed), (wall, cpu))
+    result = _result(prepared, folding, outcome, spans, usage, _approximations(overfull, passed), (wall, cpu))
     identities.check(prepared, folding, usage, result, met=not passed)
     links = LinkBook((folding, usage), outcome.end / PICOSECONDS)
-    return result.with_recording(_recording(folding, outcome, usage), links)
+    return result.with_recording(_recording(folding, outcome, spans, usage), links)
 
 
 def _fold(prepared: Prepared, symmetric: bool) -> Fold:
@@ -92,6 +92,7 @@ def _result(
     prepared: Prepared,
     folding: Fold,
     outcome: StepOutcome,
+    spans: Spans,
     usage: Usage,
     approximations: tuple[str, ...],
     began: tuple[float, float],
@@ -128,7 +129,7 @@ def _result(
         warnings=warnings,
         scenario=prepared.scenario.model_dump(mode="json", exclude_unset=True),
         version=simulator.__version__,
-        fingerprint=fingerprint(outcome.recorder.spans(), outcome.end),
+        fingerprint=fingerprint(spans, outcome.end),
         simulation=Simulation(
             wall_s=time.perf_counter() - began[0],
             cpu_s=time.process_time() - began[1],
@@ -195,12 +196,12 @@ def _bounds(prepared: Prepared, outcome: StepOutcome) -> Bounds:
     return Bounds(compute_s=compute, memory_s=memory, network_s=busiest_seconds(outcome.network))
 
 
-def _recording(folding: Fold, outcome: StepOutcome, usage: Usage) -> Recording:
+def _recording(folding: Fold, outcome: StepOutcome, spans: Spans, usage: Usage) -> Recording:
     ranks = tuple(
         RankInfo(rank_class.key, _label(rank_class, folding), rank_class.size, rank_class.pp_rank)
         for rank_class in folding.rank_classes
     )
-    return Recording(outcome.recorder.spans(), series(folding, usage), ranks, outcome.end)
+    return Recording(spans, series(folding, usage), ranks, outcome.end)
 
 
 def _label(rank_class: RankClass, folding: Fold) -> str:

@@ -74,6 +74,10 @@ class Accounts:
     flops: float = 0.0
     memory_bytes: float = 0.0
 
+    def state(self, now: int) -> tuple[object, ...]:
+        """What is still to be booked, times from ``now`` on."""
+        return self.idle_since - now, *(wait.shifted(-now) for wait in self.waits)
+
     def replay(self, start: int, books: SlotBooks) -> None:
         """Book what this rank did in a slot that was rehearsed, as having begun at ``start`` [ps]."""
         if books.opening is not None:

@@ -11,7 +11,7 @@ from simpy.events import Event
 
 from simulator.engine.accounts import Accounts
 from simulator.engine.clock import PICOSECONDS, Call, Clock
-from simulator.engine.recorder import LANES, Recorder
+from simulator.engine.recorder import LANES, UNNUMBERED, Recorder
 from simulator.engine.segments import Segment, advance, elapsed_at
 from simulator.network.contract import Network, OperationClass
 
@@ -20,7 +20,7 @@ COMPUTE = LANES.index("compute")
 
 @dataclass(slots=True)
 class Ticket:
-    """A collective on its way: ``done`` fires at its end.
+    """A collective on its way: ``done`` fires at its end. ``name`` and ``micro_batch`` as a recorder takes them.
 
     ``joined``: when this rank had asked for it and its lane was free; ``arrived``: when everybody's were [ps].
     """
@@ -28,7 +28,14 @@ class Ticket:
     done: Event
     kind: str
     joined: int
+    name: str = ""
+    micro_batch: int = UNNUMBERED
     arrived: int = -1
+
+    def state(self, now: int, micro_batch: int) -> tuple[object, ...]:
+        """All that may decide about it, times from ``now`` and micro-batches from ``micro_batch`` on."""
+        arrived = self.arrived - now if self.arrived >= 0 else None
+        return self.name, self.micro_batch - micro_batch, self.joined - now, arrived
 
 
 class ComputeLane:
@@ -119,13 +126,13 @@ class Meeting:
 
     operation: OperationClass
     chain: int
-    members: list[tuple[CommunicationLane, str, Ticket]]
+    members: list[tuple[CommunicationLane, Ticket]]
     turn: int = -1
 
     @property
     def can_begin(self) -> bool:
         """Everybody wants it, has nothing before it in this chain, and a free lane."""
-        return self.turn >= 0 and all(lane.is_free_for(self) for lane, _, _ in self.members)
+        return self.turn >= 0 and all(lane.is_free_for(self) for lane, _ in self.members)
 
 
 class Rendezvous:
@@ -145,7 +152,7 @@ class Rendezvous:
         self._counts: dict[tuple[int, int, int], int] = {}
         self._pending: dict[tuple[int, int, int], Meeting] = {}
 
-    def join(self, operation: OperationClass, chain: int, lane: CommunicationLane, name: str, ticket: Ticket) -> Meeting:
+    def join(self, operation: OperationClass, chain: int, lane: CommunicationLane, ticket: Ticket) -> Meeting:
         """Ask for a collective; the n-th time that a participant's chain does is everybody's n-th time."""
         expected = self._expected.get(operation.key)
         if expected is None:
@@ -153,14 +160,14 @@ class Rendezvous:
             expected = sum(1 for participant in operation.participants if present is None or participant in present)
             self._expected[operation.key] = expected
         if expected <= 1:
-            return Meeting(operation, chain, [(lane, name, ticket)], next(self._complete))
+            return Meeting(operation, chain, [(lane, ticket)], next(self._complete))
         asked = (operation.key, chain, lane.rank_class)
         turn = self._counts[asked] = self._counts.get(asked, 0) + 1
         key = (operation.key, chain, turn)
         meeting = self._pending.get(key)
         if meeting is None:
             meeting = self._pending[key] = Meeting(operation, chain, [])
-        meeting.members.append((lane, name, ticket))
+        meeting.members.append((lane, ticket))
         if len(meeting.members) == expected:
             del self._pending[key]
             meeting.turn = next(self._complete)
@@ -169,8 +176,8 @@ class Rendezvous:
     def begin(self, meeting: Meeting) -> None:
         """Take the lanes of all participants and put the bytes on their way."""
         done = self._network.launch(meeting.operation)
-        for lane, name, ticket in meeting.members:
-            lane.begin(meeting.chain, name, ticket, done)
+        for lane, ticket in meeting.members:
+            lane.begin(meeting.chain, ticket, done)
 
     @property
     def unmet(self) -> int:
@@ -198,13 +205,13 @@ class CommunicationLane:
         self._lane = LANES.index(kind)
         self._activity = activity
         self._queues: dict[int, deque[Meeting]] = {}
-        self._busy = False
+        self._running: Ticket | None = None
         self._free_since = 0
 
-    def submit(self, operation: OperationClass, name: str, chain: int = 0) -> Ticket:
+    def submit(self, operation: OperationClass, name: str, chain: int = 0, micro_batch: int = UNNUMBERED) -> Ticket:
         """Queue a collective of a chain; its ticket says when it is done."""
-        ticket = Ticket(self._clock.event(), self._kind, joined=self._clock.now)
-        meeting = self._rendezvous.join(operation, chain, self, name, ticket)
+        ticket = Ticket(self._clock.event(), self._kind, self._clock.now, name, micro_batch)
+        meeting = self._rendezvous.join(operation, chain, self, ticket)
         self._queues.setdefault(chain, deque()).append(meeting)
         if meeting.can_begin:
             self._rendezvous.begin(meeting)
@@ -213,27 +220,33 @@ class CommunicationLane:
     @property
     def is_idle(self) -> bool:
         """Nothing under way and nothing asked for."""
-        return not self._busy and not any(self._queues.values())
+        return self._running is None and not any(self._queues.values())
 
     def is_free_for(self, meeting: Meeting) -> bool:
         """Whether the lane is idle and the meeting the next of its chain."""
-        return not self._busy and self._queues[meeting.chain][0] is meeting
+        return self._running is None and self._queues[meeting.chain][0] is meeting
 
-    def begin(self, chain: int, name: str, ticket: Ticket, done: Event) -> None:
+    def state(self, now: int, micro_batch: int) -> tuple[object, ...]:
+        """What is under way and what waits, in order, if all of it needs this rank alone."""
+        running = self._running.state(now, micro_batch) if self._running else None
+        waiting = [meeting.members[0][1].state(now, micro_batch) for queue in self._queues.values() for meeting in queue]
+        return running, tuple(waiting)
+
+    def begin(self, chain: int, ticket: Ticket, done: Event) -> None:
         """Occupy the lane until ``done``."""
         self._queues[chain].popleft()
-        self._busy = True
+        self._running = ticket
         # Behind what the lane still carried, this rank was not ready itself.
         ticket.joined = max(ticket.joined, self._free_since)
         ticket.arrived = self._clock.now
         self._activity(self._kind, +1)
         assert done.callbacks is not None
-        done.callbacks.append(lambda _event: self._finish(name, ticket))
+        done.callbacks.append(lambda _event: self._finish(ticket))
 
-    def _finish(self, name: str, ticket: Ticket) -> None:
+    def _finish(self, ticket: Ticket) -> None:
         self._activity(self._kind, -1)
-        self._recorder.add(self.rank_class, self._lane, name, ticket.arrived, self._clock.now)
-        self._busy = False
+        self._recorder.add(self.rank_class, self._lane, ticket.name, ticket.arrived, self._clock.now, ticket.micro_batch)
+        self._running = None
         self._free_since = self._clock.now
         ticket.done.succeed()
         heads = [queue[0] for queue in self._queues.values() if queue]

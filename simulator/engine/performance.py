@@ -41,7 +41,7 @@ class Actor(Rank):
 
     def __init__(self, world: World, rank: Rank) -> None:
         self._books = SlotAccounts(rank.rank_class, world.recorder)
-        super().__init__(world, rank.rank_class, rank.program, self._books)
+        super().__init__(world, rank.rank_class, rank.program, self._books, rank)
         self._spans: dict[Work, tuple[int, int]] = {}
 
     def perform(self, slot: Slot) -> Steps:

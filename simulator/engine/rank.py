@@ -54,6 +54,23 @@ class Mailbox:
             event = self._events[key] = self._clock.event()
         return event
 
+    def forget(self, key: MailKey) -> None:
+        """The message was read."""
+        del self._events[key], self.sent[key]
+
+    def state(self, now: int, micro_batch: int) -> frozenset[tuple[object, ...]]:
+        """Messages on their way or unread, times from ``now`` and micro-batches from ``micro_batch`` on.
+
+        When one was sent matters as long as it has not arrived.
+        """
+        found: set[tuple[object, ...]] = set()
+        for key in self._events.keys() | self.sent.keys():
+            event, sent = self._events.get(key), self.sent.get(key)
+            arrived = event is not None and event.processed
+            when = "arrived" if arrived else "wanted" if sent is None else sent - now
+            found.add((*key[:-1], key[-1] - micro_batch, when))
+        return frozenset(found)
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -75,7 +92,10 @@ class World:
 class Rank:
     """One class of identical ranks, played by its representative."""
 
-    def __init__(self, world: World, rank_class: int, program: RankProgram, accounts: Accounts | None = None) -> None:
+    def __init__(
+        self, world: World, rank_class: int, program: RankProgram, accounts: Accounts | None = None, like: Rank | None = None
+    ) -> None:
+        """``like``: another rank of the same program, to take over what is known of it."""
         self.world = world
         self.rank_class = rank_class
         self.program = program
@@ -89,16 +109,28 @@ class Rank:
         self._active = dict.fromkeys(KINDS, 0)
         self._tickets: dict[str, Ticket] = {}
         self._operations: dict[int, OperationClass] = {}
-        self._ends = _ends(program)
+        self._ends: dict[tuple[int, int, str], tuple[Work, Work]] = like._ends if like else _ends(program)
         self._performance: Performance | None = None
+        self._waits_for: tuple[str, int, int] | None = None  # in a slot, with nothing else under way: what, of which work, since
+        self._leap: tuple[int, int] | None = None
+        self.position = 0
+        self.skipped = 0
+        self.behind = 0
+        self.on_slot: Callable[[Rank], None] | None = None
         self.finished = -1
 
     def run(self) -> Steps:
         """The step of this rank, from its first instruction to its last."""
         yield from self._execute(self.program.prologue, 0, optimizer=False)
-        for position, slot in enumerate(self.program.slots):
-            yield from self._slot(slot, position)
+        slots = self.program.slots
+        while self.position < len(slots):
+            if self.on_slot is not None:
+                self.on_slot(self)
+            yield from self._slot(slots[self.position])
             self.world.on_slot()
+            self.position += 1
+            if self._leap is not None:
+                self._land(*self._leap)
         yield from self._execute(self.program.epilogue, 0, optimizer=True)
         self.finished = self.world.clock.now
 
@@ -119,21 +151,50 @@ class Rank:
         """Whether no collective of this rank is under way or asked for, transfers to other stages apart."""
         return all(lane.is_idle for kind, lane in self.lanes.items() if kind != "pp")
 
-    def _slot(self, slot: Slot, position: int) -> Steps:
+    @property
+    def turn(self) -> int:
+        """Slots that it was in before this one; those not counted that it leapt over."""
+        return self.position - self.skipped
+
+    def leap(self, slots: int, micro_batches: int) -> None:
+        """Go on as if the slot under way were that many slots later; of messages, all goes on under the old numbers."""
+        self._leap = (slots, micro_batches)
+
+    def _land(self, slots: int, micro_batches: int) -> None:
+        self._leap = None
+        self.position += slots
+        self.skipped += slots
+        self.behind += micro_batches
+        for _ in range(slots):
+            self.world.on_slot()
+
+    def state(self, now: int, slots: int, micro_batch: int) -> tuple[object, ...] | None:
+        """All that may decide how it goes on, counted from a moment, a slot and a micro-batch; None while more is under way."""
+        performance = self._performance
+        if performance is not None and performance.ensemble is None:
+            where: tuple[object, ...] = (performance.start - now,)
+        elif performance is None and self._waits_for is not None and self.is_quiet:
+            what, work, since = self._waits_for
+            where = (what, work, since - now)
+        else:
+            return None
+        return self.turn - slots, where, self.lanes["pp"].state(now, micro_batch), self.accounts.state(now)
+
+    def _slot(self, slot: Slot) -> Steps:
         """Receive, run, send. Joined works start when both inputs are there, and send when both are done.
 
         So the published codes do it (DualPipe's, Megatron's combined 1F1B): the two are one call.
         """
-        for work in slot:
-            yield from self._receive(work)
+        for number, work in enumerate(slot):
+            yield from self._receive(work, number)
         rehearsals = self.world.rehearsals
-        performance = (yield from rehearsals.enter(self, slot, position)) if rehearsals else None
+        performance = (yield from rehearsals.enter(self, slot, self.turn)) if rehearsals else None
         if performance is None:
             yield from self.play(slot)
         else:
             yield from self._take_part(slot, performance)
-        for work in slot:
-            yield from self._send(work)
+        for number, work in enumerate(slot):
+            yield from self._send(work, number)
 
     def play(self, slot: Slot) -> Steps:
         """Run the works of a slot, instruction by instruction."""
@@ -165,8 +226,8 @@ class Rank:
 
     def note_work(self, work: Work, start: int, end: int) -> None:
         """Record a cell of the schedule."""
-        name = f"{work.kind}{work.micro_batch} stage {work.stage}" + (" reverse" if work.direction else "")
-        self.world.recorder.add(self.rank_class, SLOT, name, start, end)
+        name = f"{work.kind}{{}} stage {work.stage}" + (" reverse" if work.direction else "")
+        self.world.recorder.add(self.rank_class, SLOT, name, start, end, work.micro_batch - self.behind)
 
     def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
@@ -223,35 +284,38 @@ class Rank:
         stage = work.stage + (1 if forward == ahead else -1)
         return stage if 0 <= stage < len(self.world.program.rank_of[work.direction]) else None
 
-    def _receive(self, work: Work) -> Steps:
+    def _receive(self, work: Work, number: int) -> Steps:
         if self._neighbour(work, ahead=False) is None:
             return
         side = "F" if work.kind is WorkKind.F else "B"
-        key = (self.rank_class, side, work.stage, work.direction, work.micro_batch)
-        event = self.world.mailbox.event(key)
-        if event.processed:
-            return
-        start = self.world.clock.now
-        yield event
-        self._note(start, start, self.world.mailbox.sent[key], "pp", "pipeline_bubble")
+        mailbox = self.world.mailbox
+        key = (self.rank_class, side, work.stage, work.direction, work.micro_batch - self.behind)
+        event = mailbox.event(key)
+        if not event.processed:
+            start = self.world.clock.now
+            self._waits_for = ("receive", number, start)
+            yield event
+            self._waits_for = None
+            self._note(start, start, mailbox.sent[key], "pp", "pipeline_bubble")
+        mailbox.forget(key)
 
-    def _send(self, work: Work) -> Steps:
+    def _send(self, work: Work, number: int) -> Steps:
         target = self._neighbour(work, ahead=True)
         if target is None:
             return
         side = "F" if work.kind is WorkKind.F else "B"
         pp_rank = self.world.program.rank_of[work.direction][target]
         mailbox = self.world.mailbox
-        now = self.world.clock.now
+        now, micro_batch = self.world.clock.now, work.micro_batch - self.behind
         if pp_rank == self.program.pp_rank:
-            key = (self.rank_class, side, target, work.direction, work.micro_batch)
+            key = (self.rank_class, side, target, work.direction, micro_batch)
             mailbox.sent[key] = now
             mailbox.event(key).succeed()
             return
         operation = self.world.folding.send(self.rank_class, pp_rank, self.world.program.boundary_bytes)
         targets = {flow.target_class for phase in operation.phases for flow in phase}
-        keys = [(goal, side, target, work.direction, work.micro_batch) for goal in targets]
-        ticket = self.lanes["pp"].submit(operation, f"{side}{work.micro_batch} to stage {target}")
+        keys = [(goal, side, target, work.direction, micro_batch) for goal in targets]
+        ticket = self.lanes["pp"].submit(operation, f"{side}{{}} to stage {target}", micro_batch=micro_batch)
         for key in keys:
             mailbox.sent[key] = now
 
@@ -262,7 +326,9 @@ class Rank:
         assert ticket.done.callbacks is not None
         ticket.done.callbacks.append(deliver)
         if not self.world.program.overlap_pp:
+            self._waits_for = ("send", number, now)
             yield from self._wait(ticket, "pipeline_bubble")
+            self._waits_for = None
 
 
 def _ends(program: RankProgram) -> dict[tuple[int, int, str], tuple[Work, Work]]:

@@ -11,9 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from simulator.engine.repetition import Ints, Repetition
+
 #: Lanes of a rank. ``slot`` shows the cells of the pipeline schedule, ``idle`` the compute lane's idle time and its cause.
 LANES = ("slot", "compute", "tp", "cp", "ep", "dp", "pp", "idle")
 PICO = 1_000_000_000_000
+
+#: In place of the number of a micro-batch: the name of a span has none.
+UNNUMBERED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +65,19 @@ class Recording:
 
 @dataclass(slots=True)
 class Recorder:
-    """Collects spans while the engine runs."""
+    """Collects spans while the engine runs. A name holds ``{}`` where the number of its micro-batch belongs."""
 
     rank_class: list[int] = field(default_factory=list)
     lane: list[int] = field(default_factory=list)
     name: list[int] = field(default_factory=list)
+    micro_batch: list[int] = field(default_factory=list)
     start: list[int] = field(default_factory=list)
     end: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     _ids: dict[str, int] = field(default_factory=dict)
-    _repeated: list[tuple[Recorder, npt.NDArray[np.int64]]] = field(default_factory=list)
+    _repeated: list[tuple[Recorder, Ints]] = field(default_factory=list)
 
-    def add(self, rank_class: int, lane: int, name: str, start: int, end: int) -> None:
+    def add(self, rank_class: int, lane: int, name: str, start: int, end: int, micro_batch: int = UNNUMBERED) -> None:
         """One span; a span of no length is dropped."""
         if end <= start:
             return
@@ -82,6 +88,7 @@ class Recorder:
         self.rank_class.append(rank_class)
         self.lane.append(lane)
         self.name.append(number)
+        self.micro_batch.append(micro_batch)
         self.start.append(start)
         self.end.append(end)
 
@@ -89,7 +96,7 @@ class Recorder:
         """Give one rank class all the spans of another."""
         places = [place for place, key in enumerate(self.rank_class) if key == rank_class]
         self.rank_class += [to] * len(places)
-        for column in (self.lane, self.name, self.start, self.end):
+        for column in (self.lane, self.name, self.micro_batch, self.start, self.end):
             column += [column[place] for place in places]
 
     def repeat(self, other: Recorder, starts: Sequence[int]) -> None:
@@ -97,21 +104,46 @@ class Recorder:
         if other.start and starts:
             self._repeated.append((other, np.array(starts, dtype=np.int64)))
 
+    def spread(self, repetition: Repetition) -> None:
+        """Let what was repeated have happened as often as it did."""
+        places, late = repetition.spread(np.array(self.start, dtype=np.int64))
+        for column in (self.rank_class, self.lane, self.name, self.micro_batch, self.start, self.end):
+            column[:] = np.array(column, dtype=np.int64)[places].tolist()
+        numbered = np.array(self.micro_batch, dtype=np.int64)
+        numbered += np.where(numbered == UNNUMBERED, 0, late * repetition.micro_batches)
+        self.micro_batch[:] = numbered.tolist()
+        for column in (self.start, self.end):
+            column[:] = (np.array(column, dtype=np.int64) + late * repetition.period).tolist()
+        self._repeated = [(other, repetition.moments(starts)) for other, starts in self._repeated]
+
     def spans(self) -> Spans:
         """The columns as arrays, ordered by start, end, rank class, lane and name: the same however they were collected."""
-        names = sorted({*self.names, *(name for other, _ in self._repeated for name in other.names)})
-        place = {name: number for number, name in enumerate(names)}
-        columns = [_columns(self, place, np.zeros(1, dtype=np.int64))]
-        columns += [_columns(other, place, starts) for other, starts in self._repeated]
-        whole = np.concatenate(columns, axis=1)
+        recorders = [(self, np.zeros(1, dtype=np.int64)), *self._repeated]
+        forms = {form: place for place, form in enumerate(dict.fromkeys(form for one, _ in recorders for form in one.names))}
+        whole = np.concatenate([_columns(one, forms, starts) for one, starts in recorders], axis=1)
+        whole, names = _named(whole, list(forms))
         start, end, rank_class, lane, name = whole[:, np.lexsort(whole[::-1])]
-        return Spans(rank_class, lane, name, start, end, tuple(names))
+        return Spans(rank_class, lane, name, start, end, names)
 
 
-def _columns(recorder: Recorder, place: dict[str, int], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Start, end, rank class, lane and name of every span, once from each start on; shape (5, spans x starts)."""
-    number = np.array([place[name] for name in recorder.names], dtype=np.int64)
+def _columns(recorder: Recorder, forms: dict[str, int], starts: Ints) -> Ints:
+    """Start, end, rank class, lane, form of name and micro-batch of every span, once from each start on; [6, spans x starts]."""
+    form = np.array([forms[name] for name in recorder.names], dtype=np.int64)
     times = [np.add.outer(starts, np.array(column, dtype=np.int64)).ravel() for column in (recorder.start, recorder.end)]
-    name = number[np.array(recorder.name, dtype=np.int64)] if recorder.name else np.zeros(0, dtype=np.int64)
-    fixed = (np.array(recorder.rank_class, dtype=np.int64), np.array(recorder.lane, dtype=np.int64), name)
+    name = form[np.array(recorder.name, dtype=np.int64)] if recorder.name else np.zeros(0, dtype=np.int64)
+    fixed = [np.array(column, dtype=np.int64) for column in (recorder.rank_class, recorder.lane, name, recorder.micro_batch)]
     return np.array([*times, *(np.tile(column, len(starts)) for column in fixed)])
+
+
+def _named(whole: Ints, forms: list[str]) -> tuple[Ints, tuple[str, ...]]:
+    """The last two rows, form of name and micro-batch, as one number into the names, which are sorted."""
+    width = int(whole[5].max(initial=UNNUMBERED)) + 2
+    codes, place = np.unique(whole[4] * width + whole[5] + 1, return_inverse=True)
+    written = []
+    for code in codes.tolist():
+        form, number = forms[code // width], code % width - 1
+        written.append(form if number == UNNUMBERED else form.format(number))
+    names = sorted(set(written))
+    number_of = {name: number for number, name in enumerate(names)}
+    whole[4] = np.array([number_of[name] for name in written], dtype=np.int64)[place.ravel()]
+    return whole[:5], tuple(names)

@@ -18,14 +18,17 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from simpy.events import Event
 
 from simulator.engine.performance import Ensemble, Performance, Role, Unlike
 from simulator.engine.rank import Rank, World
 from simulator.engine.recorder import Recorder
+from simulator.engine.repetition import Repetition
 from simulator.engine.watch import Traffic, Watch
-from simulator.network.fluid import FluidNetwork, History
-from workloads.instructions import Block, Slot, Start, Wait
+from simulator.network.fluid import FluidNetwork
+from simulator.network.history import History
+from workloads.instructions import Block, Instruction, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
 
@@ -67,6 +70,8 @@ class Rehearsals:
         self._ranks: dict[int, Rank] = {}
         self._teams: dict[tuple[int, tuple[int, ...]], Team] = {}
         self._rehearsed: dict[tuple[Team, tuple[int, ...]], Rehearsal] = {}
+        self._numbers: dict[int, int] = {}
+        self._scripts: dict[tuple[Instruction, ...], int] = {}
         self._gatherings: dict[tuple[Team, int], _Gathering] = {}
         self._under_way: dict[Performance, Rehearsal] = {}
 
@@ -74,16 +79,16 @@ class Rehearsals:
         """The ranks of the step, by class."""
         self._ranks = ranks
 
-    def enter(self, rank: Rank, slot: Slot, position: int) -> Generator[Event, Performance | None, Performance | None]:
-        """A rank is ready for its slot at ``position`` of its schedule: what it takes part in, or None if it is to play."""
+    def enter(self, rank: Rank, slot: Slot, turn: int) -> Generator[Event, Performance | None, Performance | None]:
+        """A rank is ready for its slot, the ``turn``-th that it comes to: what it takes part in, or None if it is to play."""
         blocks = tuple(rank.block(work) for work in slot)
-        scene = tuple(id(block) for block in blocks)
+        scene = tuple([self._number(block) for block in blocks])
         team = self._team(rank.rank_class, blocks, scene)
         if not team:
             return None
         if len(team) == 1:
             return self._begin(team, scene, slot) if rank.is_quiet else None
-        gathering = self._gatherings.setdefault((team, position), _Gathering())
+        gathering = self._gatherings.setdefault((team, turn), _Gathering())
         if gathering.decided:
             return None
         event = gathering.waiting[rank.rank_class] = self._clock.event()
@@ -130,6 +135,13 @@ class Rehearsals:
             self._recorder.repeat(ensemble.recorder, (performance.start,))
             self._network.history.repeat(ensemble.network.history, (performance.start,))
             self.events += ensemble.clock.events
+
+    def _number(self, block: Block) -> int:
+        """The same for all blocks of the same instructions: stages of the same layers are rehearsed once."""
+        number = self._numbers.get(id(block))
+        if number is None:
+            number = self._numbers[id(block)] = self._scripts.setdefault(block.instructions, len(self._scripts))
+        return number
 
     def _team(self, rank_class: int, blocks: Sequence[Block], scene: tuple[int, ...]) -> Team:
         """Everybody who meets in these blocks; nobody if a collective reaches in or out of them."""
@@ -178,6 +190,11 @@ class Rehearsals:
         self.events += ensemble.clock.events
         history = ensemble.network.history
         return Rehearsal(ensemble.roles(), Traffic.of(history, self._network.shares), ensemble.recorder, history)
+
+    def spread(self, repetition: Repetition) -> None:
+        """Let what was repeated have begun as often as it did."""
+        for rehearsal in self._rehearsed.values():
+            rehearsal.starts[:] = repetition.moments(np.array(rehearsal.starts, dtype=np.int64)).tolist()
 
     def record(self) -> None:
         """Write down all that was repeated."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from simulator.engine.accounts import Accounts, Waiting
 from simulator.engine.chip import Device, SegmentBook
 from simulator.engine.clock import Clock
@@ -12,6 +14,8 @@ from simulator.engine.lanes import Rendezvous
 from simulator.engine.rank import KINDS, Contention, Mailbox, Rank, World
 from simulator.engine.recorder import Recorder
 from simulator.engine.rehearsal import Rehearsals
+from simulator.engine.repetition import Repetition
+from simulator.engine.rounds import Rounds
 from simulator.network.contract import Folding
 from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
@@ -30,6 +34,7 @@ class StepOutcome:
     recorder: Recorder
     events: int
     repeated: int  # slots of rank classes that were not played but repeated
+    left_out: int = 0  # of the end, rounds that were not simulated because they repeat another [ps]
 
 
 def run_step(
@@ -67,21 +72,36 @@ def run_step(
             ranks[key].refresh()
 
     network.on_rates = on_rates
+    rounds = None
     if rehearsals:
         rehearsals.attend(ranks)
+        rounds = Rounds(clock, network, world.mailbox, rehearsals, list(ranks.values()))
     processes = [clock.process(rank.run()) for rank in ranks.values()]
     clock.run()
     if not all(process.processed for process in processes) or world.rendezvous.unmet:
         stuck = [key for key, process in zip(ranks, processes, strict=True) if not process.processed]
         raise IdentityBroken(f"the step ended in a deadlock: rank classes {stuck} still wait")
     end = max(rank.finished for rank in ranks.values())
+    repetition = rounds.repetition if rounds else None
+    left_out = repetition.left_out if repetition else 0
     for rank in ranks.values():
-        _close(rank, end)
+        _close(rank, end, left_out)
     events, repeated = clock.events, 0
     if rehearsals:
+        if repetition:
+            _spread(repetition, network, recorder, rehearsals)
         rehearsals.record()
         events, repeated = events + rehearsals.events, rehearsals.repeated
-    return StepOutcome(end, tuple(rank.accounts for rank in ranks.values()), network, recorder, events, repeated)
+    accounts = tuple(rank.accounts for rank in ranks.values())
+    return StepOutcome(end + left_out, accounts, network, recorder, events, repeated, left_out)
+
+
+def _spread(repetition: Repetition, network: FluidNetwork, recorder: Recorder, rehearsals: Rehearsals) -> None:
+    """Write down the rounds that were left out."""
+    places, late = repetition.spread(np.array(network.history.start, dtype=np.int64))
+    network.history.spread(places, late * repetition.period)
+    recorder.spread(repetition)
+    rehearsals.spread(repetition)
 
 
 def _at_speed(world: World, device: Device, speed: float) -> World:
@@ -92,15 +112,16 @@ def _at_speed(world: World, device: Device, speed: float) -> World:
     return replace(world, segment=SegmentBook(slow), contention=_contention(slow))
 
 
-def _close(rank: Rank, end: int) -> None:
-    """The step is over when its last rank is: the others wait for that one."""
+def _close(rank: Rank, end: int, left_out: int) -> None:
+    """The step is over when its last rank is: the others wait for that one. The books hold what was left out as well."""
     accounts = rank.accounts
     if rank.finished < end:
         accounts.waits.append(Waiting(rank.finished, end, rank.finished, end, "pp", "pipeline_bubble"))
     accounts.close_idle(end)
     total = sum(accounts.parts.values())
-    if abs(total - end) > 1e-9 * end + 1e3:
-        raise IdentityBroken(f"the books of rank class {rank.rank_class} sum to {total} ps, the step lasts {end} ps")
+    step = end + left_out
+    if abs(total - step) > 1e-9 * step + 1e3:
+        raise IdentityBroken(f"the books of rank class {rank.rank_class} sum to {total} ps, the step lasts {step} ps")
 
 
 def _contention(device: Device) -> Contention:

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from simulator.engine.clock import Call, Clock
 from simulator.engine.performance import Performance
-from simulator.network.fluid import FluidNetwork, History
+from simulator.network.fluid import FluidNetwork
+from simulator.network.history import History
 from simulator.network.shares import OVER, Shares
 
 Load = tuple[list[int], list[float]]  # from each time [ps since the slot began] on: wire bytes/s on one link

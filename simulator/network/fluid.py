@@ -11,16 +11,14 @@ Time is integer picoseconds: a flow is done at the first tick at which all its b
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-import numpy as np
-
 from simulator.network.contract import Cancellable, Folding, OperationClass, Timekeeper
+from simulator.network.history import History
 from simulator.network.shares import OVER, Plan, Share, Shares
 from simulator.spec.errors import IdentityBroken
 
@@ -57,6 +55,12 @@ class _Part:
     version: int = 0
     contest: _Contest | None = None
 
+    def state(self, now: int) -> tuple[object, ...]:
+        """Which flows, what is left of them, how fast they go, and beside whom; times from ``now`` on."""
+        contest = (self.contest.start - now, self.contest.share.key) if self.contest else ()
+        operation = self.transfer.operation.key, self.transfer.phase
+        return (self.shape, *operation, *self.remaining, self.updated - now, *self.speeds, *contest)
+
 
 @dataclass(slots=True, eq=False)
 class _Contest:
@@ -66,27 +70,6 @@ class _Contest:
     parts: list[_Part]
     share: Share
     start: int
-
-
-@dataclass(slots=True)
-class History:
-    """Columns: share ``share[i]`` held from ``start[i]`` to ``end[i]`` [ps]; and how often each operation was completed."""
-
-    start: array[int] = field(default_factory=lambda: array("q"))
-    end: array[int] = field(default_factory=lambda: array("q"))
-    share: array[int] = field(default_factory=lambda: array("q"))
-    completed: dict[int, int] = field(default_factory=dict)
-    operations: dict[int, OperationClass] = field(default_factory=dict)
-
-    def repeat(self, other: History, starts: Sequence[int]) -> None:
-        """Add all that another history notes, once from each of these moments on [ps]."""
-        shift = np.array(starts, dtype=np.int64)[:, None]
-        for column, added in ((self.start, other.start), (self.end, other.end)):
-            column.frombytes((np.array(added, dtype=np.int64) + shift).tobytes())
-        self.share.frombytes(np.tile(np.array(other.share, dtype=np.int64), len(starts)).tobytes())
-        self.operations.update(other.operations)
-        for key, times in other.completed.items():
-            self.completed[key] = self.completed.get(key, 0) + times * len(starts)
 
 
 class FluidNetwork:
@@ -168,6 +151,19 @@ class FluidNetwork:
         self._running += other._running
         other._running = 0
         self._arm()
+
+    def state(self) -> tuple[object, ...]:
+        """All that may decide how what is under way goes on, times from now on: equal states have equal futures."""
+        now = self._clock.now
+        parts = sorted((part for alive in self._alive.values() for part in alive.values()), key=lambda part: part.serial)
+        due = sorted((time, serial, entry) for time, serial, entry, _ in self._due if isinstance(entry, _Transfer))
+        coupled = sum(map(len, self._coupled.values()))
+        return (
+            *((time - now, transfer.operation.key) for time, _, transfer in due),
+            *(part.state(now) for part in parts),
+            len(self._unsettled) + len(self._dissolved),
+            coupled,
+        )
 
     def memory_rate(self, rank_class: int) -> float:
         """Payload bytes per second now entering plus leaving one rank of the class, transfers between stages not counted."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.network.contract import LinkClass
-from simulator.network.fluid import FluidNetwork, History
+from simulator.network.fluid import FluidNetwork
+from simulator.network.history import History
 from simulator.network.shares import OVER
 from simulator.spec.errors import IdentityBroken
 from topologies.fabric import Floats, Ints
