@@ -40,6 +40,35 @@ class Package(Spec):
     efficiency: Figure[float]
 
 
+class Host(Spec):
+    """One chip's way to the memory of its host, and its share of that memory.
+
+    ``bandwidth`` of the link, raw, per direction; ``efficiency`` what large copies reach of it. ``memory_bandwidth`` is what the
+    host's processors have for one chip, and bounds copies too; without it they cannot be asked to update parameters. A chip file
+    without ``host`` is one whose host nothing can be kept in.
+    """
+
+    bandwidth: Figure[BytesPerSecond]
+    efficiency: Figure[float]
+    memory_bandwidth: Figure[BytesPerSecond] | None = None
+    memory_capacity: Figure[Bytes] | None = None
+
+    @model_validator(mode="after")
+    def _check_figures(self) -> Self:
+        _positive(self.bandwidth.value, "host.bandwidth")
+        if self.memory_bandwidth:
+            _positive(self.memory_bandwidth.value, "host.memory_bandwidth")
+        if not 0 < self.efficiency.value <= 1:
+            raise InputError("is above 0 and at most 1", got=self.efficiency.value, path="host.efficiency")
+        return self
+
+    @property
+    def copy_rate(self) -> float:
+        """What a large copy reaches in one direction, nothing in the other [B/s]."""
+        reached = self.bandwidth.value * self.efficiency.value
+        return min(reached, self.memory_bandwidth.value) if self.memory_bandwidth else reached
+
+
 class Chip(Spec):
     """An accelerator as it is sold: one package. Every figure is per chip, shared equally by its ranks.
 
@@ -59,6 +88,7 @@ class Chip(Spec):
     l2: Figure[Bytes] | None = None
     ports_bandwidth: Figure[BytesPerSecond]
     package: Package | None = None
+    host: Host | None = None
     power: Figure[Watts] | None = None
     price: Figure[Dollars] | None = None
     rental_per_hour: Figure[Dollars] | None = None
