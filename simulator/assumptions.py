@@ -136,6 +136,12 @@ class Pace(Spec):
     passes: Figure[Amount]
 
 
+class HostUse(Spec):
+    """``update``: share of its memory bandwidth at which a host reads and writes the state of parameters that it updates."""
+
+    update: Figure[Share]
+
+
 class MemoryOverhead(Spec):
     """Memory that the model does not see: contexts and libraries, and what the allocator cannot use."""
 
@@ -161,6 +167,7 @@ class Assumptions(Spec):
     runs: dict[str, str] = {}  # the library of a collective, or of "any", in place of the usual one of the chip's vendor
     memory_overhead: MemoryOverhead
     pace: Pace
+    host: HostUse | None = None
 
     def of_chip(self, chip: str) -> tuple[ChipEfficiency, bool]:
         """The efficiencies of a chip, and whether anything of them is specific to it."""
@@ -172,7 +179,7 @@ class Assumptions(Spec):
 
     def used_by(self, chip: str) -> tuple[Spec, ...]:
         """What a job on this chip takes from here, its communication libraries apart."""
-        return (self.of_chip(chip)[0], self.defaults, self.memory_overhead, self.pace)
+        return (self.of_chip(chip)[0], self.defaults, self.memory_overhead, self.pace, *((self.host,) if self.host else ()))
 
     @classmethod
     def load(cls, name: str | Path) -> Assumptions:

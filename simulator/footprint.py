@@ -34,6 +34,7 @@ def memory_of(prepared: Prepared) -> MemoryResult:
             activations_gib=rank.memory.activations * per_chip,
             buffers_gib=rank.memory.buffers * per_chip,
             micro_batches_in_flight=rank.memory.micro_batches_in_flight,
+            host_gib=rank.memory.host * per_chip,
         )
         for rank in (_fullest(prepared.program, pp_rank) for pp_rank in range(prepared.plan.pp))
     )
@@ -41,6 +42,7 @@ def memory_of(prepared: Prepared) -> MemoryResult:
     capacity = prepared.chip.memory_capacity.value / GIB
     usable = prepared.usable_memory * per_chip
     parts = {name: getattr(fullest, f"{name}_gib") for name in ("weights", "gradients", "optimizer", "activations", "buffers")}
+    host = prepared.chip.host
     return MemoryResult(
         peak_gib_per_chip=fullest.total_gib,
         capacity_gib_per_chip=capacity,
@@ -49,6 +51,8 @@ def memory_of(prepared: Prepared) -> MemoryResult:
         recompute=prepared.program.recompute,
         parts=parts,
         stages=stages,
+        host_gib_per_chip=max(stage.host_gib for stage in stages),
+        host_usable_gib_per_chip=host.memory_capacity.value / GIB if host and host.memory_capacity else None,
     )
 
 

@@ -20,7 +20,7 @@ from topologies.faults import with_faults
 from topologies.parts import Chip
 from topologies.system import System
 from workloads.groups import PIPELINE_PAIRS, Groups
-from workloads.instructions import Program
+from workloads.instructions import HostLane, Program
 from workloads.memory import MemoryBudget
 from workloads.model import Model
 from workloads.plan import ResolvedPlan, resolve
@@ -82,7 +82,7 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     _refuse_dead_chips(fabric)
     with scenario.blamed("plan"):
         plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
-    device = Device.of(chip, efficiency, pace=assumptions.pace)
+    device = Device.of(chip, efficiency, pace=assumptions.pace, host=assumptions.host)
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
     groups = Groups.of(plan)
     with scenario.blamed("network"):
@@ -90,6 +90,8 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     capacity = chip.memory_capacity.value / chip.ranks_per_chip
     overhead = assumptions.memory_overhead
     usable = capacity * (1 - overhead.fragmentation.value) - overhead.reserved.value / chip.ranks_per_chip
+    if plan.offload.anything:
+        device.host.rate(HostLane.UPDATE if plan.offload.optimizer else HostLane.TO)
     program = build_program(model, plan, groups, MemoryBudget(usable))
     return Prepared(
         scenario,

@@ -34,6 +34,7 @@ class Breakdown(_Part):
     exposed_cp: float
     exposed_dp: float
     exposed_pp: float
+    exposed_host: float = 0.0
     pipeline_bubble: float
     optimizer: float
     straggler_wait: float
@@ -55,10 +56,15 @@ class StageMemoryResult(_Part):
     activations_gib: float
     buffers_gib: float
     micro_batches_in_flight: float
+    host_gib: float = 0.0
 
 
 class MemoryResult(_Part):
-    """Does it fit, and what fills it. ``parts`` are those of the fullest pipeline rank [GiB per chip]."""
+    """Does it fit, and what fills it. ``parts`` are those of the fullest pipeline rank [GiB per chip].
+
+    ``host_gib_per_chip`` is what the fullest one keeps in its host, ``host_usable_gib_per_chip`` a chip's
+    share of the host's memory.
+    """
 
     peak_gib_per_chip: float
     capacity_gib_per_chip: float
@@ -67,6 +73,8 @@ class MemoryResult(_Part):
     recompute: str
     parts: dict[str, float]
     stages: tuple[StageMemoryResult, ...]
+    host_gib_per_chip: float = 0.0
+    host_usable_gib_per_chip: float | None = None
 
 
 class TierUse(_Part):

@@ -8,14 +8,16 @@ every one would send them again, unless ``cut_gradients`` says otherwise.
 With ``overlap: {grad_reduce: true}`` a layer's gradients leave as soon as the last micro-batch has made them, with
 ``{param_gather: true}`` parameters arrive layer by layer while the first micro-batch (or, under ZeRO-3, the previous layer)
 runs; else both stand in the way.
+
+Activations kept in the host leave when their layer is over, one layer at a time, and come back while the layer before runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from workloads.chain import Chain
-from workloads.instructions import Block, WorkKind
+from workloads.instructions import Block, HostLane, WorkKind
 from workloads.pieces import Piece
 from workloads.traffic import Traffic
 
@@ -30,6 +32,7 @@ class StageBlocks:
         self.label = label
         self._parameter_tokens = [f"parameters {label}.{index}" for index in range(len(self.pieces))]
         self.gradient_tokens: list[str] = []
+        self.to_host: Callable[[Chain, int, str], None] | None = None
 
     def gather_parameters(self, chain: Chain) -> None:
         """Start every piece's parameters on their way, in the order the forward pass needs them."""
@@ -42,6 +45,7 @@ class StageBlocks:
         chain = Chain()
         chain.wait(also_wait)
         gathered = _Prefetch(chain, self, self.pieces) if self.plan.zero == 3 else None
+        leaving: tuple[str, ...] = ()
         for index, piece in enumerate(self.pieces):
             if gathered:
                 gathered.need(index)
@@ -49,6 +53,9 @@ class StageBlocks:
                 parts = len(self.traffic.gather_parameters(piece.parameters, piece.name))
                 chain.wait(f"{self._parameter_tokens[index]}.{part}" for part in range(parts))
             piece.layer.forward(chain)
+            chain.wait(leaving)
+            leaving = chain.begin(piece.name, HostLane.TO, piece.offloaded)
+        chain.wait(leaving)
         return chain.block(f"forward {self.label}")
 
     def backward(self, kind: WorkKind, variant: str) -> Block:
@@ -57,11 +64,14 @@ class StageBlocks:
         inputs, weights = kind is not WorkKind.W, kind is not WorkKind.I
         backwards = tuple(reversed(self.pieces))
         gathered = _Prefetch(chain, self, backwards) if self.plan.zero == 3 and inputs else None
+        returned = _Return(chain, backwards) if inputs else None
         every_time = weights and self.plan.cuts_every_micro_batch
         leaving: list[str] = []
         for index, piece in enumerate(backwards):
             if gathered:
                 gathered.need(index)
+            if returned:
+                returned.need(index)
             piece.layer.backward(chain, inputs=inputs, weights=weights)
             if every_time:
                 leaving += self._cut_gradients(chain, piece)
@@ -79,11 +89,39 @@ class StageBlocks:
         return [token for communication in made for token in chain.start(communication)]
 
     def _send_gradients(self, chain: Chain, piece: Piece, index: int) -> None:
-        """Start the reduction of the step's gradients; the epilogue waits for it."""
+        """Start the reduction of the step's gradients; the epilogue waits for it. ``to_host`` sends them on from there."""
+        token = ""
         for part, communication in enumerate(self.traffic.reduce_gradients(piece.parameters, piece.name)):
             token = f"gradients {self.label}.{index}.{part}"
             chain.start(communication, token)
             self.gradient_tokens.append(token)
+        if self.to_host:
+            self.to_host(chain, len(self.pieces) - 1 - index, token)
+
+
+class _Return:
+    """Activations of a piece brought back from the host while the one before it runs."""
+
+    def __init__(self, chain: Chain, pieces: Sequence[Piece]) -> None:
+        self.chain = chain
+        self.pieces = [piece for piece in pieces if piece.offloaded > 0.0]
+        self.all = pieces
+        self._under_way: list[tuple[str, ...]] = []
+        self._needed = 0
+        self._send()
+
+    def need(self, index: int) -> None:
+        """Wait for what a piece kept in the host, and send for the next of those."""
+        if self.all[index].offloaded <= 0.0:
+            return
+        self.chain.wait(self._under_way[self._needed])
+        self._needed += 1
+        self._send()
+
+    def _send(self) -> None:
+        if self._needed < len(self.pieces):
+            piece = self.pieces[self._needed]
+            self._under_way.append(self.chain.begin(piece.name, HostLane.FROM, piece.offloaded))
 
 
 class _Prefetch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from workloads.instructions import Block, Communication, Compute, Instruction, Operator, Start, Wait
+from workloads.instructions import Block, Communication, Compute, HostLane, HostWork, Instruction, Operator, Start, Wait
 
 
 class Chain:
@@ -31,6 +31,17 @@ class Chain:
             token = f"t{self._tokens}"
             self._tokens += 1
         self._instructions.append(Start(communication, token))
+        return (token,)
+
+    def begin(self, name: str, lane: HostLane, amount: float, *, after: str = "", token: str = "") -> tuple[str, ...]:
+        """Begin work with the host and go on; gives the token to wait for, none if there is nothing to do."""
+        if amount <= 0.0:
+            return ()
+        self._flush()
+        if not token:
+            token = f"t{self._tokens}"
+            self._tokens += 1
+        self._instructions.append(HostWork(name, lane, amount, token, after))
         return (token,)
 
     def wait(self, tokens: Iterable[str]) -> None:

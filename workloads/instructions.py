@@ -116,7 +116,30 @@ class Wait:
     token: str
 
 
-Instruction = Compute | Start | Wait
+class HostLane(StrEnum):
+    """Where work with the host queues, in order: copies to its memory, copies from it, and updates by its processors."""
+
+    TO = "to_host"
+    UPDATE = "host_update"
+    FROM = "from_host"
+
+
+@dataclass(frozen=True, slots=True)
+class HostWork:
+    """Begin a copy to or from the host's memory, or an update by the host, and go on.
+
+    ``amount``: what is copied, or what the host reads and writes of its memory [B]. It begins in the order of its lane, and
+    when what was started under ``after`` is done. ``token`` as of :class:`Start`.
+    """
+
+    name: str
+    lane: HostLane
+    amount: float
+    token: str
+    after: str = ""
+
+
+Instruction = Compute | Start | Wait | HostWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +178,7 @@ Slot = tuple[Work, ...]  # one work, or a forward and a backward overlapped
 
 @dataclass(frozen=True, slots=True)
 class StageMemory:
-    """What one pipeline rank holds at its peak [B], by part."""
+    """What one pipeline rank holds at its peak [B], by part; ``host``: what it keeps in the host beside that."""
 
     weights: float
     gradients: float
@@ -163,6 +186,7 @@ class StageMemory:
     activations: float
     buffers: float
     micro_batches_in_flight: float = 0.0
+    host: float = 0.0
 
     @property
     def total(self) -> float:

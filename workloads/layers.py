@@ -32,16 +32,26 @@ ROUTED = ("router", "permute", "experts", "unpermute")
 
 
 class Layer:
-    """A run of sections under a plan. ``recomputed``: modules recomputed in the backward pass, or everything."""
+    """A run of sections under a plan. ``recomputed``: modules recomputed in the backward pass, or everything (``full``).
+
+    ``at_once``: they are made again in forward order before it begins, not each before its own.
+    """
 
     def __init__(
-        self, sections: Mapping[str, Section], traffic: Traffic, recomputed: Collection[str] = (), *, full: bool = False
+        self,
+        sections: Mapping[str, Section],
+        traffic: Traffic,
+        recomputed: Collection[str] = (),
+        *,
+        full: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.sections = dict(sections)
         self.traffic = traffic
         self.overlap = traffic.plan.overlap
         self.recomputed = frozenset(recomputed)
         self.full = full
+        self.at_once = at_once
 
     @property
     def moe(self) -> bool:
@@ -55,6 +65,8 @@ class Layer:
         """The layer's backward pass: gradients of its inputs, of its weights, or of both."""
         if inputs and self.full:
             self._forward(chain, self._recomputed_operators)
+        if inputs and self.at_once:
+            self._remake(chain)
         if not inputs:
             for section in reversed(self.sections.values()):
                 self._weights(chain, section)
@@ -181,7 +193,7 @@ class Layer:
         """Mirror of the routed path: output gradients to the experts, input gradients home."""
         sections = self.sections
         self._backward(chain, sections["ffn_post"], weights=weights)
-        if "moe" in self.recomputed and not self.full:
+        if "moe" in self.recomputed and not self.full and not self.at_once:
             self._forward_moe(chain, self._recomputed_operators)
         if self.overlap.ep_waves > 1:
             self._backward_waves(chain, weights=weights)
@@ -232,13 +244,48 @@ class Layer:
                 chain.run(_wave_of_operators(sections["experts"].backward_weight, len(sent), first=wave == 0))
         chain.wait(home)
 
+    def _remake(self, chain: Chain) -> None:
+        """What a policy drops, made again in forward order with the exchanges that it takes."""
+        for name, section in self.sections.items():
+            if name == "router":
+                self._remake_routed(chain)
+            elif name not in ROUTED:
+                self._remake_plain(chain, section)
+
+    def _remake_plain(self, chain: Chain, section: Section) -> None:
+        """A section's input is gathered again if a product reads it, its output summed again if the last product runs."""
+        operators = section.recompute(self.recomputed)
+        if not operators:
+            return
+        if section.context_bytes:
+            chain.run_beside(operators, [self.traffic.context(section, "all-gather")], overlap=self.overlap.cp)
+            return
+        last = section.forward[-1].name
+        if any(operator.kernel is Kernel.GEMM and operator.name != last for operator in operators):
+            chain.exchange(self.traffic.gather(section, "recomputed"))
+        chain.run(operators)
+        if any(operator.name == last for operator in operators):
+            chain.exchange(self.traffic.reduce(section))
+
+    def _remake_routed(self, chain: Chain) -> None:
+        """Tokens go out again for what their experts made; results come back only if those are made again too."""
+        sections, traffic = self.sections, self.traffic
+        chain.run(sections["router"].recompute(self.recomputed))
+        routed = [operator for name in ROUTED[1:] for operator in sections[name].recompute(self.recomputed)]
+        if not routed:
+            return
+        chain.exchange(traffic.dispatch(), traffic.expert_gather())
+        chain.run(routed)
+        if sections["unpermute"].recompute(self.recomputed):
+            chain.exchange(traffic.expert_reduce(), traffic.combine())
+
     def _recompute(self, chain: Chain, section: Section) -> None:
         """What selective recomputation runs again just before a section's backward pass.
 
         A whole dense FFN gathers its input again, an attention core the keys and values of other ranks (which its backward then
         needs once more); the routed path as a whole is recomputed by ``_backward_moe``.
         """
-        if self.full or not self.recomputed:
+        if self.full or self.at_once or not self.recomputed:
             return
         routed = section.name in (*ROUTED, "shared_expert")
         if routed and "moe" in self.recomputed:

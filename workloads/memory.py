@@ -48,16 +48,48 @@ def rank_memory(
     held_pieces = [piece for stage in own for piece in pieces.stages[stage]]
     parameters = sum((piece.parameters for piece in held_pieces), ShardParameters())
     cut = _divided(parameters, traffic)
-    by_pattern = [[StageActivations.of(stage) for stage in pieces.under(pattern)] for pattern in range(len(plan.loads.counts))]
-    levels = activation_levels(slots, lambda work: by_pattern[plan.loads.pattern(work.micro_batch)][work.stage])
+    levels = activation_levels(slots, held_by(pieces))
+    away, state_away = _in_host(pieces, slots), 0.0
+    optimizer = optimizer_bytes(model, traffic, held_pieces)
+    if plan.offload.optimizer:
+        state_away = optimizer - optimizer_bytes(model, traffic, held_pieces, offloaded=True)
     return StageMemory(
         weights=weight_bytes(traffic, held_pieces),
         gradients=(cut if plan.cuts_every_micro_batch else parameters.total) * state.gradients,
-        optimizer=optimizer_bytes(model, traffic, held_pieces),
+        optimizer=optimizer - state_away,
         activations=max(levels, default=0.0),
-        buffers=_buffers(model, traffic, held_pieces, pieces.most_expert_tokens),
+        buffers=_buffers(model, traffic, held_pieces, pieces.most_expert_tokens) + _copies(held_pieces, slots),
         micro_batches_in_flight=float(micro_batches_in_flight(slots)[0]),
+        host=away + state_away,
     )
+
+
+def held_by(pieces: Pieces) -> Callable[[Work], StageActivations]:
+    """What a work's micro-batch holds in its stage, under the router's pattern of that micro-batch."""
+    loads = pieces.plan.loads
+    by_pattern = [[StageActivations.of(stage) for stage in pieces.under(pattern)] for pattern in range(len(loads.counts))]
+    return lambda work: by_pattern[loads.pattern(work.micro_batch)][work.stage]
+
+
+def _in_host(pieces: Pieces, slots: Sequence[Slot]) -> float:
+    """The most activations that an order keeps in the host [B]; a split backward brings them back in its part for inputs."""
+    if not pieces.plan.offload.activations:
+        return 0.0
+    loads = pieces.plan.loads
+    away = [
+        [StageActivations(sum(piece.offloaded for piece in stage), 0.0) for stage in pieces.under(pattern)]
+        for pattern in range(len(loads.counts))
+    ]
+    return max(activation_levels(slots, lambda work: away[loads.pattern(work.micro_batch)][work.stage]), default=0.0)
+
+
+def _copies(pieces: Iterable[Piece], slots: Sequence[Slot]) -> float:
+    """What is on the chip of activations on their way [B]: one layer's that leaves or comes, and one's that is being used.
+
+    Where a forward and a backward run side by side, both.
+    """
+    largest = max((piece.offloaded for piece in pieces), default=0.0)
+    return 2.0 * largest * max((len(slot) for slot in slots), default=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +157,19 @@ def weight_bytes(traffic: Traffic, pieces: Iterable[Piece]) -> float:
     return total
 
 
-def optimizer_bytes(model: Model, traffic: Traffic, pieces: Iterable[Piece]) -> float:
-    """Master copy and moments of what this rank updates [B]; Muon keeps one moment of matrices, AdamW two of the rest."""
+def optimizer_bytes(model: Model, traffic: Traffic, pieces: Iterable[Piece], *, offloaded: bool = False) -> float:
+    """Master copy and moments of what this rank updates [B]; Muon keeps one moment of matrices, AdamW two of the rest.
+
+    ``offloaded``: what the plan leaves of it on the chip, of the fraction that the host updates.
+    """
     plan, state = traffic.plan, traffic.plan.state
     pieces = list(pieces)
     owned = owned_parameters(traffic, pieces)
     moments = 2.0 * owned.total
     if plan.optimizer == "muon":
         moments -= sum(matrix.rows * matrix.columns * matrix.count for matrix in owned_matrices(traffic, pieces))
-    return owned.total * state.master + moments * state.moment
+    away = plan.offload.optimizer if offloaded else 0.0
+    return owned.total * state.master * (1.0 - away * plan.offload.master) + moments * state.moment * (1.0 - away)
 
 
 def owned_parameters(traffic: Traffic, pieces: Iterable[Piece]) -> ShardParameters:

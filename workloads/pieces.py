@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from workloads.accounting import (
@@ -21,27 +21,17 @@ from workloads.accounting import (
     mtp_sections,
 )
 from workloads.accounting.head import SOFTMAX_BYTES, logits
-from workloads.accounting.sections import LayerParameters, Section
+from workloads.accounting.sections import LayerParameters, SavedTensor, Section
 from workloads.expert_load import ExpertLoad
 from workloads.groups import Groups
 from workloads.layers import Layer
 from workloads.model import LayerShape, Model
+from workloads.recompute import Recompute, recompute_steps
 from workloads.resolved import ResolvedPlan
 from workloads.stages import Stage, cut
 from workloads.traffic import ShardParameters, Traffic
 
-
-@dataclass(frozen=True, slots=True)
-class Recompute:
-    """What the backward pass makes again: the listed modules, or (``full``) whole layers from their inputs."""
-
-    modules: tuple[str, ...] = ()
-    full: bool = False
-
-    def __str__(self) -> str:
-        if self.full:
-            return "full"
-        return f"selective ({', '.join(self.modules)})" if self.modules else "none"
+__all__ = ["Piece", "Pieces", "Recompute", "copies_table", "head_in_layers", "make_shard", "recompute_steps", "table_elements"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +42,7 @@ class Piece:
     moment while it recomputes this piece, or what a loss holds beside what it keeps; ``for_weights``: what stays between the two
     parts of a split backward, recomputed or not [B]. ``matrices``: whole weight matrices of the piece, before any cut.
     ``quantised``: whether its weights have low-precision copies under a training precision below 16 bits; tables and heads don't.
+    ``offloaded``: what goes to the host between its forward and its backward pass, and is not in ``saved`` [B].
     """
 
     name: str
@@ -62,6 +53,7 @@ class Piece:
     for_weights: float = 0.0
     matrices: tuple[Matrix, ...] = ()
     quantised: bool = True
+    offloaded: float = 0.0
 
 
 def make_shard(model: Model, plan: ResolvedPlan, load: ExpertLoad, position: int) -> Shard:
@@ -104,7 +96,7 @@ class Pieces:
         self.position = plan.loads.positions[load_class]
         self.groups = groups
         self.shard, self.traffic = self._under(0)
-        self._layers: dict[tuple[LayerShape, int], Piece] = {}
+        self._layers: dict[tuple[LayerShape, int, Recompute, bool], Piece] = {}
         self._stages: dict[int, tuple[tuple[Piece, ...], ...]] = {}
 
     @cached_property
@@ -118,7 +110,7 @@ class Pieces:
         if found is None:
             extra = head_in_layers(self.model, self.plan.sequence_length)
             stages = cut(self.model.layers, self.plan.stages, extra, self.plan.layout)
-            found = self._stages[pattern] = tuple(self._stage(stage, pattern) for stage in stages)
+            found = self._stages[pattern] = tuple(self._stage(stage, number, pattern) for number, stage in enumerate(stages))
         return found
 
     @property
@@ -132,10 +124,14 @@ class Pieces:
         shard = make_shard(self.model, self.plan, load, self.position)
         return shard, Traffic(self.model, self.plan, self.groups, shard, load.skew())
 
-    def _stage(self, stage: Stage, pattern: int) -> tuple[Piece, ...]:
+    def _stage(self, stage: Stage, number: int, pattern: int) -> tuple[Piece, ...]:
         model, loads = self.model, self.plan.loads
+        layers = []
+        for position, index in enumerate(stage.layers):
+            way = self.recompute.of_layer(number, position)
+            layers.append(self._layer(model.layer(index), loads.index(index, pattern), way, position))
         pieces = [self._embedding()] if stage.embedding else []
-        pieces += [self._layer(model.layer(index), loads.index(index, pattern)) for index in stage.layers]
+        pieces += _in_runs(layers, self.recompute.run(number))
         if stage.head:
             pieces.append(self._head())
             for depth in range(model.mtp.depth):
@@ -161,28 +157,33 @@ class Pieces:
         rest = LayerParameters(block.sharded - layer.sharded, block.replicated - layer.replicated, block.experts - layer.experts)
         entry = self._plain("mtp input", {"mtp_in": sections["mtp_in"]}, ShardParameters.of(rest, self.plan))
         head = self._plain("mtp head", {"mtp_head": sections["mtp_head"]}, ShardParameters(), loss=True)
-        return entry, self._layer(shape, case), head
+        return entry, self._layer(shape, case, replace(self.recompute, layers=(), others=None), None), head
 
-    def _layer(self, shape: LayerShape, case: int) -> Piece:
-        key = (shape, case if shape.moe else 0)
+    def _layer(self, shape: LayerShape, case: int, way: Recompute, position: int | None) -> Piece:
+        """A layer at a ``position`` of its stage (None: of a prediction block), made again in this way."""
+        offload = self.plan.offload
+        leaves = offload.activations and (offload.layers is None or (position is not None and position < offload.layers))
+        key = (shape, case if shape.moe else 0, way, leaves)
         piece = self._layers.get(key)
         if piece is None:
             shard, traffic = self._under(case) if shape.moe else (self.shard, self.traffic)
             sections = layer_sections(self.model, shape, shard)
-            modules = self.recompute.modules
-            everything = sum(section.saved_bytes() for section in sections.values())
-            kept = sum(section.saved_bytes(modules) for section in sections.values())
-            if self.recompute.full:
-                kept = layer_input_bytes(self.model, self.shard)
+            everything = sum(tensor.bytes for section in sections.values() for tensor in section.saved)
+            tensors = [tensor for section in sections.values() for tensor in section.kept(way.modules, way.results)]
+            if way.full:
+                tensors = [SavedTensor("attention_residual", layer_input_bytes(self.model, self.shard))]
+            kept = sum(tensor.bytes for tensor in tensors)
+            offloaded = offload.bytes_of(tensors, position)
             name = f"{shape.attention} {'experts' if shape.moe else 'dense'}{' mtp' if shape.mtp else ''} layer"
             piece = self._layers[key] = Piece(
                 name,
-                Layer(sections, traffic, modules, full=self.recompute.full),
+                Layer(sections, traffic, way.modules, full=way.full, at_once=way.at_once),
                 ShardParameters.of(layer_parameters(self.model, shape), self.plan),
-                kept,
+                kept - offloaded,
                 max(everything - kept, 0.0),
                 sum(section.weight_operands for section in sections.values()),
                 layer_matrices(self.model, shape),
+                offloaded=offloaded,
             )
         return piece
 
@@ -194,6 +195,24 @@ class Pieces:
         copies = (self.plan.loss_bytes - SOFTMAX_BYTES) * logits(self.model, self.shard) if loss else 0.0
         left = sum(section.weight_operands for section in sections.values())
         return Piece(name, Layer(sections, self.traffic), parameters, saved, copies, left, quantised=quantised)
+
+
+def _in_runs(layers: list[Piece], length: int) -> list[Piece]:
+    """Layers made again in runs of this many from the first one's input: what each then keeps, and holds while it is made again.
+
+    The backward pass comes to a run at its last layer, when all of it is made.
+    """
+    if length == 1:
+        return layers
+    found: list[Piece] = []
+    for start in range(0, len(layers), length):
+        held, run = 0.0, list[Piece]()
+        for at, piece in enumerate(layers[start : start + length]):
+            kept = piece.saved if at == 0 else 0.0
+            held += piece.made_again + (piece.saved + piece.offloaded if at else 0.0)
+            run.append(replace(piece, saved=kept, made_again=held, offloaded=piece.offloaded if at == 0 else 0.0))
+        found += run
+    return found
 
 
 def head_in_layers(model: Model, sequence_length: float) -> float:
@@ -214,27 +233,6 @@ def copies_table(model: Model, plan: ResolvedPlan) -> bool:
 def table_elements(model: Model, plan: ResolvedPlan) -> float:
     """One rank's part of the embedding table, cut along the vocabulary."""
     return model.vocab * model.hidden / plan.tp
-
-
-def recompute_steps(plan: ResolvedPlan) -> tuple[Recompute, ...]:
-    """The ways of recomputing to try, lightest first; one only unless the plan says ``auto``.
-
-    Auto gives up first what costs little to make again for its size: outputs of norms and activations; then latent
-    up-projections and hyper-connection streams; then attention and dense FFNs; at last whole layers.
-    """
-    if plan.recompute == "selective":
-        return (Recompute(plan.recompute_modules),)
-    if plan.recompute != "auto":
-        return (Recompute(full=plan.recompute == "full"),)
-    light = ("layernorm", "mlp_act", "moe_act")
-    middle = (*light, "mla_up_proj", "hyper_connection")
-    return (
-        Recompute(),
-        Recompute(light),
-        Recompute(middle),
-        Recompute((*middle, "core_attn", "mlp", "shared_experts")),
-        Recompute(full=True),
-    )
 
 
 Sections = dict[str, Section]

@@ -17,7 +17,9 @@ from workloads.accounting.precision import element_bytes, is_quantised
 from workloads.context import ContextExchange, check_heads, ranks_exchanging_heads
 from workloads.expert_load import loads
 from workloads.model import Model
+from workloads.offload import Offload, check_offload, read_offload
 from workloads.rank_order import AxisSizes, RankOrder, check_blocks, rank_orders
+from workloads.recompute_plan import chosen_recompute
 from workloads.resolved import ParameterBytes, ResolvedOverlap, ResolvedPlan
 from workloads.router import Kind, RouterLoad, router_load
 from workloads.schedules.layout import V_SHAPED
@@ -28,22 +30,14 @@ __all__ = ["Overlap", "Plan", "PlanDefaults", "ResolvedPlan", "Training", "resol
 Precision = Literal["bf16", "fp16", "fp8", "mxfp8", "mxfp4", "nvfp4"]
 Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipe-v"]
-Recompute = Literal["none", "selective", "full", "auto"]
+Recompute = Literal["none", "selective", "full", "auto", "auto-layers"]
+RecomputeMethod = Literal["block", "uniform", "every"]
 Dispatcher = Literal["alltoall", "deepep", "hybridep"]
 Storage = Literal["fp32", "bf16"]
 AttentionKernel = Literal["flash", "unfused"]
 
 SELECTIVE_DEFAULT = ("core_attn",)
 """What Megatron recomputes under ``recompute: selective`` when no modules are named."""
-
-MODULE_ALIASES = {
-    "rmsnorm": ("layernorm",),
-    "swiglu": ("mlp_act", "moe_act"),
-    "shared_expert": ("shared_experts",),
-    # MaxText's policy "minimal" saves the outputs of linear layers and makes all else again.
-    "maxtext:minimal": ("layernorm", "mlp_act", "moe_act", "core_attn"),
-}
-"""Other names that recipes use for modules of ours; a remark in parentheses may follow a name."""
 
 
 class Overlap(Spec):
@@ -64,7 +58,8 @@ class Plan(Spec):
     """A parallel plan as a scenario writes it; every key may be left out.
 
     ``dp`` is derived, and checked where it is given. ``zero_group`` is how many ranks share one copy of the optimizer state
-    (all dp x cp of them if left out). ``recompute_modules`` are names of workloads.accounting. ``layout``: layers of each stage,
+    (all dp x cp of them if left out). ``recompute_modules`` are names of workloads.accounting, or a policy by name;
+    ``recompute_layers`` and ``recompute_method`` say of which layers (workloads/recompute.py). ``layout``: layers of each stage,
     in the order that data visits them; left out, they are spread (workloads/stages.py). ``placement`` is the order in which axes
     fill rank numbers (workloads/rank_order.py), ``context_exchange`` what the ranks of a sequence send (workloads/context.py).
     """
@@ -82,9 +77,11 @@ class Plan(Spec):
     schedule: Schedule | ScheduleTable | None = None
     recompute: Recompute | None = None
     recompute_modules: tuple[str, ...] | None = None
+    recompute_layers: Annotated[int, Field(ge=0)] | tuple[int, ...] | None = None
+    recompute_method: RecomputeMethod | None = None
     sequence_parallel: bool | None = None
     overlap: Overlap | None = None
-    offload: tuple[str, ...] | None = None
+    offload: Offload | tuple[str, ...] | None = None
     dispatcher: Dispatcher | None = None
     placement: str | RankOrder | None = None
     context_exchange: ContextExchange | None = None
@@ -168,7 +165,6 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     Raises PlanError for a plan that these ranks or this model can't carry, NotModelled for what is legal but not simulated.
     """
     defaults = defaults or PlanDefaults()
-    _refuse_unmodelled(plan)
     tp, pp, cp = plan.tp or 1, plan.pp or 1, plan.cp or 1
     ep, etp = plan.ep or 1, plan.etp or (tp if defaults.etp == "tp" and model.moe is not None else 1)
     dp = legality.data_parallel(ranks, tp, pp, cp, plan.dp)
@@ -189,7 +185,10 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         raise PlanError("zero_group needs zero 1, 2 or 3", got=0, do="Set zero, or leave zero_group out.", path="plan.zero")
     optimizer = training.optimizer or defaults.optimizer
     dispatcher = plan.dispatcher or defaults.dispatcher
-    recompute, modules = _recompute(plan, defaults)
+    chosen = chosen_recompute(plan, defaults, model, pp * vpp)
+    state = _state(training, defaults, optimizer)
+    offload = read_offload(plan.offload, chosen.policy)
+    check_offload(offload, optimizer=optimizer, fp32_only=zero == 3 and not state.sharded_copy)
     resolved = ResolvedPlan(
         ranks=ranks, tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, ep=ep, etp=etp,
         expert_dp=expert_dp,
@@ -197,8 +196,12 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         zero_size=1 if zero == 0 else plan.zero_group or dp * cp,
         cuts_every_micro_batch=_cuts_every_micro_batch(plan, zero, pp * vpp),
         schedule=schedule,
-        recompute=recompute,
-        recompute_modules=modules,
+        recompute=chosen.mode,
+        recompute_modules=chosen.modules,
+        recompute_layers=chosen.layers,
+        recompute_method=chosen.method,
+        policy=chosen.policy,
+        offload=offload,
         sequence_parallel=tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True),
         overlap=_overlap(plan, defaults, schedule, exchange),
         dispatcher=dispatcher,
@@ -209,7 +212,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         micro_batches=micro_batches,
         precision=training.precision,
         optimizer=optimizer,
-        state=_state(training, defaults, optimizer),
+        state=state,
         loads=loads(router_load(training.router), model, ep, pp, micro_batches),
         warnings=warnings,
         table=table,
@@ -227,9 +230,6 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     return resolved
 
 
-def _refuse_unmodelled(plan: Plan) -> None:
-    if plan.offload:
-        raise NotModelled("plan.offload is not simulated yet: host memory and its link are not part of the machine.")
 
 
 def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:
@@ -325,22 +325,6 @@ def _unread_detail(training: Training) -> tuple[str, ...]:
     return (f"training.precision_detail {detail!r} is not modelled; those that begin with {', '.join(MODELLED_DETAILS)} are.",)
 
 
-def _recompute(plan: Plan, defaults: PlanDefaults) -> tuple[str, tuple[str, ...]]:
-    recompute = plan.recompute or ("selective" if plan.recompute_modules else defaults.recompute)
-    if recompute != "selective":
-        if plan.recompute_modules:
-            raise PlanError(
-                "recompute_modules belong to recompute: selective", got=f"recompute {recompute}",
-                do="Set recompute to selective, or leave recompute_modules out.", path="plan.recompute_modules",
-            )  # fmt: skip
-        return recompute, ()
-    names = [name.split(" (")[0] for name in plan.recompute_modules or defaults.recompute_modules]
-    modules = [module for name in names for module in MODULE_ALIASES.get(name, (name,))]
-    legality.check_recompute_modules(modules)
-    return recompute, tuple(dict.fromkeys(modules))
-
-
-def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str, exchange: ContextExchange) -> ResolvedOverlap:
     given, usual = plan.overlap or Overlap(), defaults.overlap
     return ResolvedOverlap(
         # DualPipe exists to overlap dispatch and combine; only an explicit false takes it away.

@@ -19,6 +19,7 @@ from workloads.blocks import StageBlocks
 from workloads.chain import Chain
 from workloads.expert_load import sparse_layers
 from workloads.groups import Groups
+from workloads.host_update import HostUpdate
 from workloads.instructions import (
     Block,
     Compute,
@@ -142,6 +143,7 @@ class _RankBuilder:
             for pattern in patterns
         }
         self.pieces: list[Piece] = [piece for key in self.used for piece in pieces.stages[key[0]]]
+        self.host = HostUpdate(self.traffic, self.pieces) if self.plan.offload.optimizer else None
 
     @property
     def gathers_early(self) -> bool:
@@ -187,11 +189,26 @@ class _RankBuilder:
                 first = self.first_forward[index, direction]
                 blocks[index, direction, "F", self._variant("first", first)] = self._under(first).forward("first")
             if self.sends_early:
+                self._send_on(index, direction)
                 last = self.last_gradient[index, direction]
                 blocks[index, direction, str(last.kind), self._variant("last", last)] = self._under(last).backward(
                     last.kind, "last"
                 )
         return blocks
+
+    def _send_on(self, index: int, direction: int) -> None:
+        """Let a stage's gradients go on to the host once they are reduced, where nothing more is to be added to them."""
+        host = self.host
+        final = self.plan.directions == 1 and not self.traffic.reduce_replicas(ShardParameters(1.0, 1.0), "")
+        if host is None or not self.plan.offload.overlap or not final:
+            return
+        place = self.used.index((index, direction))
+        before = sum(len(self._under(self.last_gradient[key]).pieces) for key in self.used[:place])
+
+        def to_host(chain: Chain, piece: int, after: str) -> None:
+            host.leave(chain, before + piece, after, f"host gradients {before + piece}")
+
+        self._under(self.last_gradient[index, direction]).to_host = to_host
 
     def _variant(self, name: str, work: Work) -> str:
         loads = self.plan.loads
@@ -213,7 +230,11 @@ class _RankBuilder:
         if self.plan.directions == 2:
             collective = "all-reduce" if self.plan.zero == 0 else "reduce-scatter"
             chain.exchange(self.traffic.mirror(parameters, collective, self.plan.state.gradient_reduce))
+        if self.host:
+            self.host.begin(chain)
         chain.run(self._update())
+        if self.host:
+            self.host.finish(chain)
         if not self.gathers_early and self.plan.zero > 0:
             self._gather_mirror(chain)
             if self.plan.zero < 3:
@@ -228,7 +249,7 @@ class _RankBuilder:
             chain.exchange(self.traffic.mirror(parameters, "all-gather", self.plan.state.parameter_gather))
 
     def _update(self) -> tuple[Operator, ...]:
-        owned = owned_parameters(self.traffic, self.pieces)
+        owned = owned_parameters(self.traffic, self.pieces).times(1.0 - self.plan.offload.optimizer)
         state = self.plan.state
         matrices = owned_matrices(self.traffic, self.pieces) if self.plan.optimizer == "muon" else []
         states = StateBytes(state.gradients, state.master, state.moment, max(state.weights, state.parameter_gather))

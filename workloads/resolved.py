@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from workloads.axes import Parts
+from workloads.checkpoint_names import Policy
 from workloads.expert_load import Loads
+from workloads.offload import NOTHING, ResolvedOffload
 from workloads.schedules.layout import Owners, stage_owners
 from workloads.schedules.table import TableOrder
 
@@ -68,6 +71,8 @@ class ResolvedPlan:
     ``table`` is the order itself where ``schedule`` is "table". ``layout`` is the layers of each stage where they are given.
     ``context_heads`` of the cp ranks exchange heads; ``order`` and ``expert_order`` lay the axes on rank numbers (empty: the
     default).
+    ``recompute_layers``, ``recompute_method``: of which layers something is made again (workloads/recompute.py); ``policy``:
+    what, where it goes by a policy's name. ``offload``: what is kept in the host.
     """
 
     ranks: int
@@ -107,6 +112,10 @@ class ResolvedPlan:
     context_heads: int = 1
     order: Parts = ()
     expert_order: Parts = ()
+    recompute_layers: tuple[int, ...] = ()
+    recompute_method: Literal["block", "uniform", "every"] = "block"
+    policy: Policy | None = None
+    offload: ResolvedOffload = NOTHING
 
     @property
     def stages(self) -> int:

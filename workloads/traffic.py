@@ -40,6 +40,10 @@ class ShardParameters:
         dense = parameters.sharded / plan.tp + parameters.replicated
         return cls(dense, parameters.experts / (plan.ep * plan.etp), parameters.replicated)
 
+    def times(self, share: float) -> ShardParameters:
+        """A share of them."""
+        return ShardParameters(self.dense * share, self.experts * share, self.replicated * share)
+
     @property
     def total(self) -> float:
         return self.dense + self.experts

@@ -21,6 +21,7 @@ PARTS = (
     "exposed_cp",
     "exposed_dp",
     "exposed_pp",
+    "exposed_host",
     "pipeline_bubble",
     "optimizer",
     "straggler_wait",

@@ -16,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from simulator.assumptions import ChipEfficiency, Pace, figure_of
+from simulator.assumptions import ChipEfficiency, HostUse, Pace, figure_of
+from simulator.engine.host import NO_HOST, HostRates
 from simulator.engine.segments import OperatorTime, Segment
 from simulator.engine.tiles import TileCosts, shape_loss
 from topologies.parts import Chip
@@ -61,9 +62,17 @@ class Device:
     pace: float = 1.0  # time of an operator in a step over that of its kernels alone
     expert_pace: float = 1.0  # of operators that serve routed experts, once more
     pass_pace: float = 1.0  # of operators that only pass over memory, once more
+    host: HostRates = NO_HOST
 
     @classmethod
-    def of(cls, chip: Chip, efficiency: ChipEfficiency, conditions: Conditions = TRAINING, pace: Pace | None = None) -> Device:
+    def of(
+        cls,
+        chip: Chip,
+        efficiency: ChipEfficiency,
+        conditions: Conditions = TRAINING,
+        pace: Pace | None = None,
+        host: HostUse | None = None,
+    ) -> Device:
         """Share the chip's figures over its ranks; ``pace`` None is that of kernels alone."""
         share = 1.0 / chip.ranks_per_chip
         bandwidth = chip.memory_bandwidth.value * share
@@ -77,6 +86,7 @@ class Device:
             pace=pace.compute.value if pace else 1.0,
             expert_pace=pace.experts.value if pace else 1.0,
             pass_pace=pace.passes.value if pace else 1.0,
+            host=HostRates.of(chip, host),
         )
 
     def slowed(self, speed: float) -> Device:

@@ -14,11 +14,13 @@ from simpy.events import Event
 
 from simulator.engine.accounts import Accounts, Waiting
 from simulator.engine.clock import Clock
+from simulator.engine.host import NO_HOST, HostRates
+from simulator.engine.host_lanes import HostLanes
 from simulator.engine.lanes import CommunicationLane, ComputeLane, Rendezvous, Ticket
 from simulator.engine.recorder import LANES, Recorder
 from simulator.engine.segments import Segment
 from simulator.network.contract import Folding, Network, OperationClass
-from workloads.instructions import Block, Compute, Program, RankProgram, Slot, Start, Wait, Work, WorkKind
+from workloads.instructions import Block, Compute, HostWork, Program, RankProgram, Slot, Start, Wait, Work, WorkKind
 
 if TYPE_CHECKING:
     from simulator.engine.performance import Performance
@@ -87,6 +89,7 @@ class World:
     segment: Callable[[Compute], Segment]
     on_slot: Callable[[], None]
     rehearsals: Rehearsals | None = None  # None: every slot is played
+    host: HostRates = NO_HOST
 
 
 class Rank:
@@ -106,6 +109,8 @@ class Rank:
             kind: CommunicationLane(world.clock, world.rendezvous, self.accounts, world.recorder, kind, self._activity)
             for kind in KINDS
         }
+        self.host = HostLanes(world.clock, world.host, self.accounts, world.recorder, self._draw)
+        self._drawn = 0.0
         self._active = dict.fromkeys(KINDS, 0)
         self._tickets: dict[str, Ticket] = {}
         self._operations: dict[int, OperationClass] = {}
@@ -138,7 +143,12 @@ class Rank:
         """What communication now takes: fractions of the cores and of the memory bandwidth."""
         contention = self.world.contention
         rate = self.world.network.memory_rate(self.rank_class)
-        return self._cores, rate * contention.memory_factor / contention.memory_bandwidth
+        return self._cores, (rate * contention.memory_factor + self._drawn) / contention.memory_bandwidth
+
+    def _draw(self, change: float) -> None:
+        """Copies to and from the host read or write the chip's memory."""
+        self._drawn += change
+        self.compute.refresh()
 
     def _activity(self, kind: str, change: int) -> None:
         self._active[kind] += change
@@ -149,7 +159,7 @@ class Rank:
     @property
     def is_quiet(self) -> bool:
         """Whether no collective of this rank is under way or asked for, transfers to other stages apart."""
-        return all(lane.is_idle for kind, lane in self.lanes.items() if kind != "pp")
+        return self.host.is_idle and all(lane.is_idle for kind, lane in self.lanes.items() if kind != "pp")
 
     @property
     def turn(self) -> int:
@@ -249,6 +259,9 @@ class Rank:
                 operation = self._operation(instruction)
                 communication = instruction.communication
                 local[instruction.token] = self.lanes[communication.kind].submit(operation, communication.name, chain)
+            elif isinstance(instruction, HostWork):
+                after = local.get(instruction.after) or self._tickets.get(instruction.after)
+                local[instruction.token] = self.host.submit(instruction, after)
             else:
                 yield from self._wait(self._ticket(instruction, local))
         self._tickets.update(local)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from simulator.engine.repetition import Ints, Repetition
 
 #: Lanes of a rank. ``slot`` shows the cells of the pipeline schedule, ``idle`` the compute lane's idle time and its cause.
-LANES = ("slot", "compute", "tp", "cp", "ep", "dp", "pp", "idle")
+LANES = ("slot", "compute", "tp", "cp", "ep", "dp", "pp", "idle", "to_host", "host_update", "from_host")
 PICO = 1_000_000_000_000
 
 #: In place of the number of a micro-batch: the name of a span has none.

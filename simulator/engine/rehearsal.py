@@ -28,7 +28,7 @@ from simulator.engine.repetition import Repetition
 from simulator.engine.watch import Traffic, Watch
 from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
-from workloads.instructions import Block, Instruction, Slot, Start, Wait
+from workloads.instructions import Block, HostWork, Instruction, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
 
@@ -208,7 +208,7 @@ def _is_closed(block: Block) -> bool:
     """Whether a block waits for all that it starts, and for nothing else."""
     pending: set[str] = set()
     for step in block.instructions:
-        if isinstance(step, Start):
+        if isinstance(step, Start | HostWork):
             pending.add(step.token)
         elif isinstance(step, Wait):
             if step.token not in pending:

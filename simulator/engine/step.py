@@ -58,6 +58,7 @@ def run_step(
         contention=_contention(device),
         segment=SegmentBook(device),
         on_slot=_progress(program, folding, progress),
+        host=device.host,
     )
     rehearsals = Rehearsals(world, network, isolated=slots == "isolated") if slots != "played" else None
     world = replace(world, rehearsals=rehearsals)

@@ -42,6 +42,7 @@ IDLE = {
     "exposed_cp": "rgba(150,120,200,0.32)",
     "exposed_dp": "rgba(70,160,130,0.32)",
     "exposed_pp": "rgba(90,150,215,0.30)",
+    "exposed_host": "rgba(150,105,70,0.34)",
 }
 IDLE_ELSE = "rgba(140,150,163,0.38)"
 

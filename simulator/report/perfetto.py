@@ -32,6 +32,9 @@ CALLED = {
     "dp": "data parallel",
     "pp": "pipeline transfer",
     "idle": "compute idle, by cause",
+    "to_host": "copies to the host",
+    "host_update": "update by the host",
+    "from_host": "copies from the host",
 }
 
 

@@ -32,6 +32,7 @@ PARTS: dict[str, tuple[str, Family]] = {
     "exposed_cp": ("exposed context parallel", Family.COMMUNICATION),
     "exposed_dp": ("exposed data parallel", Family.COMMUNICATION),
     "exposed_pp": ("exposed pipeline transfer", Family.COMMUNICATION),
+    "exposed_host": ("exposed copies and work of the host", Family.COMMUNICATION),
     "pipeline_bubble": ("pipeline bubble", Family.WAITING),
     "straggler_wait": ("straggler wait", Family.WAITING),
 }

@@ -55,8 +55,8 @@ def test_recomputing_a_part_of_a_product_runs_that_part_only_and_once() -> None:
 def test_nothing_named_nothing_dropped_is_as_if_products_were_whole() -> None:
     sections = layer_sections(LLAMA, LLAMA.layer(0), SHARD)
     saved = {tensor.name: tensor.bytes for section in sections.values() for tensor in section.saved}
-    assert saved["queries_values"] + saved["keys"] == 2 * TOKENS * (4096 + 2 * 1024)
-    assert saved["dense_up_output"] + saved["dense_up_output_beside_gate"] == 2 * TOKENS * 2 * 14336
+    assert saved["queries"] + saved["keys"] + saved["values"] == 2 * TOKENS * (4096 + 2 * 1024)
+    assert saved["dense_up_output_gate"] + saved["dense_up_output_beside_gate"] == 2 * TOKENS * 2 * 14336
 
 
 def test_a_loss_of_more_copies_holds_them_where_the_logits_are() -> None:
@@ -89,5 +89,5 @@ def test_inputs_of_swiglu_kept_in_fp8_take_half_as_much_and_a_scale() -> None:
         {tensor.name: tensor.bytes for tensor in layer_sections(model, model.layer(0), shard)["dense_ffn"].saved}
         for shard in (whole, Shard(tokens=4096.0, sequence_length=4096, precision="fp8", ffn_inputs="fp8"))
     ]
-    assert kept[1]["dense_up_output"] == pytest.approx(kept[0]["dense_up_output"] * (1 + 4 / 128) / 2)
+    assert kept[1]["dense_up_output_gate"] == pytest.approx(kept[0]["dense_up_output_gate"] * (1 + 4 / 128) / 2)
     assert kept[1]["dense_down_input"] == kept[0]["dense_down_input"]

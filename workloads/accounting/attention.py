@@ -105,16 +105,23 @@ def _grouped_query_sections(
 
     inside = Ledger("attention_in", shard)
     inside.cast("qkv_cast", "attention_projections", shard.tokens * model.hidden, module="layernorm")
+    inside.module = "qkv_proj"
     inside.linear(linear["qkv"])
+    inside.module = "qkv_proj/rope"
     rotated = shard.tokens * (queries + keys / 2) * ACTIVATION
     if attention.qk_norm != "none":
         inside.memory("qk_norm", "attention_projections", 2 * rotated, 3 * rotated)
         inside.save("unnormalised_qk", shard.tokens * (queries + keys / 2))
     if attention.rope:
         inside.memory("rope", "attention_projections", 2 * rotated, 2 * rotated)
-    inside.save("queries_values", shard.tokens * (queries + keys / 2))
-    inside.save("keys", shard.tokens * keys / 2, module="key_proj")
-    inside.part(Linear("keys", "attention_projections", model.hidden, kv_heads * head_dim, Split.COLUMN), "key_proj")
+    inside.module = ""
+    for name, module, heads in (
+        ("queries", "query_proj", attention.heads),
+        ("keys", "key_proj", kv_heads),
+        ("values", "value_proj", kv_heads),
+    ):
+        inside.save(name, shard.tokens * heads * head_dim / shard.tp, module=f"qkv_proj/{module}")
+        inside.part(Linear(name, "attention_projections", model.hidden, heads * head_dim, Split.COLUMN), f"qkv_proj/{module}")
 
     core = Ledger("attention_core", shard)
     enter_core(core, _grouped_query_core(attention, shape), keys / shard.context_heads)

@@ -40,9 +40,9 @@ def _save_output(ledger: Ledger, elements: float) -> None:
     Where heads are exchanged the projection gets another tensor than the kernel made, and both are kept.
     """
     quantised, exchanged = is_quantised(ledger.shard.precision), ledger.shard.context_heads > 1
-    ledger.save("attention_output", elements, module="core_attn" if quantised or exchanged else "")
+    ledger.save("attention_output", elements, module="core_attn" if quantised or exchanged else "context")
     if exchanged and not quantised:
-        ledger.save("exchanged_output", elements, module="")
+        ledger.save("exchanged_output", elements, module="context")
 
 
 def output_section(model: Model, shard: Shard, linear: Linear) -> Section:

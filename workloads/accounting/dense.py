@@ -36,8 +36,10 @@ def section(model: Model, shard: Shard) -> Section:
     """The dense FFN of one layer on one rank."""
     up, down = pair("dense", "dense_ffn", model.hidden, _ffn(model).width, gated=_ffn(model).gated, bias=_ffn(model).bias)
     ledger = Ledger("dense_ffn", shard)
-    enter_ffn(ledger, up, down, shard.tokens, shard.tp, module="mlp", activation_module="mlp/mlp_act",
-        half_module="mlp/mlp_up" if _ffn(model).gated else "")  # fmt: skip
+    gated = _ffn(model).gated
+    enter_ffn(ledger, up, down, shard.tokens, shard.tp, activation_module="mlp/mlp_act",
+        up_module="mlp" if gated else "mlp/mlp_gate", down_module="mlp/mlp_down", result_rows=shard.local_tokens,
+        half_modules=("mlp/mlp_gate", "mlp/mlp_up") if gated else ())  # fmt: skip
     return ledger.section(gather=shard.tokens * model.hidden, reduce=shard.tokens * model.hidden)
 
 
@@ -48,28 +50,32 @@ def enter_ffn(
     rows: float,
     cut: int,
     *,
-    module: str,
     activation_module: str,
+    up_module: str,
+    down_module: str,
+    result_rows: float,
     input_module: str = "layernorm",
     cast_input: bool = True,
-    half_module: str = "",
+    half_modules: tuple[str, ...] = (),
 ) -> None:
     """Enter up, activation and down over ``rows`` tokens, the width cut ``cut`` ways.
 
-    ``activation_module`` drops the activation's output alone; ``module`` drops that and the output of the matrix up;
-    ``input_module`` drops the input, which whoever made it keeps; ``half_module`` drops the product beside a gate.
+    Recompute paths: ``input_module`` drops the input, which whoever made it keeps; ``up_module`` the output of the matrix up, or
+    ``half_modules`` the gate and the product beside it; ``activation_module`` the activation's output. ``down_module`` makes
+    the product down again; its result, ``result_rows`` once it is summed, is kept on request only.
     """
     widened, width = up.outputs / cut, down.inputs / cut
-    ledger.module = module
     if cast_input:
         ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs, module=input_module)
+    ledger.module = up_module
     ledger.linear(up)
     kept = element_bytes(ledger.shard.ffn_inputs) if ledger.shard.ffn_inputs else ACTIVATION
-    beside = rows * (widened - width) if half_module else 0.0
-    ledger.save(f"{up.name}_output", rows * widened - beside, kept)
-    if beside:
-        ledger.save(f"{up.name}_output_beside_gate", beside, kept, module=half_module)
-        ledger.part(replace(up, name=f"{up.name}_beside_gate", outputs=down.inputs), half_module)
+    if half_modules:
+        for half, name in zip(half_modules, ("gate", "beside_gate"), strict=True):
+            ledger.save(f"{up.name}_output_{name}", rows * width, kept, module=half)
+            ledger.part(replace(up, name=f"{up.name}_{name}", outputs=down.inputs), half)
+    else:
+        ledger.save(f"{up.name}_output", rows * widened, kept)
     ledger.module = activation_module
     # Backward reads the activation's input and its output's gradient, and writes its input's gradient.
     ledger.memory(
@@ -77,8 +83,9 @@ def enter_ffn(
     )
     ledger.cast(f"{down.name}_cast", down.component, rows * width)
     ledger.save_input(f"{down.name}_input", rows * width)
-    ledger.module = module
+    ledger.module = down_module
     ledger.linear(down)
+    ledger.keep_on_request(f"{down.name}_output", result_rows * down.outputs)
     ledger.module = ""
 
 

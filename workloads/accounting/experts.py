@@ -46,14 +46,16 @@ def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section
         up, down = _shared(model)
         ledger = Ledger("shared_expert", shard)
         dense.enter_ffn(
-            ledger, up, down, shard.tokens, shard.tp, module="moe/shared_experts", activation_module="moe/shared_experts/moe_act"
-        )
+            ledger, up, down, shard.tokens, shard.tp,
+            activation_module="moe/shared_experts/moe_act", up_module="moe/shared_experts/shared_up",
+            down_module="moe/shared_experts/shared_down", result_rows=shard.local_tokens,
+        )  # fmt: skip
         whole = shard.tokens * model.hidden
         found["shared_expert"] = ledger.section(gather=whole, reduce=whole)
     copies = shard.expert_tokens * model.hidden
     arriving = element_bytes(shard.dispatch_precision or "bf16")
     for name, size_in, size_out in (("permute", arriving, ACTIVATION), ("unpermute", ACTIVATION, ACTIVATION)):
-        ledger = Ledger(name, shard, module="moe")
+        ledger = Ledger(name, shard, module=f"moe/moe_{name}")
         ledger.memory(name, "permutation", 2 * copies * size_in, 2 * copies * size_out)
         found[name] = ledger.section()
     found["experts"] = _expert_section(model, shard)
@@ -62,7 +64,7 @@ def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section
 
 def _router_section(model: Model, shard: Shard) -> Section:
     moe, tokens = _moe(model), shard.local_tokens
-    ledger = Ledger("router", shard, module="moe")
+    ledger = Ledger("router", shard, module="moe/moe_router")
     ledger.linear(_router(model))
     scores = tokens * moe.experts * 4.0
     ledger.memory("expert_choice", "router", 3 * scores, 3 * scores, launches=2)
@@ -76,7 +78,7 @@ def _router_section(model: Model, shard: Shard) -> Section:
 def _expert_section(model: Model, shard: Shard) -> Section:
     up, down = _routed(model)
     rows = shard.expert_tokens
-    ledger = Ledger("experts", shard, module="moe")
+    ledger = Ledger("experts", shard, module="moe/moe_permute")
     cast_on_wire = bool(shard.dispatch_precision) and is_quantised(shard.dispatch_precision)
     if cast_on_wire:
         ledger.memory("expert_up_columns", up.component, 2 * rows * up.inputs * element_bytes(shard.dispatch_precision), 0.0)
@@ -87,9 +89,11 @@ def _expert_section(model: Model, shard: Shard) -> Section:
         down,
         rows,
         shard.etp,
-        module="moe",
         activation_module="moe/moe_act",
-        input_module="moe",
+        up_module="moe/moe_up",
+        down_module="moe/moe_down",
+        result_rows=rows / shard.etp,
+        input_module="moe/moe_permute",
         cast_input=not cast_on_wire,
     )
     return ledger.section()

@@ -73,7 +73,7 @@ def enter_before(ledger: Ledger, model: Model, sublayer: str, *, keep_16_bits: b
     """
     tokens, hidden = ledger.shard.local_tokens, model.hidden
     if model.hyper_connections is None:
-        ledger.save(f"{sublayer}_residual", tokens * hidden)
+        ledger.save(f"{sublayer}_residual", tokens * hidden, module="residual" if sublayer == "ffn" else "")
     else:
         _enter_merge(ledger, model, sublayer)
         ledger.save(f"{sublayer}_merged", tokens * hidden, module="hyper_connection")

@@ -40,6 +40,7 @@ class Ledger:
     _backward_weight: list[Operator] = field(default_factory=list, init=False)
     _modules: list[str] = field(default_factory=list, init=False)
     _saved: list[SavedTensor] = field(default_factory=list, init=False)
+    _on_request: list[SavedTensor] = field(default_factory=list, init=False)
     _parts: list[tuple[str, Operator]] = field(default_factory=list, init=False)
     _weight_operands: float = field(default=0.0, init=False)
 
@@ -194,6 +195,10 @@ class Ledger:
         """Keep a tensor for the backward pass."""
         self._saved.append(SavedTensor(name, elements * size, self.module if module is None else module))
 
+    def keep_on_request(self, name: str, elements: float) -> None:
+        """Name a result that the backward pass does not read: it is kept only where a plan asks for it."""
+        self._on_request.append(SavedTensor(name, elements * ACTIVATION, self.module))
+
     def save_input(self, name: str, elements: float, module: str | None = None) -> None:
         """Keep a matrix multiplication's input: its quantised copy where there is one."""
         self.save(name, elements, element_bytes(self.shard.precision), module)
@@ -219,6 +224,7 @@ class Ledger:
             heads_in=heads[0] * exchanged,
             heads_out=heads[1] * exchanged,
             weight_operands=self._weight_operands,
+            on_request=tuple(self._on_request),
         )
 
     def _enter(self, operator: Operator) -> None:

@@ -28,10 +28,12 @@ SECTION_ORDER = (
     "ffn_post",
 )
 
-#: Names a selective recompute may list. A saved tensor carries a path of them ("moe/moe_act"): recomputing any name on
-#: the path drops it. layernorm: the normalised inputs; core_attn: what the attention kernel keeps for itself;
+#: Names a selective recompute may list; policies by name also list paths below them (checkpoint_names.py). A saved tensor
+#: carries a path of them ("moe/moe_act"): recomputing any name on the path drops it.
+#: layernorm: the normalised inputs; core_attn: what the attention kernel keeps for itself;
 #: mla_up_proj: queries, keys and values that latent up-projections make; mlp, moe: a whole FFN but its input;
-#: mlp_up: the product beside a gated FFN's gate; key_proj, out_proj: the keys' and the output projection of attention;
+#: mlp_gate, mlp_up: a gated FFN's gate, and the product beside it (of a plain one mlp_gate is all); query_proj, key_proj,
+#: value_proj, qkv_proj (all three, with their rotation), out_proj: the projections of grouped-query attention;
 #: mlp_act, moe_act: the activation's output; hyper_connection: the residual streams between sublayers.
 RECOMPUTE_MODULES = (
     "core_attn",
@@ -40,7 +42,11 @@ RECOMPUTE_MODULES = (
     "mlp",
     "mlp_act",
     "mlp_up",
+    "mlp_gate",
+    "qkv_proj",
+    "query_proj",
     "key_proj",
+    "value_proj",
     "out_proj",
     "moe",
     "moe_act",
@@ -126,6 +132,7 @@ class Section:
     whole buffers of the micro-batch, 0 where the section has no such exchange [B]. ``weight_operands``: what the weight gradients
     still need once the inputs' gradients are made, the input of every product and the gradient of its output in the precision of
     the product; of an input that is gathered again only the rank's share [B].
+    ``on_request``: results that no gradient needs, kept where a plan asks for them all the same.
     Leaves out: that sections share an input; gradients of tables and gains, which no product makes.
     """
 
@@ -142,10 +149,16 @@ class Section:
     heads_in: float = 0.0
     heads_out: float = 0.0
     weight_operands: float = 0.0
+    on_request: tuple[SavedTensor, ...] = ()
 
     def saved_bytes(self, recomputed: Collection[str] = ()) -> float:
         """What stays in memory when these modules are recomputed [B]."""
-        return sum(tensor.bytes for tensor in self.saved if not _listed(tensor.module, recomputed))
+        return sum(tensor.bytes for tensor in self.kept(recomputed))
+
+    def kept(self, recomputed: Collection[str] = (), requested: Collection[str] = ()) -> tuple[SavedTensor, ...]:
+        """The tensors that stay when these modules are recomputed, and those ``requested`` that no gradient reads."""
+        asked = tuple(tensor for tensor in self.on_request if tensor.name in requested)
+        return tuple(tensor for tensor in self.saved if not _listed(tensor.module, recomputed)) + asked
 
     def recompute(self, recomputed: Collection[str]) -> tuple[Operator, ...]:
         """Forward operators run again in the backward pass when these modules are recomputed."""
