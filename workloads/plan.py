@@ -325,6 +325,7 @@ def _unread_detail(training: Training) -> tuple[str, ...]:
     return (f"training.precision_detail {detail!r} is not modelled; those that begin with {', '.join(MODELLED_DETAILS)} are.",)
 
 
+def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str, exchange: ContextExchange) -> ResolvedOverlap:
     given, usual = plan.overlap or Overlap(), defaults.overlap
     return ResolvedOverlap(
         # DualPipe exists to overlap dispatch and combine; only an explicit false takes it away.

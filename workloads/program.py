@@ -18,6 +18,7 @@ from workloads.accounting.optimizer import StateBytes
 from workloads.blocks import StageBlocks
 from workloads.chain import Chain
 from workloads.expert_load import sparse_layers
+from workloads.fitting import fitting
 from workloads.groups import Groups
 from workloads.host_update import HostUpdate
 from workloads.instructions import (
@@ -33,9 +34,9 @@ from workloads.instructions import (
     Work,
     WorkKind,
 )
-from workloads.memory import MemoryBudget, boundary_bytes, owned_matrices, owned_parameters, rank_memory
+from workloads.memory import MemoryBudget, boundary_bytes, owned_matrices, owned_parameters
 from workloads.model import Model
-from workloads.pieces import Piece, Pieces, copies_table, recompute_steps, table_elements
+from workloads.pieces import Piece, Pieces, copies_table, table_elements
 from workloads.resolved import ResolvedPlan
 from workloads.traffic import ShardParameters
 
@@ -57,7 +58,7 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
     IdentityBroken when the instructions' FLOPs are not the model's.
     """
     order = schedule_order(plan)
-    by_class = _recompute(model, plan, groups, order, memory)
+    by_class = fitting(model, plan, groups, order, memory)
     ranks = tuple(
         _RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank])
         for rank in range(plan.pp)
@@ -95,27 +96,6 @@ def schedule_order(plan: ResolvedPlan) -> schedules.Order:
     if plan.schedule == "interleaved":
         return schedules.interleaved(plan.pp, plan.micro_batches, plan.vpp)
     return schedules.one_f_one_b(plan.pp, plan.micro_batches)
-
-
-def _recompute(
-    model: Model, plan: ResolvedPlan, groups: Groups, order: schedules.Order, memory: MemoryBudget
-) -> list[tuple[Pieces, list[StageMemory]]]:
-    """Each class's pieces under the lightest recomputation that fits all ranks, and what its ranks then hold."""
-    found: list[tuple[Pieces, list[StageMemory]]] = []
-    for recompute in recompute_steps(plan):
-        every = [Pieces(model, plan, groups, recompute, load_class) for load_class in range(len(plan.loads.positions))]
-        found = [
-            (pieces, [rank_memory(model, pieces, stages_of(plan, rank), order[rank]) for rank in range(plan.pp)])
-            for pieces in every
-        ]
-        if max(part.total for _, footprint in found for part in footprint) <= memory.capacity:
-            break
-    return found
-
-
-def stages_of(plan: ResolvedPlan, rank: int) -> list[int]:
-    """The stages whose weights a pipeline rank holds: its chunks, or its own and its mirror's."""
-    return [stage for owners in plan.owners for stage, owner in enumerate(owners) if owner == rank]
 
 
 class _RankBuilder:

@@ -124,7 +124,7 @@ def test_wrong_input_is_one_line_and_exit_2(arguments: tuple[str, ...], wanted: 
 
 def test_not_modelled_is_refused(scenario: Path) -> None:
     """Asked for, legal, not simulated: refused with its sentence; 3 under --strict."""
-    asked = ("run", scenario, "--set", "plan.offload=[activations]")
+    asked = ("run", scenario, "--set", "plan.offload=[optimizer]", "--set", "training.optimizer=muon")
     answer = supernode(*asked)
     assert answer.returncode == 2
     assert "offload" in one_error_line(answer)

@@ -48,7 +48,7 @@ cases:
   - id: hinted
     scenario: *small
     measured: {step_time_s: 1.0}
-    recipe_hint: {offload: [activations]}
+    recipe_hint: {offload: [weights]}
 """
 
 

@@ -133,7 +133,6 @@ def test_an_impossible_plan_says_what_to_change(model: Model, arguments: dict[st
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"offload": ["decoder_layer_input"]},
         {"model": SPARSE, "training": {"router": {"kind": "hot-rank", "factor": 2.0, "redundant_experts": 32}}},
     ],
 )

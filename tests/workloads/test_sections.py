@@ -9,6 +9,7 @@ import pytest
 import workloads
 from simulator.spec.errors import PlanError
 from workloads.accounting import (
+    POLICY_PATHS,
     RECOMPUTE_MODULES,
     SECTION_ORDER,
     Section,
@@ -126,7 +127,7 @@ def test_sections_come_in_order_and_say_their_phase(name: str) -> None:
             assert {operator.phase for operator in section.backward_input} <= {Phase.BACKWARD_INPUT}
             assert {operator.phase for operator in section.backward_weight} <= {Phase.BACKWARD_WEIGHT}
             paths = [*section.modules, *(tensor.module for tensor in section.saved)]
-            assert {part for path in paths if path for part in path.split("/")} <= set(RECOMPUTE_MODULES)
+            assert {part for path in paths if path for part in path.split("/")} <= {*RECOMPUTE_MODULES, *POLICY_PATHS}
             assert all(operator.bytes_moved > 0 for operator in section.forward)
 
 

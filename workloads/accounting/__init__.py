@@ -21,6 +21,7 @@ from workloads.accounting.parameters import (
 )
 from workloads.accounting.precision import element_bytes, is_quantised
 from workloads.accounting.sections import (
+    POLICY_PATHS,
     RECOMPUTE_MODULES,
     SECTION_ORDER,
     LayerParameters,
@@ -30,6 +31,7 @@ from workloads.accounting.sections import (
 )
 
 __all__ = [
+    "POLICY_PATHS",
     "RECOMPUTE_MODULES",
     "SECTION_ORDER",
     "LayerParameters",

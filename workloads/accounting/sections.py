@@ -54,6 +54,13 @@ RECOMPUTE_MODULES = (
     "hyper_connection",
 )
 
+#: Paths that policies by name list too: the rotation of queries and keys, the attention's output in 16 bits, the residual stream
+#: between sublayers, and the parts of an FFN and of the routed path.
+POLICY_PATHS = (
+    *("rope", "context", "residual", "mlp_down", "shared_up", "shared_down"),
+    *("moe_router", "moe_permute", "moe_up", "moe_down", "moe_unpermute"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
