@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
+from simulator.spec.errors import NotModelled
 from workloads.accounting.sections import Section
 from workloads.chain import Chain
 from workloads.instructions import Communication, Kernel, Operator, Phase
@@ -257,6 +258,10 @@ class Layer:
         operators = section.recompute(self.recomputed)
         if not operators:
             return
+        if section.heads_in or section.heads_out:
+            raise NotModelled(
+                "policies of recomputation by name are not simulated with an exchange of heads (context_exchange)."
+            )
         if section.context_bytes:
             chain.run_beside(operators, [self.traffic.context(section, "all-gather")], overlap=self.overlap.cp)
             return

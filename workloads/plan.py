@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import NotModelled, PlanError
+from simulator.spec.errors import PlanError
 from workloads import legality
 from workloads.accounting.precision import element_bytes, is_quantised
 from workloads.context import ContextExchange, check_heads, ranks_exchanging_heads
@@ -228,8 +228,6 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     legality.check(resolved, model)
     check_blocks(order, expert_order, resolved.zero_size, dp * cp // resolved.zero_size, context_heads)
     return resolved
-
-
 
 
 def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:
