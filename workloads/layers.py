@@ -259,9 +259,7 @@ class Layer:
         if not operators:
             return
         if section.heads_in or section.heads_out:
-            raise NotModelled(
-                "policies of recomputation by name are not simulated with an exchange of heads (context_exchange)."
-            )
+            raise NotModelled("policies of recomputation by name are not simulated with an exchange of heads (context_exchange).")
         if section.context_bytes:
             chain.run_beside(operators, [self.traffic.context(section, "all-gather")], overlap=self.overlap.cp)
             return
