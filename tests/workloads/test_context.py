@@ -114,7 +114,7 @@ def test_the_exchanged_output_is_kept_beside_the_kernels_own() -> None:
     ring, heads = core(model()), core(model(), context_exchange="all-to-all")
     more = LENGTH / 8 * HIDDEN * 2.0
     assert heads.saved_bytes() - ring.saved_bytes() == more
-    assert SavedTensor("exchanged_output", more) in heads.saved
+    assert SavedTensor("exchanged_output", more, "context") in heads.saved
     assert heads.saved_bytes({"core_attn"}) == more == ring.saved_bytes({"core_attn"})
 
 

@@ -14,13 +14,14 @@ import pytest
 import workloads
 from workloads.accounting import total_flops_per_token, total_parameters
 from workloads.attention_kinds import GroupedQueryAttention
+from workloads.fitting import stages_of
 from workloads.groups import Groups
 from workloads.instructions import Block, Communication, Compute, Phase, Program, RankProgram, Start, Wait
 from workloads.memory import MemoryBudget, rank_memory
 from workloads.model import FeedForward, MixtureOfExperts, Model
 from workloads.pieces import Pieces, Recompute, copies_table, recompute_steps
 from workloads.plan import Overlap, Plan, PlanDefaults, Training, resolve
-from workloads.program import build_program, schedule_order, stages_of
+from workloads.program import build_program, schedule_order
 from workloads.resolved import ResolvedPlan
 
 GIB = 2.0**30
