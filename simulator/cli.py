@@ -48,13 +48,14 @@ def run(
     trace: Annotated[str | None, typer.Option(metavar="FILE.json.gz", help="Write a trace for ui.perfetto.dev.")] = None,
     link: Annotated[str | None, typer.Option(metavar="TAIL->HEAD", help="Show what one link carries over the step.")] = None,
     as_csv: Annotated[str | None, typer.Option("--csv", metavar="FILE|-", help="Write that link's timeline as CSV.")] = None,
+    memory_file: Annotated[str | None, typer.Option("--memory", metavar="FILE.csv|json", help="Write memory over time.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit 3 if it does not fit or something asked for is not modelled.")] = False,
 ) -> None:
     """Simulate one training step."""
     from simulator.run import simulate
     from simulator.scenario import Scenario as Question
 
-    for path in (as_json, report, trace, as_csv):
+    for path in (as_json, report, trace, as_csv, memory_file):
         _require_folder(path)
     if as_csv is not None and link is None:
         raise InputError("a CSV file is of one link", do="Name it: --link TAIL->HEAD.", path="--csv")
@@ -76,7 +77,8 @@ def run(
         print(f"result   {as_json}")
     if timeline is not None:
         _write(timeline.to_csv, as_csv)
-    for kind, path, write in (("report", report, result.report), ("trace", trace, result.trace)):
+    written = (("report", report, result.report), ("trace", trace, result.trace), ("memory", memory_file, result.save_memory))
+    for kind, path, write in written:
         if path is not None:
             write(path)
             if not quiet:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from simulator.memory_book import MemoryBook
+    from simulator.memory_timeline import MemoryTimeline
+
 SCHEMA = 1
 
 
@@ -166,6 +169,7 @@ class Result(_Part):
     simulation: Simulation
     _recording: Recording | None = PrivateAttr(default=None)
     _links: LinkBook | None = PrivateAttr(default=None)
+    _memory: Any = PrivateAttr(default=None)  # a MemoryBook, which stands above results
 
     @property
     def recording(self) -> Recording:
@@ -181,11 +185,31 @@ class Result(_Part):
     def has_recording(self) -> bool:
         return self._recording is not None
 
-    def with_recording(self, recording: Recording, links: LinkBook | None = None) -> Result:
-        """Attach the columns of the run and what its links carried (kept out of the JSON)."""
+    def with_recording(self, recording: Recording, links: LinkBook | None = None, memory: MemoryBook | None = None) -> Result:
+        """Attach the columns of the run, what its links carried and what its ranks held (kept out of the JSON)."""
         self._recording = recording
         self._links = links
+        self._memory = memory
         return self
+
+    def memory_over_time(self) -> tuple[MemoryTimeline, ...]:
+        """What every pipeline rank holds over the step, by part; FileProblem for a result that was loaded from a file."""
+        if self._memory is None:
+            raise FileProblem(
+                "a result loaded from a file holds no memory over time", do="run the scenario again and ask its result."
+            )
+        book: MemoryBook = self._memory
+        return book.timelines()
+
+    def save_memory(self, path: str | Path) -> None:
+        """Write it: as CSV where the name ends so, else as JSON."""
+        from simulator.memory_timeline import as_text
+
+        Path(path).write_text(as_text(self.memory_over_time(), table=str(path).endswith(".csv")), encoding="utf-8")
+
+    @property
+    def has_memory_over_time(self) -> bool:
+        return self._memory is not None
 
     def link(self, name: str) -> LinkTimeline:
         """What one link carried over the step: utilisation over time by who sends, mean, peak, seconds above 95%.
@@ -270,7 +294,7 @@ class Result(_Part):
         write_trace(self, Path(path))
 
     def figure(self, name: str) -> go.Figure:
-        """One figure of the report by name: "breakdown" or "pipeline"."""
+        """One figure of the report by name: "breakdown", "pipeline" or "memory"."""
         from simulator.report.figures import figure
 
         return figure(self, name)

@@ -16,6 +16,7 @@ from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
 from simulator.footprint import memory_of
 from simulator.link_timelines import LinkBook
+from simulator.memory_book import MemoryBook
 from simulator.network.contract import LinkClass, RankClass
 from simulator.network.fold import Fold
 from simulator.network.ladder import best_fold, overrun
@@ -60,7 +61,8 @@ def simulate(
     result = _result(prepared, folding, outcome, spans, usage, _approximations(overfull, passed), (wall, cpu))
     identities.check(prepared, folding, usage, result, met=not passed)
     links = LinkBook((folding, usage), outcome.end / PICOSECONDS)
-    return result.with_recording(_recording(folding, outcome, spans, usage), links)
+    recording = _recording(folding, outcome, spans, usage)
+    return result.with_recording(recording, links, MemoryBook(prepared, recording))
 
 
 def _fold(prepared: Prepared, symmetric: bool) -> Fold:

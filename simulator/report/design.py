@@ -31,6 +31,14 @@ WORK = {
     ("W", 0): "#3d8f86",
     ("W", 1): "#8d7a3c",
 }
+#: Parts of a rank's memory, as the page's table has them.
+MEMORY = {
+    "weights": "#2f6db3",
+    "gradients": "#6fb7c4",
+    "optimizer": "#8d7fbd",
+    "buffers": "#9aa4b1",
+    "activations": "#e0902a",
+}
 OTHER_WORK = "#7a6aa8"
 
 #: Idle time by cause: light tints, so that work stands out.

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from simulator.report.figures.breakdown import breakdown
+from simulator.report.figures.memory import memory as memory_figure
 from simulator.report.figures.pipeline import pipeline
 from simulator.report.page_tables import bounds_chart, links_table, memory_table, rungs_table
 from simulator.report.table import saturation
@@ -181,7 +182,15 @@ def _memory(result: Result) -> str:
         f"Peak of every pipeline rank in GiB a chip. The bar’s full width is the {significant(memory.capacity_gib_per_chip)} GiB "
         f"of the chip, the mark the {significant(memory.usable_gib_per_chip)} usable. Recompute: {memory.recompute}."
     )
-    return _section("Memory", f"<p>{escape(text)}</p>", memory_table(memory))
+    if not result.has_memory_over_time:
+        return _section("Memory", f"<p>{escape(text)}</p>", memory_table(memory))
+    over_time = (
+        "Over the step: the parts of the fullest rank stacked, activations on top; the dot marks its peak. "
+        "Thin lines are what other ranks hold in all."
+    )
+    return _section(
+        "Memory", f"<p>{escape(text)}</p>", memory_table(memory), f"<p>{over_time}</p>", _figure("memory", memory_figure(result))
+    )
 
 
 def _links(result: Result) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simulator.report.figures.breakdown import breakdown
+from simulator.report.figures.memory import memory
 from simulator.report.figures.pipeline import pipeline
 from simulator.spec.errors import InputError
 from simulator.spec.near import suggest
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from simulator.results import Result
 
-FIGURES: dict[str, Callable[[Result], go.Figure]] = {"breakdown": breakdown, "pipeline": pipeline}
+FIGURES: dict[str, Callable[[Result], go.Figure]] = {"breakdown": breakdown, "memory": memory, "pipeline": pipeline}
 
 
 def figure(result: Result, name: str) -> go.Figure:
