@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 
@@ -31,11 +31,6 @@ class Ticket:
     name: str = ""
     micro_batch: int = UNNUMBERED
     arrived: int = -1
-
-    def state(self, now: int, micro_batch: int) -> tuple[object, ...]:
-        """All that may decide about it, times from ``now`` and micro-batches from ``micro_batch`` on."""
-        arrived = self.arrived - now if self.arrived >= 0 else None
-        return self.name, self.micro_batch - micro_batch, self.joined - now, arrived
 
 
 class ComputeLane:
@@ -127,6 +122,7 @@ class Meeting:
     operation: OperationClass
     chain: int
     members: list[tuple[CommunicationLane, Ticket]]
+    weight: int = 0
     turn: int = -1
 
     @property
@@ -142,25 +138,21 @@ class Rendezvous:
     ever, each holding its lane for what the other has not come to.
     """
 
-    def __init__(self, clock: Clock, network: Network, present: frozenset[int] | None = None) -> None:
-        """``present``: the rank classes that come themselves; the others are stood for. None: everybody comes."""
+    def __init__(self, clock: Clock, network: Network, weights: Mapping[int, int] | None = None) -> None:
+        """``weights``: how many rank classes each one that comes stands for, itself included. None: everybody comes."""
         self._clock = clock
         self._network = network
-        self._present = present
-        self._expected: dict[int, int] = {}
+        self._weights = weights
         self._complete = count()
         self._counts: dict[tuple[int, int, int], int] = {}
         self._pending: dict[tuple[int, int, int], Meeting] = {}
 
     def join(self, operation: OperationClass, chain: int, lane: CommunicationLane, ticket: Ticket) -> Meeting:
         """Ask for a collective; the n-th time that a participant's chain does is everybody's n-th time."""
-        expected = self._expected.get(operation.key)
-        if expected is None:
-            present = self._present
-            expected = sum(1 for participant in operation.participants if present is None or participant in present)
-            self._expected[operation.key] = expected
-        if expected <= 1:
-            return Meeting(operation, chain, [(lane, ticket)], next(self._complete))
+        expected = len(operation.participants)
+        weight = 1 if self._weights is None else self._weights[lane.rank_class]
+        if weight >= expected:
+            return Meeting(operation, chain, [(lane, ticket)], turn=next(self._complete))
         asked = (operation.key, chain, lane.rank_class)
         turn = self._counts[asked] = self._counts.get(asked, 0) + 1
         key = (operation.key, chain, turn)
@@ -168,7 +160,8 @@ class Rendezvous:
         if meeting is None:
             meeting = self._pending[key] = Meeting(operation, chain, [])
         meeting.members.append((lane, ticket))
-        if len(meeting.members) == expected:
+        meeting.weight += weight
+        if meeting.weight == expected:
             del self._pending[key]
             meeting.turn = next(self._complete)
         return meeting
@@ -225,12 +218,6 @@ class CommunicationLane:
     def is_free_for(self, meeting: Meeting) -> bool:
         """Whether the lane is idle and the meeting the next of its chain."""
         return self._running is None and self._queues[meeting.chain][0] is meeting
-
-    def state(self, now: int, micro_batch: int) -> tuple[object, ...]:
-        """What is under way and what waits, in order, if all of it needs this rank alone."""
-        running = self._running.state(now, micro_batch) if self._running else None
-        waiting = [meeting.members[0][1].state(now, micro_batch) for queue in self._queues.values() for meeting in queue]
-        return running, tuple(waiting)
 
     def begin(self, chain: int, ticket: Ticket, done: Event) -> None:
         """Occupy the lane until ``done``."""

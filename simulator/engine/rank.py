@@ -6,7 +6,7 @@ rank's lanes, so how much hides behind what is an outcome, never an assumption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +17,20 @@ from simulator.engine.clock import Clock
 from simulator.engine.host import NO_HOST, HostRates
 from simulator.engine.host_lanes import HostLanes
 from simulator.engine.lanes import CommunicationLane, ComputeLane, Rendezvous, Ticket
+from simulator.engine.post import Letter, Post
 from simulator.engine.recorder import LANES, Recorder
 from simulator.engine.segments import Segment
 from simulator.network.contract import Folding, Network, OperationClass
 from workloads.instructions import Block, Compute, HostWork, Program, RankProgram, Slot, Start, Wait, Work, WorkKind
 
 if TYPE_CHECKING:
+    from simulator.engine.ensemble import Role
     from simulator.engine.performance import Performance
     from simulator.engine.rehearsal import Rehearsals
 
 Steps = Generator[Event, Any, None]
-KINDS = ("tp", "cp", "ep", "dp", "pp")
+KINDS = ("tp", "cp", "ep", "dp")  # of collectives; transfers between stages are post
 SLOT = LANES.index("slot")
-MailKey = tuple[int, str, int, int, int]  # rank class, "F" or "B", stage, direction, micro-batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +42,6 @@ class Contention:
     memory_bandwidth: float
 
 
-class Mailbox:
-    """Activations and gradients on their way between stages."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._events: dict[MailKey, Event] = {}
-        self.sent: dict[MailKey, int] = {}
-
-    def event(self, key: MailKey) -> Event:
-        """Fires when the message has arrived."""
-        event = self._events.get(key)
-        if event is None:
-            event = self._events[key] = self._clock.event()
-        return event
-
-    def forget(self, key: MailKey) -> None:
-        """The message was read."""
-        del self._events[key], self.sent[key]
-
-    def state(self, now: int, micro_batch: int) -> frozenset[tuple[object, ...]]:
-        """Messages on their way or unread, times from ``now`` and micro-batches from ``micro_batch`` on.
-
-        When one was sent matters as long as it has not arrived.
-        """
-        found: set[tuple[object, ...]] = set()
-        for key in self._events.keys() | self.sent.keys():
-            event, sent = self._events.get(key), self.sent.get(key)
-            arrived = event is not None and event.processed
-            when = "arrived" if arrived else "wanted" if sent is None else sent - now
-            found.add((*key[:-1], key[-1] - micro_batch, when))
-        return frozenset(found)
-
-
 @dataclass(frozen=True, slots=True)
 class World:
     """What all ranks share."""
@@ -83,7 +51,7 @@ class World:
     folding: Folding
     program: Program
     rendezvous: Rendezvous
-    mailbox: Mailbox
+    post: Post
     recorder: Recorder
     contention: Contention
     segment: Callable[[Compute], Segment]
@@ -115,27 +83,23 @@ class Rank:
         self._tickets: dict[str, Ticket] = {}
         self._operations: dict[int, OperationClass] = {}
         self._ends: dict[tuple[int, int, str], tuple[Work, Work]] = like._ends if like else _ends(program)
-        self._performance: Performance | None = None
-        self._waits_for: tuple[str, int, int] | None = None  # in a slot, with nothing else under way: what, of which work, since
+        self.performance: Performance | None = None  # the slot of a team that it takes part in
+        self.waits_for: tuple[str, int, int] | None = None  # in a slot, with nothing else under way: what, of which work, since
+        self.letter: Letter | None = None  # what it sent last, if it has to wait for it
+        self.plays = True  # whether it runs its instructions itself at the moment
         self._leap: tuple[int, int] | None = None
-        self.position = 0
+        self.position = 0  # of the slot that it waits for, or is in
         self.skipped = 0
         self.behind = 0
         self.on_slot: Callable[[Rank], None] | None = None
         self.finished = -1
 
-    def run(self) -> Steps:
-        """The step of this rank, from its first instruction to its last."""
+    def prologue(self) -> Steps:
+        """What comes before the first slot."""
         yield from self._execute(self.program.prologue, 0, optimizer=False)
-        slots = self.program.slots
-        while self.position < len(slots):
-            if self.on_slot is not None:
-                self.on_slot(self)
-            yield from self._slot(slots[self.position])
-            self.world.on_slot()
-            self.position += 1
-            if self._leap is not None:
-                self._land(*self._leap)
+
+    def epilogue(self) -> Steps:
+        """What comes after the last slot; then the rank is through."""
         yield from self._execute(self.program.epilogue, 0, optimizer=True)
         self.finished = self.world.clock.now
 
@@ -159,7 +123,12 @@ class Rank:
     @property
     def is_quiet(self) -> bool:
         """Whether no collective of this rank is under way or asked for, transfers to other stages apart."""
-        return self.host.is_idle and all(lane.is_idle for kind, lane in self.lanes.items() if kind != "pp")
+        return self.host.is_idle and all(lane.is_idle for lane in self.lanes.values())
+
+    def comes_quiet_to(self, turn: int) -> bool:
+        """Whether it is certain that it comes to a slot with idle lanes: it is on its way there, and starts nothing before."""
+        on_its_way = self.turn == turn or (self.turn == turn - 1 and self.performance is not None)
+        return on_its_way and not self.plays and self.is_quiet
 
     @property
     def turn(self) -> int:
@@ -170,41 +139,29 @@ class Rank:
         """Go on as if the slot under way were that many slots later; of messages, all goes on under the old numbers."""
         self._leap = (slots, micro_batches)
 
-    def _land(self, slots: int, micro_batches: int) -> None:
-        self._leap = None
-        self.position += slots
-        self.skipped += slots
-        self.behind += micro_batches
-        for _ in range(slots):
-            self.world.on_slot()
+    def end_slot(self) -> None:
+        """It is through with the slot that it was in; lands after those that it leaps over."""
+        self.world.on_slot()
+        self.position += 1
+        if self._leap is not None:
+            (slots, micro_batches), self._leap = self._leap, None
+            self.position += slots
+            self.skipped += slots
+            self.behind += micro_batches
+            for _ in range(slots):
+                self.world.on_slot()
 
     def state(self, now: int, slots: int, micro_batch: int) -> tuple[object, ...] | None:
         """All that may decide how it goes on, counted from a moment, a slot and a micro-batch; None while more is under way."""
-        performance = self._performance
+        performance = self.performance
         if performance is not None and performance.ensemble is None:
             where: tuple[object, ...] = (performance.start - now,)
-        elif performance is None and self._waits_for is not None and self.is_quiet:
-            what, work, since = self._waits_for
+        elif performance is None and self.waits_for is not None and self.is_quiet:
+            what, work, since = self.waits_for
             where = (what, work, since - now)
         else:
             return None
-        return self.turn - slots, where, self.lanes["pp"].state(now, micro_batch), self.accounts.state(now)
-
-    def _slot(self, slot: Slot) -> Steps:
-        """Receive, run, send. Joined works start when both inputs are there, and send when both are done.
-
-        So the published codes do it (DualPipe's, Megatron's combined 1F1B): the two are one call.
-        """
-        for number, work in enumerate(slot):
-            yield from self._receive(work, number)
-        rehearsals = self.world.rehearsals
-        performance = (yield from rehearsals.enter(self, slot, self.turn)) if rehearsals else None
-        if performance is None:
-            yield from self.play(slot)
-        else:
-            yield from self._take_part(slot, performance)
-        for number, work in enumerate(slot):
-            yield from self._send(work, number)
+        return self.turn - slots, where, self.world.post.state_of(self.rank_class, now, micro_batch), self.accounts.state(now)
 
     def play(self, slot: Slot) -> Steps:
         """Run the works of a slot, instruction by instruction."""
@@ -213,21 +170,12 @@ class Rank:
         else:
             yield self.world.clock.all_of(self.world.clock.process(self._work(work, chain)) for chain, work in enumerate(slot))
 
-    def _take_part(self, slot: Slot, performance: Performance) -> Steps:
-        """Wait until a slot that goes as rehearsed is over, and book what was done in it."""
-        self._performance = performance
-        role = yield performance.ends[self.rank_class]
-        self._performance = None
-        self.accounts.replay(performance.start, role.books)
-        for work, (begin, end) in zip(slot, role.works, strict=True):
-            self.note_work(work, performance.start + begin, performance.start + end)
-
-    def refresh(self) -> None:
-        """Payload rates of this rank changed."""
-        if self._performance is None:
-            self.compute.refresh()
-        else:
-            self._performance.refresh(self.rank_class)
+    def leave(self, start: int, role: Role) -> None:
+        """A slot of a team that it took part in from ``start`` [ps] on is over: book what was done in it."""
+        self.performance = None
+        self.accounts.replay(start, role.books)
+        for work, (begin, end) in zip(self.program.slots[self.position], role.works, strict=True):
+            self.note_work(work, start + begin, start + end)
 
     def _work(self, work: Work, chain: int) -> Steps:
         start = self.world.clock.now
@@ -277,19 +225,20 @@ class Rank:
             self._operations[id(start)] = operation
         return operation
 
-    def _wait(self, ticket: Ticket, others: str = "straggler_wait") -> Steps:
+    def _wait(self, ticket: Ticket) -> Steps:
         if ticket.done.processed:
             return
         start = self.world.clock.now
         yield ticket.done
-        self._note(start, ticket.joined, ticket.arrived, ticket.kind, others)
+        self.note(start, ticket.joined, ticket.arrived, ticket.kind, "straggler_wait")
 
-    def _note(self, start: int, joined: int, arrived: int, kind: str, others: str) -> None:
+    def note(self, start: int, joined: int, arrived: int, kind: str, others: str) -> None:
+        """It waited from ``start`` until now: see :class:`Waiting`."""
         now = self.world.clock.now
         if now > start:
             self.accounts.waits.append(Waiting(start, now, joined, arrived, kind, others))
 
-    def _neighbour(self, work: Work, ahead: bool) -> int | None:
+    def neighbour(self, work: Work, ahead: bool) -> int | None:
         """The stage that sends to this work (or that it sends to); None at the ends and for weight gradients."""
         if work.kind is WorkKind.W:
             return None
@@ -297,51 +246,17 @@ class Rank:
         stage = work.stage + (1 if forward == ahead else -1)
         return stage if 0 <= stage < len(self.world.program.rank_of[work.direction]) else None
 
-    def _receive(self, work: Work, number: int) -> Steps:
-        if self._neighbour(work, ahead=False) is None:
-            return
-        side = "F" if work.kind is WorkKind.F else "B"
-        mailbox = self.world.mailbox
-        key = (self.rank_class, side, work.stage, work.direction, work.micro_batch - self.behind)
-        event = mailbox.event(key)
-        if not event.processed:
-            start = self.world.clock.now
-            self._waits_for = ("receive", number, start)
-            yield event
-            self._waits_for = None
-            self._note(start, start, mailbox.sent[key], "pp", "pipeline_bubble")
-        mailbox.forget(key)
 
-    def _send(self, work: Work, number: int) -> Steps:
-        target = self._neighbour(work, ahead=True)
-        if target is None:
-            return
-        side = "F" if work.kind is WorkKind.F else "B"
-        pp_rank = self.world.program.rank_of[work.direction][target]
-        mailbox = self.world.mailbox
-        now, micro_batch = self.world.clock.now, work.micro_batch - self.behind
-        if pp_rank == self.program.pp_rank:
-            key = (self.rank_class, side, target, work.direction, micro_batch)
-            mailbox.sent[key] = now
-            mailbox.event(key).succeed()
-            return
-        operation = self.world.folding.send(self.rank_class, pp_rank, self.world.program.boundary_bytes)
-        targets = {flow.target_class for phase in operation.phases for flow in phase}
-        keys = [(goal, side, target, work.direction, micro_batch) for goal in targets]
-        ticket = self.lanes["pp"].submit(operation, f"{side}{{}} to stage {target}", micro_batch=micro_batch)
-        for key in keys:
-            mailbox.sent[key] = now
-
-        def deliver(_event: Event) -> None:
-            for key in keys:
-                mailbox.event(key).succeed()
-
-        assert ticket.done.callbacks is not None
-        ticket.done.callbacks.append(deliver)
-        if not self.world.program.overlap_pp:
-            self._waits_for = ("send", number, now)
-            yield from self._wait(ticket, "pipeline_bubble")
-            self._waits_for = None
+def refresh(ranks: Sequence[Rank]) -> None:
+    """Payload rates of these ranks changed."""
+    performing: dict[Performance, list[int]] = {}
+    for rank in ranks:
+        if rank.performance is None:
+            rank.compute.refresh()
+        else:
+            performing.setdefault(rank.performance, []).append(rank.rank_class)
+    for performance, rank_classes in performing.items():
+        performance.refresh(tuple(rank_classes))
 
 
 def _ends(program: RankProgram) -> dict[tuple[int, int, str], tuple[Work, Work]]:

@@ -6,7 +6,7 @@ Columns (parallel lists of ints) cost a tenth of objects and become numpy arrays
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +98,10 @@ class Recorder:
         self.rank_class += [to] * len(places)
         for column in (self.lane, self.name, self.micro_batch, self.start, self.end):
             column += [column[place] for place in places]
+
+    def of_another(self, rank_class: int) -> Recorder:
+        """A recorder that says of one rank class what this one says of the only one it knows."""
+        return replace(self, rank_class=[rank_class] * len(self.rank_class))
 
     def repeat(self, other: Recorder, starts: Sequence[int]) -> None:
         """Add all the spans of another recorder, once from each of these moments on [ps]."""

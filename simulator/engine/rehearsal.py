@@ -3,11 +3,13 @@
 A *team* is all rank classes that meet in the collectives of a slot. If all of them begin the slot at the same tick with idle
 lanes, and all that the slot starts ends in it, nothing outside reaches in but by links that are full. So the slot is
 *rehearsed*: simulated instruction by instruction on a clock and a network of its own. After that, and whenever the team
-comes to the same blocks again, it takes one event a rank. Time is counted in whole ticks from the beginning of
-the slot, so the repetition is the very same to the tick; its spans, books and traffic enter the record as if it had been played.
+comes to the same blocks again, it takes one event for all who end it together. Time is counted in whole ticks from the
+beginning of the slot, so the repetition is the very same to the tick; its spans, books and traffic enter the record as if it
+had been played.
 
-Slots are played as ever if the team doesn't arrive together, a lane is still busy, or a collective reaches in from outside
-or out of it (the parameters of a first micro-batch, the gradients of a last one).
+If the team doesn't arrive together, those who are there begin to play, and the others join. Everybody plays alone if a
+lane is still busy, or a collective reaches in from outside or out of it (the parameters of a first micro-batch, the
+gradients of a last one).
 
 Traffic of a rehearsed slot may meet that of others on a link (:mod:`simulator.engine.watch`). While they fit side by side,
 both go on as if alone; from the moment they would not, the slot is played after all (:mod:`simulator.engine.performance`).
@@ -15,13 +17,14 @@ both go on as if alone; from the moment they would not, the slot is played after
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from simpy.events import Event
 
-from simulator.engine.performance import Ensemble, Performance, Role, Unlike
+from simulator.engine.cohort import Cohort
+from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
+from simulator.engine.performance import Performance
 from simulator.engine.rank import Rank, World
 from simulator.engine.recorder import Recorder
 from simulator.engine.repetition import Repetition
@@ -31,25 +34,36 @@ from simulator.network.history import History
 from workloads.instructions import Block, HostWork, Instruction, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
+Scene = tuple[int, ...]  # numbers of the blocks of a slot
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """A slot of a team, played once; ``starts`` are the moments from which on it was repeated to its end [ps]."""
+    """A slot of a team, played once; ``starts`` are the moments from which on it was repeated to its end [ps].
+
+    ``groups``: who acted, and for whom.
+    """
 
     roles: dict[int, Role]
+    groups: Groups
     traffic: Traffic
     recorder: Recorder
     history: History
     starts: list[int] = field(default_factory=list)
+
+    def handed_to(self, rank_class: int) -> Rehearsal:
+        """The same for another rank class, which does alone what one did alone here."""
+        (role,) = self.roles.values()
+        return Rehearsal({rank_class: role}, {rank_class: ()}, self.traffic, self.recorder.of_another(rank_class), self.history)
 
 
 @dataclass(slots=True)
 class _Gathering:
     """A team at the threshold of a slot."""
 
-    waiting: dict[int, Event] = field(default_factory=dict)
+    waiting: list[Rank] = field(default_factory=list)
     decided: bool = False
+    performance: Performance | None = None  # that whoever comes later joins
 
 
 class Rehearsals:
@@ -68,73 +82,159 @@ class Rehearsals:
         self._recorder = world.recorder
         self._watch = None if isolated else Watch(world.clock, network, self._interrupt)
         self._ranks: dict[int, Rank] = {}
-        self._teams: dict[tuple[int, tuple[int, ...]], Team] = {}
-        self._rehearsed: dict[tuple[Team, tuple[int, ...]], Rehearsal] = {}
+        self._scenes: dict[tuple[int, int], tuple[tuple[Block, ...], Scene]] = {}
+        self._teams: dict[tuple[int, Scene], Team] = {}
+        self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
         self._numbers: dict[int, int] = {}
         self._scripts: dict[tuple[Instruction, ...], int] = {}
+        self._computed: dict[tuple[int, Scene], Rehearsal] = {}
         self._gatherings: dict[tuple[Team, int], _Gathering] = {}
-        self._under_way: dict[Performance, Rehearsal] = {}
+        self._under_way: dict[Performance, list[Rehearsal]] = {}
 
     def attend(self, ranks: dict[int, Rank]) -> None:
         """The ranks of the step, by class."""
         self._ranks = ranks
 
-    def enter(self, rank: Rank, slot: Slot, turn: int) -> Generator[Event, Performance | None, Performance | None]:
-        """A rank is ready for its slot, the ``turn``-th that it comes to: what it takes part in, or None if it is to play."""
-        blocks = tuple(rank.block(work) for work in slot)
-        scene = tuple([self._number(block) for block in blocks])
-        team = self._team(rank.rank_class, blocks, scene)
-        if not team:
-            return None
-        if len(team) == 1:
-            return self._begin(team, scene, slot) if rank.is_quiet else None
+    def enter(self, cohort: Sequence[Rank], slot: Slot) -> bool:
+        """A cohort is ready for its slot. Those who leave the slot together go on as a new one.
+
+        False for a single rank that is to play the slot itself.
+        """
+        teams: dict[Team, list[Rank]] = {}
+        for rank in cohort:
+            teams.setdefault(self._team(rank, slot), []).append(rank)
+        alone = [rank for team in teams if len(team) == 1 for rank in teams[team]]
+        playing = [*teams.pop((), ()), *(rank for rank in alone if not rank.is_quiet)]
+        if playing and len(cohort) == 1:
+            return False
+        self._play(playing)
+        for team, ranks in teams.items():
+            if len(team) > 1:
+                self._gather(team, ranks, slot, cohort[0].turn)
+        self._begin_alone([rank for rank in alone if rank.is_quiet], slot)
+        return True
+
+    def _play(self, ranks: Sequence[Rank]) -> None:
+        for rank in ranks:
+            self._clock.process(Cohort(rank.world, [rank]).play())
+
+    def _gather(self, team: Team, ranks: Sequence[Rank], slot: Slot, turn: int) -> None:
+        """Some of a team have come to a slot: wait for the rest until the end of the instant."""
         gathering = self._gatherings.setdefault((team, turn), _Gathering())
+        if gathering.decided and gathering.performance is None:
+            self._play(ranks)
+            return
+        first = not gathering.waiting
+        gathering.waiting += ranks
         if gathering.decided:
-            return None
-        event = gathering.waiting[rank.rank_class] = self._clock.event()
-        if len(gathering.waiting) == 1:
-            self._clock.at_tick_end(lambda: self._decide(gathering, team, scene, slot))
-        performance = yield event
-        return performance
+            if first:
+                self._clock.at_tick_end(lambda: self._join(gathering, team, slot))
+        elif len(gathering.waiting) == len(team):
+            self._decide(gathering, team, slot, turn)
+        elif first:
+            self._clock.at_tick_end(lambda: self._decide(gathering, team, slot, turn))
 
-    def _decide(self, gathering: _Gathering, team: Team, scene: tuple[int, ...], slot: Slot) -> None:
-        """The instant at which the first of the team arrived is over: who is here?"""
+    def _decide(self, gathering: _Gathering, team: Team, slot: Slot, turn: int) -> None:
+        """All of the team are here, or the instant at which the first of it arrived is over."""
+        if gathering.decided:
+            return
         gathering.decided = True
-        together = len(gathering.waiting) == len(team) and all(self._ranks[key].is_quiet for key in team)
-        performance = self._begin(team, scene, slot) if together else None
-        for event in gathering.waiting.values():
-            event.succeed(performance)
+        here = gathering.waiting
+        if len(here) == len(team) and all(rank.is_quiet for rank in here):
+            self._begin([self._rehearsal(team, slot)], slot)
+        elif all(self._ranks[key].comes_quiet_to(turn) for key in team):
+            performance = gathering.performance = Performance(self._clock, team, slot, self._leave, self._end)
+            self._under_way[performance] = []
+            ensemble = Ensemble(self._ranks, slot, self._network)
+            ensemble.join(self._present(here, team, slot))
+            performance.play(ensemble, self._network)
+            for rank in here:
+                rank.performance = performance
+        else:
+            self._play(here)
+        here.clear()
 
-    def _begin(self, team: Team, scene: tuple[int, ...], slot: Slot) -> Performance:
-        rehearsal = self._rehearsed.get((team, scene))
-        if rehearsal is None:
-            rehearsal = self._rehearsed[team, scene] = self._rehearse(team, slot)
-        performance = Performance(self._clock, rehearsal.roles, slot)
-        performance.on_end = lambda: self._end(performance)
-        self._under_way[performance] = rehearsal
+    def _join(self, gathering: _Gathering, team: Team, slot: Slot) -> None:
+        """More of the team have come at this instant, to a slot that others are playing."""
+        performance, here = gathering.performance, gathering.waiting
+        assert performance is not None
+        for rank in here:
+            rank.performance = performance
+        performance.join(self._present(here, team, slot))
+        here.clear()
+
+    def _present(self, ranks: Sequence[Rank], team: Team, slot: Slot) -> Groups:
+        """Twins among those who are here."""
+        here = {rank.rank_class for rank in ranks}
+        groups = ([key for key in (first, *others) if key in here] for first, others in self._twins(team, slot).items())
+        return {group[0]: tuple(group[1:]) for group in groups if group}
+
+    def _begin_alone(self, ranks: Sequence[Rank], slot: Slot) -> None:
+        """Ranks that meet nobody in a slot. Those that send nothing go through it as one."""
+        silent = []
+        for rank in ranks:
+            rehearsal = self._rehearsal((rank.rank_class,), slot)
+            if rehearsal.traffic.loads:
+                self._begin([rehearsal], slot)
+            else:
+                silent.append(rehearsal)
+        if silent:
+            self._begin(silent, slot)
+
+    def _begin(self, rehearsals: list[Rehearsal], slot: Slot) -> None:
+        """Repeat what was rehearsed, from now on; of several rehearsals none has any traffic."""
+        roles = rehearsals[0].roles
+        if len(rehearsals) > 1:
+            roles = {key: role for rehearsal in rehearsals for key, role in rehearsal.roles.items()}
+        performance = Performance(self._clock, tuple(roles), slot, self._leave, self._end)
+        performance.repeat(roles)
+        for key in roles:
+            self._ranks[key].performance = performance
+        self._under_way[performance] = rehearsals
         if self._watch:
-            self._watch.begin(performance, rehearsal.traffic)
-        return performance
+            self._watch.begin(performance, rehearsals[0].traffic)
+
+    def _leave(self, performance: Performance, roles: dict[int, Role]) -> None:
+        """Whoever ends a slot together goes on together."""
+        together: dict[int, list[Rank]] = {}  # ranks that have leapt over rounds are further on than those that still will
+        for key, role in roles.items():
+            rank = self._ranks[key]
+            rank.leave(performance.start, role)
+            together.setdefault(rank.position, []).append(rank)
+        for ranks in together.values():
+            self._clock.process(Cohort(ranks[0].world, ranks).walk(len(performance.slot) + 1))
 
     def _interrupt(self, performance: Performance) -> None:
         """The slot can't go on as rehearsed."""
         assert self._watch
-        self._watch.end(performance, self._under_way[performance].traffic)
-        performance.interrupt(self._ensemble(tuple(performance.ends), performance.slot), self._network)
+        (rehearsal,) = self._under_way[performance]
+        self._watch.end(performance, rehearsal.traffic)
+        performance.play(self._ensemble(rehearsal.groups, performance.slot), self._network)
 
     def _end(self, performance: Performance) -> None:
         """Write down what happened."""
-        rehearsal = self._under_way.pop(performance)
+        rehearsals = self._under_way.pop(performance)
         ensemble = performance.ensemble
         if ensemble is None:
             if self._watch:
-                self._watch.end(performance, rehearsal.traffic)
-            rehearsal.starts.append(performance.start)
-            self.repeated += len(rehearsal.roles)
+                self._watch.end(performance, rehearsals[0].traffic)
+            for rehearsal in rehearsals:
+                rehearsal.starts.append(performance.start)
+                self.repeated += len(rehearsal.roles)
         else:
+            ensemble.record_twins()
             self._recorder.repeat(ensemble.recorder, (performance.start,))
             self._network.history.repeat(ensemble.network.history, (performance.start,))
-            self.events += ensemble.clock.events
+            self.events += performance.events + ensemble.clock.events
+
+    def _scene(self, rank: Rank, slot: Slot) -> tuple[tuple[Block, ...], Scene]:
+        """What a rank is to do in a slot."""
+        key = (id(rank.program), rank.position)
+        found = self._scenes.get(key)
+        if found is None:
+            blocks = tuple(rank.block(work) for work in slot)
+            found = self._scenes[key] = blocks, tuple([self._number(block) for block in blocks])
+        return found
 
     def _number(self, block: Block) -> int:
         """The same for all blocks of the same instructions: stages of the same layers are rehearsed once."""
@@ -143,16 +243,17 @@ class Rehearsals:
             number = self._numbers[id(block)] = self._scripts.setdefault(block.instructions, len(self._scripts))
         return number
 
-    def _team(self, rank_class: int, blocks: Sequence[Block], scene: tuple[int, ...]) -> Team:
+    def _team(self, rank: Rank, slot: Slot) -> Team:
         """Everybody who meets in these blocks; nobody if a collective reaches in or out of them."""
-        found = self._teams.get((rank_class, scene))
+        blocks, scene = self._scene(rank, slot)
+        found = self._teams.get((rank.rank_class, scene))
         if found is None:
-            found = self._gather(rank_class, blocks) if all(_is_closed(block) for block in blocks) else ()
-            for member in found or (rank_class,):
+            found = self._found_team(rank.rank_class, blocks) if all(_is_closed(block) for block in blocks) else ()
+            for member in found or (rank.rank_class,):
                 self._teams[member, scene] = found
         return found
 
-    def _gather(self, rank_class: int, blocks: Sequence[Block]) -> Team:
+    def _found_team(self, rank_class: int, blocks: Sequence[Block]) -> Team:
         asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
         found = {rank_class}
         new = [rank_class]
@@ -165,10 +266,13 @@ class Rehearsals:
         stages = {self._folding.rank_classes[member].pp_rank for member in found}
         return tuple(sorted(found)) if len(stages) == 1 else ()
 
-    def _ensemble(self, team: Team, slot: Slot, twins: dict[int, tuple[int, ...]] | None = None) -> Ensemble:
-        return Ensemble([self._ranks[key] for key in team], slot, self._network, twins)
+    def _ensemble(self, groups: Groups, slot: Slot) -> Ensemble:
+        """These, at the beginning of a slot."""
+        ensemble = Ensemble(self._ranks, slot, self._network)
+        ensemble.join(groups)
+        return ensemble
 
-    def _twins(self, team: Team, slot: Slot) -> dict[int, tuple[int, ...]]:
+    def _twins(self, team: Team, slot: Slot) -> Groups:
         """One of each sort of ranks in a team, and the others: alike are those of one speed that meet in the same collectives."""
         sorts: dict[tuple[object, ...], list[int]] = {}
         for key in team:
@@ -178,18 +282,34 @@ class Rehearsals:
             sorts.setdefault((id(rank.world), *(id(rank.block(work)) for work in slot), *met.values()), []).append(key)
         return {keys[0]: tuple(keys[1:]) for keys in sorts.values()}
 
+    def _rehearsal(self, team: Team, slot: Slot) -> Rehearsal:
+        """What a team does in a slot if it begins together; of ranks that only compute, what the first alike of them did."""
+        rank = self._ranks[team[0]]
+        blocks, scene = self._scene(rank, slot)
+        found = self._rehearsed.get((team, scene))
+        if found is None:
+            silent = len(team) == 1 and not any(isinstance(step, Start) for block in blocks for step in block.instructions)
+            alike = self._computed.get((id(rank.world), scene)) if silent else None
+            found = alike.handed_to(rank.rank_class) if alike else self._rehearse(team, slot)
+            self._rehearsed[team, scene] = found
+            if silent:
+                self._computed[id(rank.world), scene] = found
+        return found
+
     def _rehearse(self, team: Team, slot: Slot) -> Rehearsal:
-        twins = self._twins(team, slot)
-        ensemble = self._ensemble(tuple(twins), slot, twins)
+        groups = self._twins(team, slot)
+        ensemble = self._ensemble(groups, slot)
         try:
             ensemble.clock.run()
         except Unlike:
             self.events += ensemble.clock.events
-            ensemble = self._ensemble(team, slot)
+            groups = dict.fromkeys(team, ())
+            ensemble = self._ensemble(groups, slot)
             ensemble.clock.run()
         self.events += ensemble.clock.events
         history = ensemble.network.history
-        return Rehearsal(ensemble.roles(), Traffic.of(history, self._network.shares), ensemble.recorder, history)
+        ensemble.record_twins()
+        return Rehearsal(ensemble.roles(), groups, Traffic.of(history, self._network.shares), ensemble.recorder, history)
 
     def spread(self, repetition: Repetition) -> None:
         """Let what was repeated have begun as often as it did."""

@@ -18,7 +18,8 @@ from math import lcm
 import numpy as np
 
 from simulator.engine.clock import Clock
-from simulator.engine.rank import Mailbox, Rank
+from simulator.engine.post import Post
+from simulator.engine.rank import Rank
 from simulator.engine.rehearsal import Rehearsals
 from simulator.engine.repetition import Ints, Repetition
 from simulator.network.fluid import FluidNetwork
@@ -80,11 +81,11 @@ class _Mark:
 class Rounds:
     """Looks at the step once a round of its first rank; ``repetition`` is what was left out, None while nothing."""
 
-    def __init__(self, clock: Clock, network: FluidNetwork, mailbox: Mailbox, rehearsals: Rehearsals, ranks: Sequence[Rank]):
+    def __init__(self, clock: Clock, network: FluidNetwork, post: Post, rehearsals: Rehearsals, ranks: Sequence[Rank]):
         self.repetition: Repetition | None = None
         self._clock = clock
         self._network = network
-        self._mailbox = mailbox
+        self._post = post
         self._rehearsals = rehearsals
         self._ranks = ranks
         self._seen: dict[tuple[object, ...], _Mark] = {}
@@ -135,7 +136,7 @@ class Rounds:
             if state is None:
                 return None
             ranks.append(state)
-        return *ranks, self._network.state(), self._mailbox.state(now, micro_batch)
+        return *ranks, self._network.state(), self._post.state(now, micro_batch)
 
     def _leap(self, earlier: _Mark, now: _Mark) -> None:
         """Leave out as many repetitions of what lies between two marks as all schedules have."""

@@ -10,8 +10,10 @@ import numpy as np
 from simulator.engine.accounts import Accounts, Waiting
 from simulator.engine.chip import Device, SegmentBook
 from simulator.engine.clock import Clock
+from simulator.engine.cohort import Cohort
 from simulator.engine.lanes import Rendezvous
-from simulator.engine.rank import KINDS, Contention, Mailbox, Rank, World
+from simulator.engine.post import Post
+from simulator.engine.rank import KINDS, Contention, Rank, World, refresh
 from simulator.engine.recorder import Recorder
 from simulator.engine.rehearsal import Rehearsals
 from simulator.engine.repetition import Repetition
@@ -53,7 +55,7 @@ def run_step(
         folding=folding,
         program=program,
         rendezvous=Rendezvous(clock, network),
-        mailbox=Mailbox(clock),
+        post=Post(clock, network, recorder),
         recorder=recorder,
         contention=_contention(device),
         segment=SegmentBook(device),
@@ -68,19 +70,16 @@ def run_step(
         for rank_class in folding.rank_classes
     }
 
-    def on_rates(rank_classes: tuple[int, ...]) -> None:
-        for key in rank_classes:
-            ranks[key].refresh()
-
-    network.on_rates = on_rates
+    network.on_rates = lambda rank_classes: refresh([ranks[key] for key in rank_classes])
     rounds = None
     if rehearsals:
         rehearsals.attend(ranks)
-        rounds = Rounds(clock, network, world.mailbox, rehearsals, list(ranks.values()))
-    processes = [clock.process(rank.run()) for rank in ranks.values()]
+        rounds = Rounds(clock, network, world.post, rehearsals, list(ranks.values()))
+    for rank in ranks.values():
+        clock.process(Cohort(rank.world, [rank]).begin())
     clock.run()
-    if not all(process.processed for process in processes) or world.rendezvous.unmet:
-        stuck = [key for key, process in zip(ranks, processes, strict=True) if not process.processed]
+    stuck = [key for key, rank in ranks.items() if rank.finished < 0]
+    if stuck or world.rendezvous.unmet:
         raise IdentityBroken(f"the step ended in a deadlock: rank classes {stuck} still wait")
     end = max(rank.finished for rank in ranks.values())
     repetition = rounds.repetition if rounds else None
@@ -127,7 +126,7 @@ def _close(rank: Rank, end: int, left_out: int) -> None:
 
 def _contention(device: Device) -> Contention:
     efficiency = device.efficiency
-    taken = {kind: figure.value for kind, figure in efficiency.communication_cores.items() if kind != "pp"}
+    taken = {kind: figure.value for kind, figure in efficiency.communication_cores.items()}
     return Contention(
         cores={kind: taken.get(kind, 0.0) for kind in KINDS},
         memory_factor=efficiency.communication_memory.value,

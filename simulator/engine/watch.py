@@ -7,7 +7,7 @@ first moment at which it does not fit is when the rehearsed slots on that link m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -48,6 +48,7 @@ class Watch:
         self._network = network
         self._interrupt = interrupt
         self._on: dict[int, dict[Performance, Traffic]] = {}
+        self._peaks: dict[int, float] = {}  # of all of them together, if they met
         self._checks: dict[int, Call] = {}
         network.on_use = self._used
 
@@ -55,17 +56,23 @@ class Watch:
         """A rehearsed slot begins."""
         for link in traffic.loads:
             self._on.setdefault(link, {})[performance] = traffic
-        for link in traffic.loads:
-            self._look(link)
+            self._add_up(link)
+        self._used(traffic.loads.keys())
 
     def end(self, performance: Performance, traffic: Traffic) -> None:
         """It is over, or no longer goes as rehearsed."""
         for link in traffic.loads:
             self._on[link].pop(performance, None)
+            self._add_up(link)
 
-    def _used(self, links: set[int]) -> None:
-        for link in links & self._on.keys():
-            self._look(link)
+    def _add_up(self, link: int) -> None:
+        self._peaks[link] = sum(traffic.peaks[link] for traffic in self._on[link].values())
+
+    def _used(self, links: Set[int]) -> None:
+        capacity, use, peaks = self._network.shares.capacity, self._network.use, self._peaks
+        for link in links & peaks.keys():
+            if peaks[link] > capacity[link] * OVER - use(link):
+                self._look(link)
 
     def _look(self, link: int) -> None:
         """Interrupt whoever is on the link if it is overfull; else look again when it would be."""
@@ -73,7 +80,7 @@ class Watch:
         if not performances:
             return
         room = self._network.shares.capacity[link] * OVER - self._network.use(link)
-        if sum(traffic.peaks[link] for traffic in performances.values()) <= room:
+        if self._peaks[link] <= room:
             return
         now = self._clock.now
         if len(performances) == 1:

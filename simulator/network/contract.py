@@ -99,6 +99,10 @@ class LinkClass:
 PORTS = "ports"
 
 
+#: Is told at which places of a list something has ended.
+Ended = Callable[[list[int]], None]
+
+
 class Folding(Protocol):
     """Ranks, links and flows folded by the declared symmetries that fabric and plan share."""
 
@@ -121,6 +125,10 @@ class Network(Protocol):
 
     def launch(self, operation: OperationClass) -> Any:
         """Start now; returns the SimPy event that fires when the last byte of the last phase has arrived."""
+        ...
+
+    def launch_together(self, operations: Sequence[OperationClass], ended: Ended) -> None:
+        """Start several now; ``ended`` is told the places of those that are done, whenever some are."""
         ...
 
     def memory_rate(self, rank_class: int) -> float:

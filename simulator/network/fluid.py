@@ -11,15 +11,15 @@ Time is integer picoseconds: a flow is done at the first tick at which all its b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from simulator.network.contract import Cancellable, Folding, OperationClass, Timekeeper
+from simulator.network.contract import Cancellable, Ended, Folding, OperationClass, Timekeeper
 from simulator.network.history import History
-from simulator.network.shares import OVER, Plan, Share, Shares
+from simulator.network.shares import OVER, Plan, Shares
+from simulator.network.transfers import Bundle, Contest, Part, Transfer, advance
 from simulator.spec.errors import IdentityBroken
 
 #: Ends closer than this are one end [ps]; far above rounding in durations of seconds, far below a tick.
@@ -29,47 +29,6 @@ NOBODY: frozenset[int] = frozenset()
 
 OnRates = Callable[[tuple[int, ...]], None]
 OnUse = Callable[[set[int]], None]
-
-
-@dataclass(slots=True, eq=False)
-class _Transfer:
-    """A launched operation: which phase it is in, and how many parts of the phase still run."""
-
-    operation: OperationClass
-    plan: Plan
-    done: Any
-    phase: int = -1
-    running: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Part:
-    """Flows of one phase of one transfer that share links; ``remaining`` payload bytes of each, exact at ``updated``."""
-
-    serial: int
-    transfer: _Transfer
-    shape: int
-    remaining: list[float]
-    updated: int
-    speeds: tuple[float, ...] = ()
-    version: int = 0
-    contest: _Contest | None = None
-
-    def state(self, now: int) -> tuple[object, ...]:
-        """Which flows, what is left of them, how fast they go, and beside whom; times from ``now`` on."""
-        contest = (self.contest.start - now, self.contest.share.key) if self.contest else ()
-        operation = self.transfer.operation.key, self.transfer.phase
-        return (self.shape, *operation, *self.remaining, self.updated - now, *self.speeds, *contest)
-
-
-@dataclass(slots=True, eq=False)
-class _Contest:
-    """Parts that are solved together, since ``start``."""
-
-    serial: int
-    parts: list[_Part]
-    share: Share
-    start: int
 
 
 class FluidNetwork:
@@ -88,15 +47,16 @@ class FluidNetwork:
         self._clock = clock
         self._serials = count()
         self._plans: dict[int, Plan] = {}
-        self._due: list[tuple[int, int, _Part | _Transfer, int]] = []
+        self._bundles: dict[tuple[int, ...], tuple[Plan, list[int]] | None] = {}
+        self._due: list[tuple[int, int, Part | Transfer | Bundle, int]] = []
         self._timer: Cancellable | None = None
         self._timer_at = -1
         self._running = 0
-        self._alive: dict[int, dict[int, _Part]] = {}  # shape -> serial -> part
+        self._alive: dict[int, dict[int, Part]] = {}  # shape -> serial -> part
         self._coupled: dict[int, set[int]] = {}  # shapes that overload a link unless solved together
-        self._contests: dict[int, _Contest] = {}
-        self._unsettled: dict[int, _Part] = {}
-        self._dissolved: dict[int, _Contest] = {}
+        self._contests: dict[int, Contest] = {}
+        self._unsettled: dict[int, Part] = {}
+        self._dissolved: dict[int, Contest] = {}
         self._use: dict[int, float] = {}  # wire bytes/s on one link of a class
         self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
         self._before: dict[int, float] = {}
@@ -104,18 +64,50 @@ class FluidNetwork:
 
     def launch(self, operation: OperationClass) -> Any:
         """Start now; returns the event that fires when the last byte of the last phase has arrived."""
-        plan = self._plans.get(operation.key)
-        if plan is None:
-            plan = self._plans[operation.key] = self.shares.plan(operation, self.folding.link_classes)
+        plan = self._plan(operation)
         self.history.operations[operation.key] = operation
         self._running += 1
-        transfer = _Transfer(operation, plan, self._clock.event())
+        transfer = Transfer(operation, plan, self._clock.event())
         if plan.latency:
             heappush(self._due, (self._clock.now + plan.latency, next(self._serials), transfer, 0))
         else:
             self._next_phase(transfer)
         self._arm()
         return transfer.done
+
+    def launch_together(self, operations: Sequence[OperationClass], ended: Ended) -> None:
+        """Start several operations now; ``ended`` is told the places of those that are done, at every tick at which some are.
+
+        Those that wait equally long and have one flow each run as one transfer: the rates are the same.
+        """
+        alike: dict[int, list[int]] = {}
+        for place, operation in enumerate(operations):
+            plan = self._plan(operation)
+            if len(plan.phases) == 1 and len(operation.phases[0]) == 1:
+                alike.setdefault(plan.latency, []).append(place)
+            else:
+                self.launch(operation).callbacks.append(lambda _event, place=place: ended([place]))
+        for places in alike.values():
+            self._bundle([operations[place] for place in places], places, ended)
+        self._arm()
+
+    def _bundle(self, operations: Sequence[OperationClass], places: Sequence[int], ended: Ended) -> None:
+        key = tuple([operation.key for operation in operations])
+        found = self._bundles.get(key)
+        if found is None:
+            found = self._bundles[key] = self.shares.together([self._plans[each] for each in key])
+        plan, order = found
+        for operation in operations:
+            self.history.operations[operation.key] = operation
+        self._running += len(operations)
+        bundle = Bundle(operations, plan, list(order), lambda ats: ended([places[at] for at in ats]))
+        heappush(self._due, (self._clock.now + plan.latency, next(self._serials), bundle, 0))
+
+    def _plan(self, operation: OperationClass) -> Plan:
+        plan = self._plans.get(operation.key)
+        if plan is None:
+            plan = self._plans[operation.key] = self.shares.plan(operation, self.folding.link_classes)
+        return plan
 
     def apart(self, clock: Timekeeper) -> FluidNetwork:
         """The same links with nothing on them, on another clock; what either solves, both know."""
@@ -134,16 +126,17 @@ class FluidNetwork:
         if other._timer is not None:
             other._timer.cancel()
             other._timer = None
-        moved: dict[int, _Transfer] = {}
+        moved: dict[int, Transfer] = {}
         for parts in other._alive.values():
             for part in parts.values():
                 part.serial = next(self._serials)
                 part.updated += began
-                moved[id(part.transfer)] = part.transfer
+                if isinstance(part.transfer, Transfer):
+                    moved[id(part.transfer)] = part.transfer
                 self._alive.setdefault(part.shape, {})[part.serial] = part
                 self._unsettled[part.serial] = part
         for time, _, entry, version in other._due:
-            if isinstance(entry, _Transfer):
+            if isinstance(entry, Transfer):
                 moved[id(entry)] = entry
             heappush(self._due, (time + began, next(self._serials), entry, version))
         for transfer in moved.values():
@@ -156,10 +149,10 @@ class FluidNetwork:
         """All that may decide how what is under way goes on, times from now on: equal states have equal futures."""
         now = self._clock.now
         parts = sorted((part for alive in self._alive.values() for part in alive.values()), key=lambda part: part.serial)
-        due = sorted((time, serial, entry) for time, serial, entry, _ in self._due if isinstance(entry, _Transfer))
+        due = sorted((time, serial, entry) for time, serial, entry, _ in self._due if not isinstance(entry, Part))
         coupled = sum(map(len, self._coupled.values()))
         return (
-            *((time - now, transfer.operation.key) for time, _, transfer in due),
+            *((time - now, *entry.state()) for time, _, entry in due),
             *(part.state(now) for part in parts),
             len(self._unsettled) + len(self._dissolved),
             coupled,
@@ -179,7 +172,7 @@ class FluidNetwork:
         """Transfers under way, those included whose first byte has not left yet."""
         return self._running
 
-    def _next_phase(self, transfer: _Transfer) -> None:
+    def _next_phase(self, transfer: Transfer) -> None:
         """Start the next phase that has bytes to move, or end the transfer."""
         now = self._clock.now
         while not transfer.running:
@@ -191,15 +184,36 @@ class FluidNetwork:
                 transfer.done.succeed()
                 return
             for shape, sizes in transfer.plan.phases[transfer.phase]:
-                part = _Part(next(self._serials), transfer, shape, list(sizes), now)
+                part = Part(next(self._serials), transfer, shape, list(sizes), now)
                 self._alive.setdefault(shape, {})[part.serial] = part
                 self._unsettled[part.serial] = part
                 transfer.running += 1
 
+    def _start(self, bundle: Bundle) -> None:
+        """All the flows of a bundle set off."""
+        ((shape, sizes),) = bundle.plan.phases[0]
+        part = Part(next(self._serials), bundle, shape, list(sizes), self._clock.now)
+        self._alive.setdefault(shape, {})[part.serial] = part
+        self._unsettled[part.serial] = part
+
+    def _arrived(self, bundle: Bundle, keep: Sequence[int]) -> None:
+        """Only these flows of a bundle still run."""
+        left = [bundle.running[index] for index in keep]
+        gone = sorted(set(bundle.running).difference(left))
+        bundle.running = left
+        completed = self.history.completed
+        for at in gone:
+            key = bundle.operations[at].key
+            completed[key] = completed.get(key, 0) + 1
+        self._running -= len(gone)
+        event = self._clock.event()
+        event.callbacks.append(lambda _event: bundle.ended(gone))
+        event.succeed()
+
     def _arm(self) -> None:
         """Keep one timer: now if rates are to be settled, else at the next end or start."""
         due = self._due
-        while due and due[0][3] != (entry.version if isinstance(entry := due[0][2], _Part) else 0):
+        while due and due[0][3] != (entry.version if isinstance(entry := due[0][2], Part) else 0):
             heappop(due)
         if self._unsettled or self._dissolved:
             target = self._clock.now
@@ -222,17 +236,19 @@ class FluidNetwork:
         due = self._due
         while due and due[0][0] <= now:
             _, _, entry, version = heappop(due)
-            if isinstance(entry, _Transfer):
+            if isinstance(entry, Transfer):
                 self._next_phase(entry)
+            elif isinstance(entry, Bundle):
+                self._start(entry)
             elif version == entry.version:
                 self._finish(entry, now)
         if self._unsettled or self._dissolved:
             self._settle(now)
         self._arm()
 
-    def _finish(self, part: _Part, now: int) -> None:
+    def _finish(self, part: Part, now: int) -> None:
         """Take out the flows of a part that have arrived."""
-        _advance(part, now)
+        advance(part, now)
         keep = [
             index for index, (left, speed) in enumerate(zip(part.remaining, part.speeds, strict=True)) if left > speed * TOGETHER
         ]
@@ -247,10 +263,14 @@ class FluidNetwork:
         del alive[part.serial]
         if not alive:
             del self._alive[part.shape]
+        transfer = part.transfer
+        if isinstance(transfer, Bundle):
+            self._arrived(transfer, keep)
         if not keep:
-            part.transfer.running -= 1
-            if not part.transfer.running:
-                self._next_phase(part.transfer)
+            if isinstance(transfer, Transfer):
+                transfer.running -= 1
+                if not transfer.running:
+                    self._next_phase(transfer)
             return
         patterns = self.shares.shapes[part.shape]
         part.shape = self.shares.shape(tuple(patterns[index] for index in keep))
@@ -262,7 +282,7 @@ class FluidNetwork:
     def _settle(self, now: int) -> None:
         """Solve again whoever competes with something that began or ended."""
         self._before.clear()
-        begun: list[_Contest] = []
+        begun: list[Contest] = []
         while self._unsettled or self._dissolved:
             if self._dissolved:
                 self._dissolve(now)
@@ -273,7 +293,7 @@ class FluidNetwork:
             if contest.serial in self._contests:
                 for part, speeds in zip(contest.parts, contest.share.speeds, strict=True):
                     if part.speeds != speeds:
-                        _advance(part, now)
+                        advance(part, now)
                         part.speeds = speeds
                         self._schedule(part, now)
         if self.on_rates is not None:
@@ -302,7 +322,7 @@ class FluidNetwork:
                 history.share.append(contest.share.key)
         self._dissolved.clear()
 
-    def _groups(self, now: int) -> list[list[_Part]]:
+    def _groups(self, now: int) -> list[list[Part]]:
         """Unsettled parts, and all that are coupled with them, by who is coupled with whom."""
         groups = []
         alive = self._alive
@@ -327,9 +347,9 @@ class FluidNetwork:
             group.sort(key=lambda part: (part.shape, part.serial))
         return groups
 
-    def _contest(self, parts: list[_Part], now: int) -> _Contest:
+    def _contest(self, parts: list[Part], now: int) -> Contest:
         share = self.shares.share(tuple([part.shape for part in parts]))
-        contest = _Contest(next(self._serials), parts, share, now)
+        contest = Contest(next(self._serials), parts, share, now)
         for part in parts:
             part.contest = contest
         self._contests[contest.serial] = contest
@@ -338,7 +358,7 @@ class FluidNetwork:
             self._touched.update([link for link, _ in share.use])
         return contest
 
-    def _account(self, contest: _Contest, sign: float) -> None:
+    def _account(self, contest: Contest, sign: float) -> None:
         """Add a contest to what links and ranks carry, or take it away."""
         use, at_rank, listened = self._use, self._at_rank, self.on_rates is not None
         for link, amount in contest.share.use:
@@ -352,7 +372,7 @@ class FluidNetwork:
             else:
                 del rates[contest.serial]
 
-    def _couple(self, begun: list[_Contest]) -> None:
+    def _couple(self, begun: list[Contest]) -> None:
         """Where contests overload a link together, couple the shapes that cross it and settle them again."""
         capacity = self.shares.capacity
         use = self._use
@@ -370,17 +390,9 @@ class FluidNetwork:
                 self._coupled.setdefault(shape, set()).update(shapes if twice else shapes - {shape})
             self._dissolved.update(rivals)
 
-    def _schedule(self, part: _Part, now: int) -> None:
+    def _schedule(self, part: Part, now: int) -> None:
         """Note when the first of a part's flows will have arrived."""
         first = min([left / speed for left, speed in zip(part.remaining, part.speeds, strict=True)])
         part.version += 1
         time = now + max(1, math.ceil(first - TOGETHER))
         heappush(self._due, (time, next(self._serials), part, part.version))
-
-
-def _advance(part: _Part, now: int) -> None:
-    """Bytes that moved since the last look."""
-    elapsed = now - part.updated
-    if elapsed:
-        part.remaining = [left - speed * elapsed for left, speed in zip(part.remaining, part.speeds, strict=True)]
-        part.updated = now

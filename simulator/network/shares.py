@@ -79,6 +79,16 @@ class Shares:
             phases.append(tuple(self._parts(flows)))
         return Plan(round(operation.latency * 1e12), tuple(phases))
 
+    def together(self, plans: Sequence[Plan]) -> tuple[Plan, list[int]]:
+        """Plans of one flow each and one latency as one plan, and the places of these in the order of its flows."""
+        flows: list[tuple[int, float, int]] = []
+        for place, plan in enumerate(plans):
+            ((shape, (size,)),) = plan.phases[0]
+            flows.append((self.shapes[shape][0], size, place))
+        flows.sort()
+        shape = self.shape(tuple(pattern for pattern, _, _ in flows))
+        return Plan(plans[0].latency, (((shape, tuple(size for _, size, _ in flows)),),)), [place for _, _, place in flows]
+
     def shape(self, patterns: tuple[int, ...]) -> int:
         """Number of a shape, from its patterns in ascending order."""
         found = self._shape_ids.get(patterns)

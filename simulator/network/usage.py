@@ -69,12 +69,19 @@ class Usage:
                     for link in links:
                         self._kinds_on.setdefault(link, {}).setdefault(kind, []).append(solved.key)
         self._steps: dict[int, tuple[Ints, Floats]] = {}
+        # Link classes that symmetry alone tells apart are used alike, so most of what is asked was asked of another.
+        self._stepped_alike: dict[tuple[object, ...], tuple[Ints, Floats]] = {}
+        self._covered_alike: dict[tuple[int, ...], float] = {}
 
     def steps(self, link_class: int) -> tuple[Ints, Floats]:
         """Utilisation of raw capacity over time: it is ``value[i]`` from ``time[i]`` [ps] until the next time."""
         found = self._steps.get(link_class)
         if found is None:
-            found = self._steps[link_class] = self._stepped(link_class)
+            alike = (self.link_classes[link_class].capacity, *self._shares_on.get(link_class, ()))
+            found = self._stepped_alike.get(alike)
+            if found is None:
+                found = self._stepped_alike[alike] = self._stepped(link_class)
+            self._steps[link_class] = found
         return found
 
     def _stepped(self, link_class: int) -> tuple[Ints, Floats]:
@@ -176,6 +183,13 @@ class Usage:
 
     def _covered(self, shares: Sequence[int]) -> float:
         """Seconds during which at least one of these shares held."""
+        alike = tuple(shares)
+        found = self._covered_alike.get(alike)
+        if found is None:
+            found = self._covered_alike[alike] = self._held(shares)
+        return found
+
+    def _held(self, shares: Sequence[int]) -> float:
         chosen = np.zeros(self._count, dtype=bool)
         chosen[np.array(shares, dtype=np.int64)] = True
         rows = np.flatnonzero(chosen[self._share])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from simulator.engine.clock import Clock
-from simulator.network.contract import FlowClass, LinkClass, OperationClass, RankClass
+from simulator.network.contract import Ended, FlowClass, LinkClass, OperationClass, RankClass
 from workloads.instructions import Communication
 
 
@@ -52,6 +53,10 @@ class TimedNetwork:
 
         self._clock.call_at(self._clock.now + round(operation.latency * 1e12), end)
         return done
+
+    def launch_together(self, operations: Sequence[OperationClass], ended: Ended) -> None:
+        for place, operation in enumerate(operations):
+            self.launch(operation).callbacks.append(lambda _event, place=place: ended([place]))
 
     def memory_rate(self, rank_class: int) -> float:
         return self.rate

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from simulator.engine.clock import Clock
+from simulator.engine.cohort import Cohort
 from simulator.engine.lanes import Rendezvous
-from simulator.engine.rank import Contention, Mailbox, Rank, World
+from simulator.engine.post import Post
+from simulator.engine.rank import Contention, Rank, World
 from simulator.engine.recorder import Recorder
 from simulator.engine.segments import OperatorTime, Segment
 from tests.engine.doubles import TimedFolding, TimedNetwork
@@ -82,12 +84,12 @@ def run(
     program = Program(ranks, owners or (tuple(range(pp)),), 1.0, True, 1.0, 1.0, 1.0, 1.0, 1)
     contention = Contention(dict.fromkeys(("tp", "cp", "ep", "dp", "pp"), cores), 0.0, 1.0)
     world = World(
-        clock, network, folding, program, Rendezvous(clock, network), Mailbox(clock), recorder, contention, segment,
-        lambda: None,
+        clock, network, folding, program, Rendezvous(clock, network), Post(clock, network, recorder), recorder, contention,
+        segment, lambda: None,
     )  # fmt: skip
     players = [Rank(world, rank, ranks[rank]) for rank in range(pp)]
     for player in players:
-        clock.process(player.run())
+        clock.process(Cohort(world, [player]).begin())
     clock.run()
     for player in players:
         player.accounts.close_idle(player.finished)

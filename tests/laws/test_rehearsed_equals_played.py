@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from simulator.engine.ensemble import Ensemble
+from simulator.engine.performance import Performance
 from simulator.results import Result
 from simulator.run import simulate
 from simulator.scenario import Scenario
@@ -65,6 +68,25 @@ def test_rehearsed_equals_played(name: str) -> None:
 def test_rehearsed_equals_played_around_faults(faults: tuple[dict[str, Any], ...]) -> None:
     """Ranks that differ meet at the threshold of a slot, or play it."""
     same(*both(question(*faults)))
+
+
+def test_rehearsed_equals_played_where_teams_come_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks come late to slots that others play, sends meet these, and twins stop being alike in the middle of them."""
+    counted: Counter[str] = Counter()
+
+    def watched(method: str, of: type) -> None:
+        plain = getattr(of, method)
+        monkeypatch.setattr(of, method, lambda *args: (counted.update([method]), plain(*args))[1])
+
+    watched("apart", Ensemble)
+    watched("join", Performance)
+    case = SCHEDULED["experts and stages share the network cards"]
+    training = {**case["training"], "global_batch": 256}
+    slow = {**case["cluster"], "faults": [{"chip": 5, "speed": 0.7}]}
+    scenario = make({**case, "name": "late", "training": training, "cluster": slow}, Scenario)
+    rehearsed = simulate(scenario)
+    assert counted["apart"] > 10 and counted["join"] > 10
+    same(rehearsed, simulate(scenario, slots="played"))
 
 
 def test_slots_are_interrupted_where_links_are_shared_and_repeated_where_they_are_not() -> None:

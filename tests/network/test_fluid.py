@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.engine.clock import Clock as EngineClock
 from simulator.network.contract import FlowClass, OperationClass
 from simulator.network.drain import bound, isolated_time
 from simulator.network.fluid import FluidNetwork
@@ -93,6 +94,37 @@ def test_memory_rate_counts_what_a_rank_sends_and_receives_and_its_changes_are_t
         (0, (0,), 1.0, 0.0),
         (2 * SECOND, (0,), 0.0, 0.0),
     ]
+
+
+def test_what_is_launched_together_ends_as_if_launched_one_by_one() -> None:
+    """Sends of unequal sizes from both ranks of a stage, beside an exchange that shares their links, and in any order."""
+
+    def ends(together: bool) -> tuple[dict[int, int], FluidNetwork]:
+        fold, clock = Fold(fabrics.clos(2, 2, 1.0, 2.0), Groups(1, 1, 2, 2), symmetric=False), EngineClock()
+        network = FluidNetwork(clock, fold)
+        sends = [fold.send(rank, 1 - rank // 2, size) for rank, size in ((1, 5.0), (0, 2.0), (3, 5.0))]
+        found: dict[int, int] = {}
+
+        def ended(places: list[int]) -> None:
+            found.update(dict.fromkeys(places, clock.now))
+
+        def start() -> None:
+            if together:
+                network.launch_together(sends, ended)
+                return
+            for place, send in enumerate(sends):
+                network.launch(send).callbacks.append(lambda _event, place=place: ended([place]))
+
+        network.launch(fold.collective(0, communication("all-to-all", "dp", 4.0)))
+        clock.call_at(SECOND, start)
+        clock.run()
+        return found, network
+
+    (one, alone), (other, bundled) = ends(together=False), ends(together=True)
+    assert len(one) == 3 and len(set(one.values())) > 1
+    assert other == one
+    assert Usage(bundled).wire_bytes == Usage(alone).wire_bytes and bundled.running == 0
+    Usage(bundled).check()
 
 
 def test_there_is_one_timer_at_most() -> None:

@@ -1,0 +1,161 @@
+"""Rank classes that stand at the same place of their schedule at the same moment, and go on as one.
+
+A fault splits the ranks of a machine into many classes, but most of them go on doing the same at the same time. What
+happens at one tick is one event for all to whom it happens: a cohort receives, enters a slot and sends together. It parts as
+soon as something comes to some of its ranks earlier than to others, and whoever ends a slot together leaves it as a new cohort;
+so it is an order of the bookkeeping, not an assumption about the ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from simulator.engine.post import Arrival, Letter, Mail
+from simulator.engine.rank import Rank, Steps, World
+from workloads.instructions import Slot, Work, WorkKind
+
+
+class Cohort:
+    """Walks through the slots of a pipeline rank. ``ranks`` are at the same place, and idle."""
+
+    def __init__(self, world: World, ranks: Sequence[Rank]) -> None:
+        self.world = world
+        self.ranks = list(ranks)
+
+    def begin(self) -> Steps:
+        """The whole step of a single rank, from its prologue on."""
+        (rank,) = self.ranks
+        yield from rank.prologue()
+        rank.plays = False
+        yield from self.walk()
+
+    def play(self) -> Steps:
+        """A single rank plays the slot that it has come to, instruction by instruction, and goes on."""
+        (rank,) = self.ranks
+        slot = rank.program.slots[rank.position]
+        yield from self._play(rank, slot)
+        yield from self.walk(len(slot) + 1)
+
+    def walk(self, step: int = 0, since: int = -1) -> Steps:
+        """Go on from a step of the slot that the ranks are in, for which some have waited ``since`` [ps].
+
+        Receive for each work, run the slot, and for each work send and, if sends stand in the way, wait until it is gone.
+        Joined works start when both inputs are there, and send when both are done: so the published codes do it
+        (DualPipe's, Megatron's combined 1F1B): the two are one call.
+        """
+        slots = self.ranks[0].program.slots
+        while (position := self.ranks[0].position) < len(slots):
+            slot = slots[position]
+            works = len(slot)
+            if step == 0 and since < 0:
+                for rank in self.ranks:
+                    if rank.on_slot is not None:
+                        rank.on_slot(rank)
+            if step < works:
+                yield from self._receive(slot[step], step, since)
+            elif step == works:
+                if self._enter(slot):
+                    return  # whoever leaves the slot goes on from there
+                yield from self._play(self.ranks[0], slot)
+            elif (step - works) % 2:
+                self._send(slot[(step - works) // 2])
+            else:
+                yield from self._sent(step, since)
+            since = -1
+            step += 1
+            if step > 3 * works:
+                step = 0
+                for rank in self.ranks:
+                    rank.end_slot()
+        for rank in self.ranks[1:]:
+            self.world.clock.process(rank.epilogue())
+        yield from self.ranks[0].epilogue()
+
+    def _play(self, rank: Rank, slot: Slot) -> Steps:
+        rank.plays = True
+        yield from rank.play(slot)
+        rank.plays = False
+
+    def _enter(self, slot: Slot) -> bool:
+        """Whether somebody else sees to it that the slot is run; if not, there is a single rank, and it plays."""
+        rehearsals = self.world.rehearsals
+        return rehearsals is not None and rehearsals.enter(self.ranks, slot)
+
+    def _receive(self, work: Work, step: int, since: int) -> Steps:
+        if self.ranks[0].neighbour(work, ahead=False) is None:
+            return
+        post, mail = self.world.post, self._mail(work, work.stage)
+        yield from self._those(
+            lambda rank: post.has(rank.rank_class, mail),
+            lambda ranks: post.arrival([rank.rank_class for rank in ranks], mail),
+            ("receive", step, since),
+            lambda rank, start: rank.note(start, start, post.read(rank.rank_class, mail), "pp", "pipeline_bubble"),
+        )
+
+    def _send(self, work: Work) -> None:
+        target = self.ranks[0].neighbour(work, ahead=True)
+        if target is None:
+            return
+        world, mail = self.world, self._mail(work, target)
+        pp_rank = world.program.rank_of[work.direction][target]
+        if pp_rank == self.ranks[0].program.pp_rank:
+            world.post.hand([rank.rank_class for rank in self.ranks], mail)
+            return
+        name = f"{mail[0]}{{}} to stage {target}"
+        letters = []
+        for rank in self.ranks:
+            operation = world.folding.send(rank.rank_class, pp_rank, world.program.boundary_bytes)
+            targets = tuple({flow.target_class for phase in operation.phases for flow in phase})
+            letter = Letter(rank.rank_class, operation, mail, targets, name, mail[-1], world.clock.now)
+            letters.append(letter)
+            if not world.program.overlap_pp:
+                rank.letter = letter
+        world.post.send(letters)
+
+    def _sent(self, step: int, since: int) -> Steps:
+        """Where sends are not overlapped, wait until the last one is gone."""
+        if all(rank.letter is None for rank in self.ranks):
+            return
+        post = self.world.post
+
+        def end(rank: Rank, start: int) -> None:
+            letter, rank.letter = rank.letter, None
+            if letter is not None:
+                rank.note(start, letter.joined, letter.began, "pp", "pipeline_bubble")
+
+        yield from self._those(
+            lambda rank: rank.letter is None or rank.letter.gone,
+            lambda ranks: post.departure([rank.letter for rank in ranks if rank.letter is not None]),
+            ("send", step, since),
+            end,
+        )
+
+    def _those(
+        self,
+        ready: Callable[[Rank], bool],
+        arrival: Callable[[Sequence[Rank]], Arrival],
+        place: tuple[str, int, int],
+        note: Callable[[Rank, int], None],
+    ) -> Steps:
+        """Wait until some are ready and go on with these; the others wait on as a cohort of their own."""
+        what, step, since = place
+        clock = self.world.clock
+        since = clock.now if since < 0 else since
+        while True:
+            here = [rank for rank in self.ranks if ready(rank)]
+            if here:
+                break
+            for rank in self.ranks:
+                rank.waits_for = (what, step, since)
+            yield arrival(self.ranks).event
+        if len(here) < len(self.ranks):
+            late = [rank for rank in self.ranks if not ready(rank)]
+            clock.process(Cohort(self.world, late).walk(step, since))
+            self.ranks = here
+        for rank in here:
+            rank.waits_for = None
+            note(rank, since)
+
+    def _mail(self, work: Work, stage: int) -> Mail:
+        """What comes to a stage for a work; of ranks that leapt over rounds, under the number of the micro-batch before them."""
+        return ("F" if work.kind is WorkKind.F else "B", stage, work.direction, work.micro_batch - self.ranks[0].behind)

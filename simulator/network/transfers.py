@@ -1,0 +1,76 @@
+"""What the fluid server keeps of everything that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.network.contract import Ended, OperationClass
+from simulator.network.shares import Plan, Share
+
+
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """A launched operation: which phase it is in, and how many parts of the phase still run."""
+
+    operation: OperationClass
+    plan: Plan
+    done: Any
+    phase: int = -1
+    running: int = 0
+
+    def state(self) -> tuple[object, ...]:
+        """What it is, and how far."""
+        return self.operation.key, self.phase
+
+
+@dataclass(slots=True, eq=False)
+class Bundle:
+    """Operations of one flow each that were launched together: ``running[i]`` is the place of the i-th flow that still runs."""
+
+    operations: Sequence[OperationClass]
+    plan: Plan
+    running: list[int]
+    ended: Ended
+
+    def state(self) -> tuple[object, ...]:
+        """What it is, and how far."""
+        return tuple(self.operations[at].key for at in self.running)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Flows of one phase of one transfer that share links; ``remaining`` payload bytes of each, exact at ``updated``."""
+
+    serial: int
+    transfer: Transfer | Bundle
+    shape: int
+    remaining: list[float]
+    updated: int
+    speeds: tuple[float, ...] = ()
+    version: int = 0
+    contest: Contest | None = None
+
+    def state(self, now: int) -> tuple[object, ...]:
+        """Which flows, what is left of them, how fast they go, and beside whom; times from ``now`` on."""
+        contest = (self.contest.start - now, self.contest.share.key) if self.contest else ()
+        return (self.shape, *self.transfer.state(), *self.remaining, self.updated - now, *self.speeds, *contest)
+
+
+@dataclass(slots=True, eq=False)
+class Contest:
+    """Parts that are solved together, since ``start``."""
+
+    serial: int
+    parts: list[Part]
+    share: Share
+    start: int
+
+
+def advance(part: Part, now: int) -> None:
+    """Bytes that moved since the last look."""
+    elapsed = now - part.updated
+    if elapsed:
+        part.remaining = [left - speed * elapsed for left, speed in zip(part.remaining, part.speeds, strict=True)]
+        part.updated = now
