@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from workloads.accounting import Matrix, Shard
+from workloads.accounting.head import logits
 from workloads.accounting.knapsack import deal, elements
 from workloads.instructions import Slot, StageMemory, Work, WorkKind
 from workloads.model import Model
@@ -58,7 +59,9 @@ def rank_memory(
         gradients=(cut if plan.cuts_every_micro_batch else parameters.total) * state.gradients,
         optimizer=optimizer - state_away,
         activations=max(levels, default=0.0),
-        buffers=_buffers(model, traffic, held_pieces, pieces.most_expert_tokens) + _copies(held_pieces, slots),
+        buffers=_buffers(model, traffic, held_pieces, pieces.most_expert_tokens)
+        + _between_stages(model, traffic, own, slots)
+        + _copies(held_pieces, slots),
         micro_batches_in_flight=float(micro_batches_in_flight(slots)[0]),
         host=away + state_away,
     )
@@ -218,12 +221,27 @@ def _divided(parameters: ShardParameters, traffic: Traffic) -> float:
     return parameters.dense / traffic.dense_copies + parameters.experts / traffic.expert_copies
 
 
-def _buffers(model: Model, traffic: Traffic, pieces: Sequence[Piece], expert_tokens: float) -> float:
-    """Stage boundaries (one each way), expert tokens on their way (out and back), gathered parameters of two pieces,
-    and the reduced gradients of one (ZeRO-3) [B].
+def _between_stages(model: Model, traffic: Traffic, stages: Sequence[int], slots: Sequence[Slot]) -> float:
+    """What arrives from other stages, and what leaves the last one [B]: one buffer each way, or as PyTorch's pipelines do it.
+
+    They have a receive buffer for every micro-batch and stage, activations and gradients (of those in flight the activations are
+    what their first layer keeps anyway), and hold the last stage's 16-bit logits of all micro-batches until the step is over.
     """
-    plan, shard, state = traffic.plan, traffic.shard, traffic.plan.state
-    total = 2.0 * boundary_bytes(model, shard) if plan.stages > 1 else 0.0
+    plan = traffic.plan
+    if plan.stages == 1:
+        return 0.0
+    boundary = boundary_bytes(model, traffic.shard)
+    if plan.pipeline_buffers == "one":
+        return 2.0 * boundary
+    ahead = sum(stage > 0 for stage in stages) * plan.micro_batches - micro_batches_in_flight(slots)[0]
+    behind = sum(stage < plan.stages - 1 for stage in stages) * plan.micro_batches
+    outputs = (plan.micro_batches - 1) * logits(model, traffic.shard) * TOKEN_BYTES if plan.stages - 1 in stages else 0.0
+    return (max(ahead, 0) + behind) * boundary + outputs
+
+
+def _buffers(model: Model, traffic: Traffic, pieces: Sequence[Piece], expert_tokens: float) -> float:
+    """Expert tokens on their way (out and back), gathered parameters of two pieces, reduced gradients of one (ZeRO-3) [B]."""
+    plan, state, total = traffic.plan, traffic.plan.state, 0.0
     if model.moe is not None and plan.ep > 1:
         total += 2.0 * expert_tokens * model.hidden * TOKEN_BYTES
     largest = max((piece.parameters.total for piece in pieces), default=0.0)

@@ -128,8 +128,9 @@ class PlanDefaults(Spec):
     ``chunks``: vpp of an interleaved schedule that says none, if not the most that divide the layers; ``sharded_copy``: whether
     ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds at its peak for each
     logit [B] (16-bit logits and their fp32 softmax: 6); ``ffn_inputs``: in which precision the activation of an FFN keeps its
-    input when training below 16 bits. ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron without
-    folding), or not at all.
+    input when training below 16 bits. ``pipeline_buffers``: one each way between stages, or one for every micro-batch, and the
+    logits of all of them until the step ends. ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron
+    without folding), or not at all.
     """
 
     zero: int = Field(default=1, ge=0, le=3)
@@ -157,6 +158,7 @@ class PlanDefaults(Spec):
     sharded_copy: bool = True
     loss_bytes: float = Field(default=6.0, ge=4.0, le=32.0)
     ffn_inputs: Literal["16 bits", "fp8"] = "16 bits"
+    pipeline_buffers: Literal["one", "every micro-batch"] = "one"
 
 
 def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None) -> ResolvedPlan:
@@ -220,6 +222,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         dropout=_first(training.dropout, defaults.dropout),
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
         loss_bytes=defaults.loss_bytes,
+        pipeline_buffers=defaults.pipeline_buffers,
         layout=plan.layout,
         context_heads=context_heads,
         order=order,

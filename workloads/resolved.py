@@ -108,6 +108,7 @@ class ResolvedPlan:
     dropout: bool = False
     ffn_inputs: str = ""
     loss_bytes: float = 6.0
+    pipeline_buffers: str = "one"
     layout: tuple[int, ...] | None = None
     context_heads: int = 1
     order: Parts = ()

@@ -10,7 +10,11 @@ import workloads
 from simulator.prepare import Prepared, prepare
 from simulator.scenario import Scenario
 from workloads.accounting import Shard, layer_sections
+from workloads.groups import Groups
 from workloads.instructions import Phase, StageMemory
+from workloads.memory import MemoryBudget
+from workloads.plan import Plan, PlanDefaults, Training, resolve
+from workloads.program import build_program
 
 LLAMA = workloads.load("llama3.1-8b")
 TOKENS = 16384.0
@@ -91,3 +95,18 @@ def test_inputs_of_swiglu_kept_in_fp8_take_half_as_much_and_a_scale() -> None:
     ]
     assert kept[1]["dense_up_output_gate"] == pytest.approx(kept[0]["dense_up_output_gate"] * (1 + 4 / 128) / 2)
     assert kept[1]["dense_down_input"] == kept[0]["dense_down_input"]
+
+
+@pytest.mark.parametrize(("rank", "forward", "backward"), [(0, 0, 8), (1, 8 - 3, 8), (3, 8 - 1, 0)])
+def test_pipelines_of_pytorch_keep_a_buffer_for_every_micro_batch_and_all_logits(rank: int, forward: int, backward: int) -> None:
+    """Four stages, eight micro-batches: received activations beside those in flight, received gradients, seven earlier logits."""
+    training = Training(sequence_length=4096, global_batch=8, micro_batch=1)
+    model = workloads.load("llama3.1-8b")
+    buffers = []
+    for stack in (PlanDefaults(), PlanDefaults(pipeline_buffers="every micro-batch")):
+        plan = resolve(Plan(pp=4, zero=1, recompute="none"), training, model, 4, stack)
+        program = build_program(model, plan, Groups.of(plan), MemoryBudget(1e18))
+        buffers.append(program.of_stage(rank)[0].memory.buffers)
+    boundary = 4096 * 4096 * 2
+    logits = 7 * 4096 * 128256 * 2 if rank == 3 else 0
+    assert buffers == pytest.approx([2 * boundary, (forward + backward) * boundary + logits])
