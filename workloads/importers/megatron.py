@@ -173,6 +173,7 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
             plan["zero_group"] = max(ranks // (tensor_parallel * pp) // copies, 1)
     plan["schedule"] = "interleaved" if vpp > 1 else "1f1b"
     plan |= _recompute(flags, layers, pp * vpp)
+    plan |= _offload(flags)
     plan |= _layout(flags, layers, pp, vpp)
     plan["sequence_parallel"] = flags.has("sequence_parallel")
     fsdp = plan["zero"] == 3
@@ -191,7 +192,6 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
         ("pipeline_model_parallel_layout", "a written layout of layers"),
         ("account_for_embedding_in_pipeline_split", "embeddings counted as layers"),
         ("account_for_loss_in_pipeline_split", "the loss counted as a layer"),
-        ("optimizer_cpu_offload", "the optimizer in the host's memory"),
     ):
         if flags.has(flag):
             raise NotModelled(f"{flags.flag(flag)}: {what} cannot be imported yet.")
@@ -273,9 +273,27 @@ def _recompute(flags: Flags, layers: int, stages: int) -> Fields:
     flags.has("recompute_modules")  # of selective recomputation only
     method = flags.text("recompute_method", "uniform")
     every = flags.whole("recompute_num_layers", 1)
-    if method == "block" and every < layers // stages:
-        raise NotModelled(f"recomputing {every} of the {layers // stages} layers of a stage cannot be imported; all of them can.")
-    return {"recompute": "full"}
+    if method not in ("uniform", "block"):
+        raise flags.refuse("recompute_method", "must be uniform or block", "Correct it.")
+    whole = every == 1 if method == "uniform" else every >= -(-layers // stages)
+    return {"recompute": "full"} if whole else {"recompute": "full", "recompute_method": method, "recompute_layers": every}
+
+
+def _offload(flags: Flags) -> Fields:
+    """What goes to the host: inputs of submodules, everything of some layers, a fraction of the optimizer's moments."""
+    found: Fields = {}
+    modules = flags.values["offload_modules"] if flags.has("offload_modules") else []
+    if flags.has("fine_grained_activation_offloading"):
+        found["activations"] = list(modules)
+    if flags.has("cpu_offloading_num_layers") and flags.whole("cpu_offloading_num_layers"):
+        found |= {"activations": ["activations"], "layers": flags.whole("cpu_offloading_num_layers")}
+    if flags.has("optimizer_cpu_offload"):
+        try:
+            found["optimizer"] = float(flags.text("optimizer_offload_fraction", "1.0"))
+        except ValueError:
+            raise flags.refuse("optimizer_offload_fraction", "must be a number from 0 to 1", "Correct it.") from None
+        found["overlap"] = flags.has("overlap_cpu_optimizer_d2h_h2d")
+    return {"offload": found} if found else {}
 
 
 def _dispatcher(flags: Flags) -> str:

@@ -127,6 +127,23 @@ def test_a_flag_that_is_not_known_is_refused_until_ignored(tmp_path: Path) -> No
     ("flags", "expected"),
     [
         ("--use-megatron-fsdp --data-parallel-sharding-strategy optim_grads_params", {"zero": 3}),
+        (
+            "--recompute-granularity full --recompute-method block --recompute-num-layers 1",
+            {"recompute": "full", "recompute_method": "block", "recompute_layers": 1},
+        ),
+        (
+            "--recompute-granularity full --recompute-method uniform --recompute-num-layers 2",
+            {"recompute": "full", "recompute_method": "uniform", "recompute_layers": 2},
+        ),
+        (
+            "--optimizer-cpu-offload --optimizer-offload-fraction 0.5 --overlap-cpu-optimizer-d2h-h2d",
+            {"offload": {"optimizer": 0.5, "overlap": True}},
+        ),
+        (
+            "--fine-grained-activation-offloading --offload-modules core_attn attn_proj",
+            {"offload": {"activations": ["core_attn", "attn_proj"]}},
+        ),
+        ("--cpu-offloading-num-layers 4", {"offload": {"activations": ["activations"], "layers": 4}}),
         ("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", {"recompute": "full"}),
         ("--overlap-moe-expert-parallel-comm", {"ep": True}),
         ("--tp-comm-overlap", {"tp": True}),
