@@ -32,6 +32,7 @@ Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe", "dualpipe-v"]
 Recompute = Literal["none", "selective", "full", "auto", "auto-layers"]
 RecomputeMethod = Literal["block", "uniform", "every"]
+WirePrecision = Literal["bf16", "fp8", "mxfp8", "mxfp4", "nvfp4"]
 Dispatcher = Literal["alltoall", "deepep", "hybridep"]
 Storage = Literal["fp32", "bf16"]
 AttentionKernel = Literal["flash", "unfused"]
@@ -83,6 +84,7 @@ class Plan(Spec):
     overlap: Overlap | None = None
     offload: Offload | tuple[str, ...] | None = None
     dispatcher: Dispatcher | None = None
+    dispatch_precision: WirePrecision | None = None
     placement: str | RankOrder | None = None
     context_exchange: ContextExchange | None = None
     context_heads: int | None = Field(default=None, ge=1)
@@ -144,7 +146,7 @@ class PlanDefaults(Spec):
     overlap: Overlap = Overlap(ep=False, tp=False, pp=True, grad_reduce=True, param_gather=True)
     dispatcher: Dispatcher = "alltoall"
     context_exchange: Literal["ring", "all-gather", "all-to-all"] = "ring"
-    dispatch_precision: Literal["bf16", "fp8"] | None = None
+    dispatch_precision: WirePrecision | None = None
     gradients: Storage = "fp32"
     gradient_reduce: Storage | None = None
     master: Storage | None = "fp32"
@@ -207,7 +209,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         sequence_parallel=tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True),
         overlap=_overlap(plan, defaults, schedule, exchange),
         dispatcher=dispatcher,
-        dispatch_precision=_dispatch_precision(defaults, dispatcher, training.precision),
+        dispatch_precision=_dispatch_precision(plan, defaults, dispatcher, training.precision),
         sequence_length=training.sequence_length,
         global_batch=global_batch,
         micro_batch=micro_batch,
@@ -314,8 +316,9 @@ def _without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
         )
     if plan.context_exchange is not None and (plan.cp or 1) == 1:
         found.append(f"context_exchange {plan.context_exchange} has no effect: cp is 1.")
-    if plan.dispatcher is not None and not model.has_experts:
-        found.append(f"dispatcher {plan.dispatcher} has no effect: the model has no experts.")
+    for key, value in (("dispatcher", plan.dispatcher), ("dispatch_precision", plan.dispatch_precision)):
+        if value is not None and not model.has_experts:
+            found.append(f"{key} {value} has no effect: the model has no experts.")
     return tuple(found)
 
 
@@ -342,9 +345,10 @@ def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str, exchange: Contex
     )
 
 
-def _dispatch_precision(defaults: PlanDefaults, dispatcher: str, precision: str) -> str:
-    if defaults.dispatch_precision is not None:
-        return defaults.dispatch_precision
+def _dispatch_precision(plan: Plan, defaults: PlanDefaults, dispatcher: str, precision: str) -> str:
+    told = plan.dispatch_precision or defaults.dispatch_precision
+    if told is not None:
+        return told
     quantised = dispatcher in ("deepep", "hybridep") and precision in ("fp8", "mxfp8")
     return "fp8" if quantised else "bf16"
 

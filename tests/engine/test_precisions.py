@@ -8,6 +8,9 @@ import topologies
 import workloads
 from simulator.assumptions import Assumptions
 from simulator.engine.chip import Device, precision_key
+from simulator.run import simulate
+from simulator.scenario import Scenario
+from simulator.spec.files import make
 from workloads.accounting.precision import ELEMENT_BYTES
 from workloads.groups import Groups
 from workloads.instructions import Compute, Operator, Phase, Program, Start
@@ -22,7 +25,7 @@ CHIP = topologies.load("gb200-nvl72").chip
 DEVICE = Device.of(CHIP, Assumptions.load("default").of_chip(CHIP.name)[0])
 
 
-def _program(precision: str, dispatcher: str = "deepep", detail: str | None = None) -> Program:
+def _program(precision: str, dispatcher: str = "deepep", detail: str | None = None, wire: str | None = None) -> Program:
     training = Training(
         sequence_length=4096,
         global_batch=16,
@@ -30,7 +33,8 @@ def _program(precision: str, dispatcher: str = "deepep", detail: str | None = No
         precision_detail=detail,
         optimizer="adamw",  # type: ignore[arg-type]
     )
-    plan = resolve(Plan(ep=8, zero=1, recompute="none", dispatcher=dispatcher), training, MODEL, 8)  # type: ignore[arg-type]
+    asked = {"ep": 8, "zero": 1, "recompute": "none", "dispatcher": dispatcher, "dispatch_precision": wire}
+    plan = resolve(Plan.model_validate(asked), training, MODEL, 8)
     return build_program(MODEL, plan, Groups.of(plan), MemoryBudget(1e15))
 
 
@@ -76,6 +80,41 @@ def test_tokens_leave_in_the_dispatch_precision_and_return_in_16_bits(precision:
     assert _sent(program, "dispatch") == pytest.approx(elements * expected)
     assert _sent(program, "combine") == pytest.approx(elements * 2)
     assert _sent(_program(precision, "alltoall"), "dispatch") == pytest.approx(elements * 2)
+
+
+@pytest.mark.parametrize("wire", ["bf16", "fp8", "mxfp8", "mxfp4", "nvfp4"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_plan_may_send_tokens_in_any_precision(precision: str, wire: str) -> None:
+    """Each way its bytes; what arrives in another precision than the products' is 16 bits again before it is cast for them."""
+    sent, copies = 4096 * 2 * 4096, 4096 * 2 * 4096  # elements that a rank sends, and that its experts get
+    program = _program(precision, "alltoall", wire=wire)
+    assert _sent(program, "dispatch") == sent * ELEMENT_BYTES[wire] and _sent(program, "combine") == sent * 2
+    ready = precision == wire or {precision, wire} == {"fp8", "mxfp8"} or wire == "bf16"
+    forward = {op.name: op for op in _operators(program) if op.phase is Phase.FORWARD}
+    assert forward["permute"].bytes_moved == copies * (ELEMENT_BYTES[wire] + (ELEMENT_BYTES[wire] if ready else 2.0))
+    assert ("dispatch_cast" in forward) == (wire != "bf16")
+    assert ("expert_up_cast" in forward) == (precision in QUANTISED and not (ready and wire != "bf16"))
+    assert ("expert_up_columns" in forward) == (ready and wire != "bf16")
+
+
+def test_four_bit_tokens_make_an_exposed_dispatch_shorter() -> None:
+    """Half of FP8's bytes and little more than a quarter of 16-bit ones."""
+    assert (
+        ELEMENT_BYTES["nvfp4"] / ELEMENT_BYTES["bf16"] == 0.28125 and ELEMENT_BYTES["mxfp4"] / ELEMENT_BYTES["bf16"] == 0.265625
+    )
+    seconds = {}
+    for wire in ("bf16", "fp8", "nvfp4"):
+        asked = {
+            "cluster": {"system": "dgx-b200", "chips": 16},
+            "model": {"preset": "mixtral-8x7b", "layers": 4},
+            "training": {"sequence_length": 4096, "global_batch": 16, "precision": "nvfp4"},
+            "plan": {"ep": 8, "placement": {"experts": "dp-ep-pp"}, "dispatch_precision": wire},
+        }
+        result = simulate(make(asked, Scenario))
+        seconds[wire] = (result.step_time_s, result.network.sent_bytes["ep"])
+    assert seconds["nvfp4"][0] < seconds["fp8"][0] < seconds["bf16"][0]
+    # Per micro-batch and layer as many elements go out as come home, forward and backward alike.
+    assert seconds["nvfp4"][1] / seconds["bf16"][1] == pytest.approx((0.5625 + 2.0) / 4.0)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -5,8 +5,9 @@ each, run as one grouped product over the rank's experts; a token takes top_k of
 their joint width, cut by tensor parallelism.
 
 Dispatched tokens arrive once per chosen expert and are put in expert order (permute); outputs go back to arrival order
-(unpermute) and are summed at their origin (ffn_post). With a quantised dispatch the cast happens once a token before the wire,
-and the columns for the weight gradient are made from what arrives.
+(unpermute) and are summed at their origin (ffn_post). With a quantised dispatch the cast happens once a token before the wire.
+What arrives in the precision of the products is used as it is, and the columns for the weight gradient are made from it; any
+other is brought back to 16 bits as it is permuted, and cast like all else.
 
 Leaves out: a copy before the wire that all-to-all dispatchers make; padding of each expert's rows to a tile.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from workloads.accounting import dense
 from workloads.accounting.ledger import ACTIVATION, Ledger
-from workloads.accounting.precision import element_bytes, is_quantised
+from workloads.accounting.precision import element_bytes, is_quantised, same_width
 from workloads.accounting.sections import Section, Shard
 from workloads.accounting.weights import Linear, Split, Vector, Weight
 from workloads.model import LayerShape, MixtureOfExperts, Model
@@ -54,9 +55,10 @@ def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section
         found["shared_expert"] = ledger.section(gather=whole, reduce=whole)
     copies = shard.expert_tokens * model.hidden
     arriving = element_bytes(shard.dispatch_precision or "bf16")
-    for name, size_in, size_out in (("permute", arriving, ACTIVATION), ("unpermute", ACTIVATION, ACTIVATION)):
+    permuted = arriving if _arrives_ready(shard) else ACTIVATION
+    for name, forward in (("permute", arriving + permuted), ("unpermute", 2 * ACTIVATION)):
         ledger = Ledger(name, shard, module=f"moe/moe_{name}")
-        ledger.memory(name, "permutation", 2 * copies * size_in, 2 * copies * size_out)
+        ledger.memory(name, "permutation", copies * forward, 2 * copies * ACTIVATION)
         found[name] = ledger.section()
     found["experts"] = _expert_section(model, shard)
     return found
@@ -79,8 +81,8 @@ def _expert_section(model: Model, shard: Shard) -> Section:
     up, down = _routed(model)
     rows = shard.expert_tokens
     ledger = Ledger("experts", shard, module="moe/moe_permute")
-    cast_on_wire = bool(shard.dispatch_precision) and is_quantised(shard.dispatch_precision)
-    if cast_on_wire:
+    ready = _arrives_ready(shard)
+    if ready:
         ledger.memory("expert_up_columns", up.component, 2 * rows * up.inputs * element_bytes(shard.dispatch_precision), 0.0)
     ledger.save_input("expert_input", rows * up.inputs)
     dense.enter_ffn(
@@ -94,9 +96,15 @@ def _expert_section(model: Model, shard: Shard) -> Section:
         down_module="moe/moe_down",
         result_rows=rows / shard.etp,
         input_module="moe/moe_permute",
-        cast_input=not cast_on_wire,
+        cast_input=not ready,
     )
     return ledger.section()
+
+
+def _arrives_ready(shard: Shard) -> bool:
+    """Whether tokens come over the wire in the precision that the products take."""
+    sent = shard.dispatch_precision
+    return bool(sent) and is_quantised(sent) and same_width(sent, shard.precision)
 
 
 def _router(model: Model) -> Linear:

@@ -36,6 +36,15 @@ def is_quantised(precision: str) -> bool:
     return precision not in ("bf16", "fp16", "fp32")
 
 
+def same_width(one: str, other: str) -> bool:
+    """Whether values of one quantised format can be used as they are where the other is asked for: both 8 bits, or the same.
+
+    >>> same_width("fp8", "mxfp8"), same_width("nvfp4", "mxfp4"), same_width("nvfp4", "fp8")
+    (True, False, False)
+    """
+    return one == other or {one, other} <= {"fp8", "mxfp8"}
+
+
 def activation_precision(precision: str) -> str:
     """The 16-bit format that activations have between operators: fp16 when training in it, else bf16."""
     return "fp16" if precision == "fp16" else "bf16"
