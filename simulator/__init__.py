@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simulator.answers import Answers as Answers
     from simulator.questions.collective import collective as collective
     from simulator.questions.sweep import sweep as sweep
     from simulator.questions.validate import validate as validate
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from simulator.scenario import Scenario as Scenario
 
 _HOME = {
+    "Answers": "simulator.answers",
     "Result": "simulator.results",
     "Scenario": "simulator.scenario",
     "collective": "simulator.questions.collective",
@@ -25,7 +27,7 @@ _HOME = {
     "validate": "simulator.questions.validate",
 }
 
-__all__ = ["Result", "Scenario", "collective", "simulate", "sweep", "validate"]
+__all__ = ["Answers", "Result", "Scenario", "collective", "simulate", "sweep", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -143,6 +143,8 @@ class Simulation(_Part):
     link_classes: int
     flow_classes: int
     ranks: int
+    reused: bool = False
+    """Whether the answer was known and nothing was simulated."""
 
 
 class Result(_Part):

@@ -20,7 +20,7 @@ from pydantic import Field
 from simulator.footprint import memory_of
 from simulator.prepare import prepare
 from simulator.results import Result
-from simulator.run import simulate
+from simulator.run import simulate_prepared
 from simulator.scenario import Scenario, assignment
 from simulator.spec.base import Spec
 from simulator.spec.document import Document
@@ -198,7 +198,7 @@ def _point(base: dict[str, Any], settings: dict[str, Any], simulate_all: bool) -
             recompute=memory.recompute,
             warnings=prepared.warnings,
         )
-    return _answered(settings, simulate(scenario))
+    return _answered(settings, simulate_prepared(prepared))
 
 
 def _answered(settings: dict[str, Any], result: Result) -> Point:

@@ -11,7 +11,7 @@ import pytest
 
 import simulator
 
-PUBLIC = ["Result", "Scenario", "collective", "simulate", "sweep", "validate"]
+PUBLIC = ["Answers", "Result", "Scenario", "collective", "simulate", "sweep", "validate"]
 
 HEAVY = ("numpy", "pydantic", "plotly", "simpy", "networkx", "yaml", "typer", "rich", "joblib")
 
