@@ -108,7 +108,8 @@ class RouterResult(_Part):
     """How unequally experts were loaded. ``rank_factor``: copies of the busiest rank over the mean of its group, averaged over
     layers and micro-batches (``worst_rank_factor``: the worst of them); ``expert_factor``: the same of what the busiest expert is
     sent. ``dropped_share``: of the copies that were routed, those that found no room; ``padding_share``: of a rank's tokens,
-    those that were not routed. ``classes``: ranks of a group that differ.
+    those that were not routed. ``classes``: ranks of a group that differ. ``expert_copies``: copies of experts in a group's spare
+    places, averaged over layers.
     """
 
     kind: str
@@ -118,6 +119,7 @@ class RouterResult(_Part):
     dropped_share: float
     padding_share: float
     classes: int
+    expert_copies: float = 0.0
 
 
 class Bounds(_Part):

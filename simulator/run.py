@@ -207,6 +207,7 @@ def _router(prepared: Prepared) -> RouterResult | None:
         dropped_share=1.0 - loads.mean(sparse, lambda load: load.served) / routed if routed > 0.0 else 0.0,
         padding_share=1.0 - routed,
         classes=len(loads.positions),
+        expert_copies=loads.spares.copies if loads.spares else 0.0,
     )
 
 

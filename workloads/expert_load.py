@@ -26,6 +26,7 @@ from workloads.model import Model
 from workloads.popularity import Floats, Ints
 from workloads.router import RouterLoad
 from workloads.router_table import read_table
+from workloads.spare_experts import Spares, counts, home_of, hosted
 
 MOST_CLASSES = 1024
 """Programs of different ranks that are built and simulated at most: classes of positions x pipeline ranks."""
@@ -64,6 +65,23 @@ class ExpertLoad:
             peak=float(shares.max()) * experts,
             dropped=max(1.0 - float(taken.sum()), 0.0) if capacity_factor is not None else 0.0,
             uneven_inside=not np.allclose(taken, inside, rtol=1e-9, atol=0.0),
+        )
+
+    @classmethod
+    def of_copies(cls, shares: Floats, held: Floats, send: Floats, capacity_factor: float | None) -> ExpertLoad:
+        """The same where experts have copies: ``held`` [positions, experts] says by whom, and each takes an even part."""
+        experts, copies = len(shares), held.sum(axis=0)
+        taken = shares if capacity_factor is None else popularity.kept(shares, capacity_factor / experts * copies)
+        each = taken / copies
+        receive = held @ each
+        inside = receive / held.sum(axis=1)
+        return cls(
+            send=tuple(send.tolist()),
+            receive=_rounded(receive),
+            active=tuple((held @ (taken > 0.0)).tolist()),
+            peak=float(shares.max()) * experts,
+            dropped=max(1.0 - float(taken.sum()), 0.0) if capacity_factor is not None else 0.0,
+            uneven_inside=not np.allclose(held * each, held * inside[:, None], rtol=1e-9, atol=0.0),
         )
 
     @property
@@ -106,7 +124,8 @@ class Loads:
     """The loads of a whole step: ``case[layer][pattern]`` is an index of ``cases``.
 
     Layers are those of the model, prediction blocks after them; where there is one row it holds for all. ``patterns`` tells
-    the pattern of each micro-batch; empty: always the first. ``classes`` is the class of each position.
+    the pattern of each micro-batch; empty: always the first. ``classes`` is the class of each position. ``spares``: places for
+    copies of experts, where there are any.
     """
 
     kind: str
@@ -114,6 +133,7 @@ class Loads:
     case: tuple[tuple[int, ...], ...] = ((0,),)
     patterns: tuple[int, ...] = ()
     classes: tuple[int, ...] = ()
+    spares: Spares | None = None
 
     def at(self, layer: int, pattern: int) -> ExpertLoad:
         """The load of one layer under a pattern."""
@@ -174,19 +194,21 @@ def loads(router: RouterLoad, model: Model, ep: int, pp: int, micro_batches: int
     Raises PlanError for what no router can do, NotModelled where more ranks differ than are simulated.
     """
     moe = model.moe
-    if moe is None or (router.kind == "balanced" and router.capacity_factor is None):
+    redundant = router.redundant_experts or 0
+    if moe is None or (router.kind == "balanced" and router.capacity_factor is None and not redundant):
         return balanced(ep, moe.experts if moe else ep)
-    homes = np.arange(moe.experts, dtype=np.int64) // (moe.experts // ep)
-    build = _Builder(router, homes, ep)
+    homes = home_of(moe.experts, ep)
+    build = _Builder(router, homes, ep, (moe.experts + redundant) // ep if redundant else 0)
     if router.kind == "table":
         shares = read_table(router.file or "", model, micro_batches)
-        case = tuple(tuple(build.add(shares[layer, column]) for column in range(shares.shape[1])) for layer in range(len(shares)))
+        case = tuple(build.layer(list(row), ()) for row in shares)
         found = _spread_over_layers(case, model)
         patterns = tuple(range(micro_batches)) if shares.shape[1] > 1 else ()
     else:
         order, patterns = _timed(router, homes, ep, moe.top_k, micro_batches)
-        found = (tuple(build.add(shares) for shares in order),)
-    made = Loads(router.kind, tuple(build.cases), found, patterns, _classes(build.cases, ep))
+        found = (build.layer(order, patterns),)
+    spares = build.spares()
+    made = Loads(router.kind, tuple(build.cases), found, patterns, _classes(build.cases, ep, spares), spares)
     count = len(made.positions) * pp
     if count > MOST_CLASSES:
         raise NotModelled(
@@ -199,8 +221,10 @@ def loads(router: RouterLoad, model: Model, ep: int, pp: int, micro_batches: int
 class _Builder:
     """Collects the distinct cases of a step."""
 
-    def __init__(self, router: RouterLoad, homes: Ints, ep: int) -> None:
+    def __init__(self, router: RouterLoad, homes: Ints, ep: int, places: int) -> None:
         self.router = router
+        self.places = places
+        self._held: list[Floats] = []
         self.homes = homes
         self.send = np.ones(ep)
         if router.kind == "ragged":
@@ -210,9 +234,29 @@ class _Builder:
         self.cases: list[ExpertLoad] = []
         self._known: dict[ExpertLoad, int] = {}
 
-    def add(self, shares: Floats) -> int:
+    def layer(self, shares: Sequence[Floats], patterns: Sequence[int]) -> tuple[int, ...]:
+        """The cases of one layer, one a pattern; copies of experts are dealt out once for all of them."""
+        held = None
+        if self.places:
+            times = np.bincount(patterns, minlength=len(shares)) if len(patterns) else np.ones(len(shares))
+            mean = np.average(np.stack(list(shares)), axis=0, weights=times)
+            held = hosted(mean, self.homes, len(self.send), self.places)
+            self._held.append(held)
+        return tuple(self._add(each, held) for each in shares)
+
+    def spares(self) -> Spares | None:
+        """The copies of all layers, averaged; None where there are no places for any."""
+        if not self._held:
+            return None
+        found = np.mean([counts(held, self.homes) for held in self._held], axis=0)
+        return Spares(self.places, len(self.homes), _rounded(found[0]), _rounded(found[1]))
+
+    def _add(self, shares: Floats, held: Floats | None) -> int:
         """The index of the case that these shares make."""
-        load = ExpertLoad.of(shares, self.homes, self.send, self.router.capacity_factor)
+        factor = self.router.capacity_factor
+        load = ExpertLoad.of(shares, self.homes, self.send, factor)
+        if held is not None:
+            load = ExpertLoad.of_copies(shares, held, self.send, factor)
         if load not in self._known:
             self._known[load] = len(self.cases)
             self.cases.append(load)
@@ -262,10 +306,12 @@ def _spread_over_layers(case: tuple[tuple[int, ...], ...], model: Model) -> tupl
     return tuple(rows.get(layer, case[0]) for layer in range(model.layers + model.mtp.depth))
 
 
-def _classes(cases: Sequence[ExpertLoad], ep: int) -> tuple[int, ...]:
+def _classes(cases: Sequence[ExpertLoad], ep: int, spares: Spares | None) -> tuple[int, ...]:
     """Positions with the same figures in every case share a class; classes are numbered as they first occur."""
     numbers: dict[tuple[tuple[float, ...], ...], int] = {}
     figures = [tuple((load.send[at], load.receive[at], load.active[at]) for load in cases) for at in range(ep)]
+    if spares:
+        figures = [(*figure, (spares.out[at], spares.into[at])) for at, figure in enumerate(figures)]
     return tuple(numbers.setdefault(seen, len(numbers)) for seen in figures)
 
 

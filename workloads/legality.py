@@ -41,8 +41,8 @@ def data_parallel(ranks: int, tp: int, pp: int, cp: int, given: int | None) -> i
     return dp
 
 
-def check_experts(model: Model, stage_ranks: int, ep: int, etp: int) -> None:
-    """Experts are cut into ep equal parts, each over etp ranks, and those ranks tile a stage."""
+def check_experts(model: Model, stage_ranks: int, ep: int, etp: int, redundant: int = 0) -> None:
+    """Experts, with the places for copies of them, are cut into ep equal parts, each over etp ranks, which tile a stage."""
     if model.moe is None:
         if ep > 1 or etp > 1:
             raise PlanError(
@@ -51,19 +51,39 @@ def check_experts(model: Model, stage_ranks: int, ep: int, etp: int) -> None:
             )  # fmt: skip
         return
     experts = model.moe.experts
-    if experts % ep:
+    if redundant:
+        _check_redundant(experts, redundant, ep)
+    elif experts % ep:
         raise PlanError(f"ep must divide the {experts} experts", got=ep, do=_use(ep, experts, "ep"), path="plan.ep")
     if stage_ranks % (ep * etp):
         etp_fits = stage_ranks % etp == 0
         raise PlanError(
             f"ep*etp = {ep * etp} must divide the tp*cp*dp = {stage_ranks} ranks of a stage",
-            do=_use(ep, stage_ranks // etp, "ep", experts) if etp_fits else _use(etp, stage_ranks, "etp"),
+            do=_use(ep, stage_ranks // etp, "ep", experts + redundant) if etp_fits else _use(etp, stage_ranks, "etp"),
             path="plan.ep",
         )
     if model.moe.width % etp:
         raise PlanError(
             f"etp must divide the experts' width {model.moe.width}", got=etp, do=_use(etp, model.moe.width, "etp"),
             path="plan.etp",
+        )  # fmt: skip
+
+
+def _check_redundant(experts: int, redundant: int, ep: int) -> None:
+    """Places for copies are as many on every rank, and a copy lies on another rank than its expert."""
+    path = "training.router.redundant_experts"
+    if ep == 1:
+        raise PlanError("copies of experts lie on other ranks, and ep = 1 has none", got=redundant, do="Leave it out.", path=path)
+    if (experts + redundant) % ep:
+        more = -(experts + redundant) % ep
+        raise PlanError(
+            f"ep = {ep} must divide the {experts} experts and the places for copies together", got=redundant,
+            do=f"Use {redundant + more}.", path=path,
+        )  # fmt: skip
+    if redundant > experts * (ep - 1):
+        raise PlanError(
+            f"{experts} experts have at most {experts * (ep - 1)} copies on the other ranks", got=redundant,
+            do="Lower it.", path=path,
         )  # fmt: skip
 
 
@@ -300,6 +320,8 @@ def _check_waves(plan: ResolvedPlan, model: Model) -> None:
         raise PlanError(f"waves are of experts, and {reason}", got=waves, do="Leave ep_waves out.", path="plan.overlap.ep_waves")
     if plan.etp > 1:
         raise NotModelled("plan.overlap.ep_waves with etp > 1 is not simulated: waves hold whole experts.")
+    if plan.loads.spares:
+        raise NotModelled("plan.overlap.ep_waves with redundant experts is not simulated: ranks run unequal numbers of experts.")
     if any(load.uneven_inside for load in plan.loads.cases):
         raise NotModelled(
             "plan.overlap.ep_waves with a router that loads the experts of one rank unequally is not simulated: waves share its"

@@ -184,7 +184,8 @@ def owned_parameters(traffic: Traffic, pieces: Iterable[Piece]) -> ShardParamete
     parameters = sum((piece.parameters for piece in pieces), ShardParameters())
     mirrored, plan = _mirrors(traffic.plan), traffic.plan
     dense, experts = traffic.dense_copies * mirrored, traffic.expert_copies * mirrored
-    owned = ShardParameters(parameters.dense / dense, parameters.experts / experts, parameters.replicated / dense)
+    places = plan.loads.spares.share if plan.loads.spares else 1.0  # copies of experts are updated at home
+    owned = ShardParameters(parameters.dense / dense, parameters.experts / experts / places, parameters.replicated / dense)
     if plan.optimizer != "muon":
         return owned
     held = [matrix for piece in pieces for matrix in piece.matrices]

@@ -172,7 +172,8 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     tp, pp, cp = plan.tp or 1, plan.pp or 1, plan.cp or 1
     ep, etp = plan.ep or 1, plan.etp or (tp if defaults.etp == "tp" and model.moe is not None else 1)
     dp = legality.data_parallel(ranks, tp, pp, cp, plan.dp)
-    legality.check_experts(model, tp * cp * dp, ep, etp)
+    router = router_load(training.router)
+    legality.check_experts(model, tp * cp * dp, ep, etp, router.redundant_experts or 0)
     exchange = plan.context_exchange or defaults.context_exchange
     context_heads = ranks_exchanging_heads(exchange, plan.context_heads, cp)
     check_heads(model, tp, cp, context_heads)
@@ -217,7 +218,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         precision=training.precision,
         optimizer=optimizer,
         state=state,
-        loads=loads(router_load(training.router), model, ep, pp, micro_batches),
+        loads=loads(router, model, ep, pp, micro_batches),
         warnings=warnings,
         table=table,
         attention=plan.attention or defaults.attention,

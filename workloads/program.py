@@ -210,11 +210,13 @@ class _RankBuilder:
         if self.plan.directions == 2:
             collective = "all-reduce" if self.plan.zero == 0 else "reduce-scatter"
             chain.exchange(self.traffic.mirror(parameters, collective, self.plan.state.gradient_reduce))
+        chain.exchange(self.traffic.spare_gradients(parameters))
         if self.host:
             self.host.begin(chain)
         chain.run(self._update())
         if self.host:
             self.host.finish(chain)
+        chain.exchange(self.traffic.spare_weights(parameters))
         if not self.gathers_early and self.plan.zero > 0:
             self._gather_mirror(chain)
             if self.plan.zero < 3:

@@ -25,7 +25,7 @@ from typing import Literal
 from pydantic import Field
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import NotModelled, PlanError
+from simulator.spec.errors import PlanError
 
 Kind = Literal["balanced", "zipf", "hot-expert", "hot-rank", "spread", "zero-load-rank", "ragged", "rotating", "burst", "table"]
 
@@ -50,6 +50,7 @@ class RouterLoad(Spec):
     ``factor``: load over the mean of the group. ``placement``: whether popular experts lie together (``contiguous``:
     experts 1, 2, ... fill the first rank, then the second) or are ``dealt`` out to the ranks one by one.
     ``capacity_factor``: an expert takes at most so many times the mean number of tokens, and drops the others.
+    ``redundant_experts``: places for copies of hot experts in a group, beside those of the experts (workloads/spare_experts.py).
     """
 
     kind: Kind = "balanced"
@@ -71,11 +72,6 @@ def router_load(router: str | RouterLoad | None) -> RouterLoad:
     Raises PlanError where a kind lacks what it needs, or is given what belongs to another.
     """
     load = router if isinstance(router, RouterLoad) else RouterLoad.model_validate({"kind": router or "balanced"})
-    if load.redundant_experts is not None:
-        raise NotModelled(
-            "training.router.redundant_experts is not simulated yet: copies of experts share tokens, and their gradients and"
-            " weights travel between their ranks every step. Leave it out, or give the loads that remain as a table."
-        )
     needed, allowed = PARAMETERS[load.kind]
     known = dict.fromkeys(name for names in PARAMETERS.values() for part in names for name in part)
     for name in needed:

@@ -6,7 +6,7 @@ gives None.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workloads.accounting.precision import element_bytes
 from workloads.accounting.sections import LayerParameters, Section, Shard
@@ -21,7 +21,7 @@ COMBINE_BYTES = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ShardParameters:
-    """Parameters that one rank holds of a layer, the embedding or the head, by how they are replicated.
+    """Parameters that one rank holds of a layer, the embedding or the head, by how they are replicated; spare places count.
 
     ``dense`` repeat over dp x cp, ``experts`` over expert_dp; ``replicated`` is the part of ``dense`` that is also whole on
     every tp rank.
@@ -38,7 +38,8 @@ class ShardParameters:
     def of(cls, parameters: LayerParameters, plan: ResolvedPlan) -> ShardParameters:
         """One rank's share of these parameters."""
         dense = parameters.sharded / plan.tp + parameters.replicated
-        return cls(dense, parameters.experts / (plan.ep * plan.etp), parameters.replicated)
+        places = plan.loads.spares.share if plan.loads.spares else 1.0
+        return cls(dense, parameters.experts / (plan.ep * plan.etp) * places, parameters.replicated)
 
     def times(self, share: float) -> ShardParameters:
         """A share of them."""
@@ -164,6 +165,24 @@ class Traffic:
         """Between the two ranks that hold the same stages under DualPipe, of what ZeRO leaves each of them."""
         elements = parameters.dense / self.dense_copies + parameters.experts / self.expert_copies
         return self._make(f"mirror {collective}", "dp", collective, "pp_mirror", elements * size)
+
+    def spare_gradients(self, parameters: ShardParameters) -> Communication | None:
+        """What this rank is left with of the gradients of copied experts, to their homes, which update them."""
+        return self._between_copies("spare expert gradients", "dispatch", parameters, self.plan.state.expert_gradient_reduce)
+
+    def spare_weights(self, parameters: ShardParameters) -> Communication | None:
+        """The updated weights of copied experts back from their homes."""
+        return self._between_copies("spare expert weights", "combine", parameters, self.plan.state.parameter_gather)
+
+    def _between_copies(self, name: str, collective: str, parameters: ShardParameters, size: float) -> Communication | None:
+        spares = self.plan.loads.spares
+        skew = spares.skew() if spares else None
+        if spares is None or skew is None:
+            return None
+        mirrored = 2 if self.plan.directions == 2 and self.plan.zero > 0 else 1
+        payload = parameters.experts / spares.places * size / (self.expert_copies * mirrored)
+        made = self._make(name, "dp", collective, "ep", payload, skew=skew)
+        return replace(made, deduplicate=False) if made else None
 
     def tied_embedding(self, elements: float) -> Communication | None:
         """Gradient of an embedding that is also the head, between the first and the last stage."""

@@ -117,6 +117,17 @@ CASES: dict[str, dict[str, Any]] = {
         "training": {"sequence_length": 4096, "global_batch": 64, "router": {"kind": "hot-rank", "factor": 2.0}},
         "plan": {"pp": 2, "ep": 8, "placement": "pp-dp-ep"},
     },
+    "copies of hot experts": {
+        "cluster": {"system": "h800-8", "chips": 32},
+        "model": SMALL_V3,
+        "training": {
+            "sequence_length": 4096,
+            "global_batch": 64,
+            "precision": "fp8",
+            "router": {"kind": "hot-rank", "factor": 3.0, "redundant_experts": 32},
+        },
+        "plan": {"pp": 2, "ep": 16, "dispatcher": "deepep", "schedule": "dualpipe", "overlap": {"ep": False}},
+    },
     "tensor parallelism across boxes": {
         "cluster": {"system": "dgx-h100", "chips": 16},
         "model": SMALL_DENSE,

@@ -130,17 +130,6 @@ def test_an_impossible_plan_says_what_to_change(model: Model, arguments: dict[st
     assert str(refused.value).startswith(message)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"model": SPARSE, "training": {"router": {"kind": "hot-rank", "factor": 2.0, "redundant_experts": 32}}},
-    ],
-)
-def test_what_is_legal_but_not_simulated_is_refused_as_such(arguments: dict[str, Any]) -> None:
-    with pytest.raises(NotModelled, match="not simulated yet"):
-        laid(**arguments)
-
-
 def test_defaults_of_the_stack_fill_what_is_left_out() -> None:
     plain = laid(tp=8, pp=8)
     assert (plain.dp, plain.micro_batches, plain.zero, plain.schedule) == (16, 64, 1, "1f1b")
