@@ -309,6 +309,7 @@ def _spread_over_layers(case: tuple[tuple[int, ...], ...], model: Model) -> tupl
 def _classes(cases: Sequence[ExpertLoad], ep: int, spares: Spares | None) -> tuple[int, ...]:
     """Positions with the same figures in every case share a class; classes are numbered as they first occur."""
     numbers: dict[tuple[tuple[float, ...], ...], int] = {}
+    figures: list[tuple[tuple[float, ...], ...]]
     figures = [tuple((load.send[at], load.receive[at], load.active[at]) for load in cases) for at in range(ep)]
     if spares:
         figures = [(*figure, (spares.out[at], spares.into[at])) for at, figure in enumerate(figures)]

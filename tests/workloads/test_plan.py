@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.spec.errors import NotModelled, PlanError
+from simulator.spec.errors import PlanError
 from workloads.attention_kinds import GroupedQueryAttention
 from workloads.model import FeedForward, MixtureOfExperts, Model
 from workloads.plan import Overlap, Plan, PlanDefaults, Training, resolve

@@ -62,7 +62,7 @@ def groups(draw: st.DrawFn) -> tuple[np.ndarray, int, int]:  # type: ignore[type
 
 @given(groups())
 def test_copies_take_load_off_the_busiest_rank_and_lose_none(case: tuple[Any, int, int]) -> None:
-    """Every expert at home once and nowhere twice, no more than there are places, all tokens served, no rank busier than one was."""
+    """Every expert at home once and nowhere twice, no more than there are places, all tokens served, none busier than one was."""
     shares, ep, places = case
     homes = home_of(len(shares), ep)
     held = hosted(shares, homes, ep, places)
