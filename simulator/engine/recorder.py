@@ -125,9 +125,11 @@ class Recorder:
         recorders = [(self, np.zeros(1, dtype=np.int64)), *self._repeated]
         forms = {form: place for place, form in enumerate(dict.fromkeys(form for one, _ in recorders for form in one.names))}
         whole = np.concatenate([_columns(one, forms, starts) for one, starts in recorders], axis=1)
-        whole, names = _named(whole, list(forms))
-        start, end, rank_class, lane, name = whole[:, np.lexsort(whole[::-1])]
-        return Spans(rank_class, lane, name, start, end, names)
+        start, end, rank_class, lane, form, number = whole
+        name, names = _named(form, number, list(forms))
+        last = (rank_class * len(LANES) + lane) * len(names) + name
+        order = np.lexsort((last, end, start))
+        return Spans(rank_class[order], lane[order], name[order], start[order], end[order], names)
 
 
 def _columns(recorder: Recorder, forms: dict[str, int], starts: Ints) -> Ints:
@@ -139,15 +141,19 @@ def _columns(recorder: Recorder, forms: dict[str, int], starts: Ints) -> Ints:
     return np.array([*times, *(np.tile(column, len(starts)) for column in fixed)])
 
 
-def _named(whole: Ints, forms: list[str]) -> tuple[Ints, tuple[str, ...]]:
-    """The last two rows, form of name and micro-batch, as one number into the names, which are sorted."""
-    width = int(whole[5].max(initial=UNNUMBERED)) + 2
-    codes, place = np.unique(whole[4] * width + whole[5] + 1, return_inverse=True)
+def _named(form: Ints, micro_batch: Ints, forms: list[str]) -> tuple[Ints, tuple[str, ...]]:
+    """The name of every span as a number into all names, which are sorted; and these."""
+    width = int(micro_batch.max(initial=UNNUMBERED)) + 2
+    code = form * width + micro_batch + 1
+    used = np.zeros(len(forms) * width, dtype=bool)
+    used[code] = True
+    codes = np.flatnonzero(used)
     written = []
-    for code in codes.tolist():
-        form, number = forms[code // width], code % width - 1
-        written.append(form if number == UNNUMBERED else form.format(number))
+    for each in codes.tolist():
+        number = each % width - 1
+        written.append(forms[each // width] if number == UNNUMBERED else forms[each // width].format(number))
     names = sorted(set(written))
     number_of = {name: number for number, name in enumerate(names)}
-    whole[4] = np.array([number_of[name] for name in written], dtype=np.int64)[place.ravel()]
-    return whole[:5], tuple(names)
+    place = np.zeros(len(used), dtype=np.int64)
+    place[codes] = [number_of[name] for name in written]
+    return place[code], tuple(names)
