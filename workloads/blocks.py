@@ -17,15 +17,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from workloads.chain import Chain
-from workloads.instructions import Block, HostLane, WorkKind
+from workloads.instructions import Block, HostLane, Instruction, WorkKind
 from workloads.pieces import Piece
 from workloads.traffic import Traffic
 
+Scripts = dict[tuple[str, tuple[int, ...]], tuple[Instruction, ...]]
+"""Instructions of plain blocks, by kind and by the identities of the pieces that they run."""
+
 
 class StageBlocks:
-    """The blocks of one model stage in one direction. ``label`` keeps its tokens apart from those of a rank's other stages."""
+    """The blocks of one model stage in one direction. ``label`` keeps its tokens apart from those of a rank's other stages.
 
-    def __init__(self, pieces: Sequence[Piece], traffic: Traffic, label: str) -> None:
+    ``scripts``: what other stages of the same pieces were found to run, to share with them; it must not outlive the pieces.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], traffic: Traffic, label: str, scripts: Scripts | None = None) -> None:
         self.pieces = tuple(pieces)
         self.traffic = traffic
         self.plan = traffic.plan
@@ -33,6 +39,7 @@ class StageBlocks:
         self._parameter_tokens = [f"parameters {label}.{index}" for index in range(len(self.pieces))]
         self.gradient_tokens: list[str] = []
         self.to_host: Callable[[Chain, int, str], None] | None = None
+        self._scripts = {} if scripts is None else scripts
 
     def gather_parameters(self, chain: Chain) -> None:
         """Start every piece's parameters on their way, in the order the forward pass needs them."""
@@ -42,6 +49,11 @@ class StageBlocks:
 
     def forward(self, variant: str, also_wait: Sequence[str] = ()) -> Block:
         """F; the variant "first" waits for the parameters that the prologue sent for, and for ``also_wait``."""
+        name = f"forward {self.label}"
+        key = ("F", tuple(id(piece) for piece in self.pieces))
+        plain = not variant and not also_wait
+        if plain and key in self._scripts:
+            return Block(name, self._scripts[key])
         chain = Chain()
         chain.wait(also_wait)
         gathered = _Prefetch(chain, self, self.pieces) if self.plan.zero == 3 else None
@@ -56,10 +68,17 @@ class StageBlocks:
             chain.wait(leaving)
             leaving = chain.begin(piece.name, HostLane.TO, piece.offloaded)
         chain.wait(leaving)
-        return chain.block(f"forward {self.label}")
+        block = chain.block(name)
+        if plain:
+            self._scripts[key] = block.instructions
+        return block
 
     def backward(self, kind: WorkKind, variant: str) -> Block:
         """B, I or W; the variant "last" sends each piece's gradients off as soon as they are complete."""
+        name = f"{kind} {self.label}"
+        key = (str(kind), tuple(id(piece) for piece in self.pieces))
+        if not variant and key in self._scripts:
+            return Block(name, self._scripts[key])
         chain = Chain()
         inputs, weights = kind is not WorkKind.W, kind is not WorkKind.I
         backwards = tuple(reversed(self.pieces))
@@ -78,7 +97,10 @@ class StageBlocks:
             elif weights and variant == "last":
                 self._send_gradients(chain, piece, index)
         chain.wait(leaving)
-        return chain.block(f"{kind} {self.label}")
+        block = chain.block(name)
+        if not variant:
+            self._scripts[key] = block.instructions
+        return block
 
     def _cut_gradients(self, chain: Chain, piece: Piece) -> list[str]:
         """Reduce-scatter after this micro-batch; gives the tokens to wait for at the end of the block."""

@@ -24,6 +24,7 @@ from workloads.accounting.head import SOFTMAX_BYTES, logits
 from workloads.accounting.sections import LayerParameters, SavedTensor, Section
 from workloads.expert_load import ExpertLoad
 from workloads.groups import Groups
+from workloads.instructions import Instruction
 from workloads.layers import Layer
 from workloads.model import LayerShape, Model
 from workloads.recompute import Recompute, recompute_steps
@@ -98,6 +99,7 @@ class Pieces:
         self.shard, self.traffic = self._under(0)
         self._layers: dict[tuple[LayerShape, int, Recompute, bool], Piece] = {}
         self._stages: dict[int, tuple[tuple[Piece, ...], ...]] = {}
+        self.scripts: dict[tuple[str, tuple[int, ...]], tuple[Instruction, ...]] = {}  # see workloads.blocks
 
     @cached_property
     def stages(self) -> tuple[tuple[Piece, ...], ...]:

@@ -117,7 +117,7 @@ class _RankBuilder:
         patterns = sorted({self.plan.loads.pattern(work.micro_batch) for work in works})
         self.stages = {
             (*key, pattern): StageBlocks(
-                pieces.under(pattern)[key[0]], self.traffic, f"stage {key[0]}" + (" reverse" if key[1] else "")
+                pieces.under(pattern)[key[0]], self.traffic, f"stage {key[0]}" + (" reverse" if key[1] else ""), pieces.scripts
             )
             for key in self.used
             for pattern in patterns
