@@ -136,6 +136,12 @@ def _result(
             *warnings,
             f"does not fit: needs {memory.peak_gib_per_chip:.1f} GiB of {memory.usable_gib_per_chip:.1f} GiB usable per chip",
         )
+    share = memory.host_usable_gib_per_chip
+    if share is not None and memory.host_gib_per_chip > share:
+        warnings = (
+            *warnings,
+            f"does not fit in the host: keeps {memory.host_gib_per_chip:.1f} GiB a chip there, of {share:.1f} GiB each",
+        )
     return Result(
         name=prepared.scenario.name,
         step_time_s=step,

@@ -7,6 +7,15 @@ from simulator.results import MemoryResult
 PARTS = ("weights", "gradients", "optimizer", "activations", "buffers")
 
 
+def host_line(memory: MemoryResult) -> list[str]:
+    """What is kept in the host, against a chip's share of it where that is known; nothing if nothing is."""
+    if memory.host_gib_per_chip <= 0.0:
+        return []
+    share = memory.host_usable_gib_per_chip
+    of = f" of {share:.0f} GiB" if share is not None else " GiB"
+    return [f"In the host, per chip: {memory.host_gib_per_chip:.2f}{of}"]
+
+
 def memory_table(memory: MemoryResult) -> str:
     """A line a pipeline rank [GiB per chip], then the peak against what can be used."""
     head = f"{'pipeline rank':<14}{'total':>10}" + "".join(f"{part:>13}" for part in PARTS) + f"{'in flight':>11}"
@@ -20,4 +29,4 @@ def memory_table(memory: MemoryResult) -> str:
         f"{word}: {memory.peak_gib_per_chip:.2f} of {memory.usable_gib_per_chip:.2f} GiB usable per chip "
         f"(capacity {memory.capacity_gib_per_chip:.2f} GiB), recomputing {memory.recompute}"
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *host_line(memory)]) + "\n"

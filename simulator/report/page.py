@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from simulator.report.figures.breakdown import breakdown
 from simulator.report.figures.memory import memory as memory_figure
 from simulator.report.figures.pipeline import pipeline
+from simulator.report.memory_table import host_line
 from simulator.report.page_tables import bounds_chart, links_table, memory_table, rungs_table
 from simulator.report.table import saturation
 from simulator.report.words import (
@@ -182,6 +183,7 @@ def _memory(result: Result) -> str:
         f"Peak of every pipeline rank in GiB a chip. The bar’s full width is the {significant(memory.capacity_gib_per_chip)} GiB "
         f"of the chip, the mark the {significant(memory.usable_gib_per_chip)} usable. Recompute: {memory.recompute}."
     )
+    text += "".join(f" {line}." for line in host_line(memory))
     if not result.has_memory_over_time:
         return _section("Memory", f"<p>{escape(text)}</p>", memory_table(memory))
     over_time = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from simulator.report.memory_table import host_line
 from simulator.report.words import (
     by_saturation,
     chips,
@@ -115,6 +116,7 @@ def _memory(result: Result) -> list[str]:
     lines = [
         f"Pipeline rank {fullest.pp_rank}, the fullest [GiB per chip]: " + ", ".join(parts),
         f"Recompute: {memory.recompute}",
+        *host_line(memory),
     ]
     wrapped = [textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ") for line in lines]
     return ["Memory", *(piece for pieces in wrapped for piece in pieces)]

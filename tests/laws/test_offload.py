@@ -88,3 +88,11 @@ def test_a_chip_without_a_host_is_asked_for_one() -> None:
 
     with pytest.raises(NotModelled, match=r"chip\.host"):
         answer(system="atlas-800t-a2", offload=["decoder_layer_input"])
+
+
+def test_what_the_host_keeps_is_said_and_what_it_cannot_hold_is_warned_of() -> None:
+    small = answer(offload=["activations"], host={"memory_capacity": "1 GB"})
+    assert any("does not fit in the host" in warning for warning in small.warnings)
+    assert "In the host, per chip" in small.summary()
+    large = answer(offload=["activations"])
+    assert not large.warnings
