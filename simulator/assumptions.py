@@ -66,7 +66,9 @@ class ChipEfficiency(Spec):
     attention_backward: AttentionCurve
     attention_small_head: Figure[Share]  # rate at head dimension 64 over the rate at 128
     kernel_start: Figure[Seconds]  # start and drain of any other kernel
-    host_issue: Figure[Seconds]  # what the host takes to issue one kernel; with captured graphs, one node
+    host_issue: Figure[Seconds]  # what the host takes to issue one kernel
+    sparse_issue: Figure[Seconds]  # the same in a run that serves routed experts, whose shapes depend on the data
+    captured_issue: Figure[Seconds]  # the same for a node of a captured graph
     communication_cores: dict[str, Figure[Taken]]  # share of the cores taken while a collective of a kind (tp, cp, ep, dp) runs
     communication_memory: Figure[Amount]  # HBM bytes per payload byte entering or leaving
 
@@ -128,11 +130,12 @@ class Pace(Spec):
     ``compute`` multiplies the time of every operator: gaps while the host is late, the slowest of many ranks. ``experts``
     multiplies that of routers, permutations and routed experts once more: copies and waits of a dispatcher. ``passes`` multiplies
     that of operators that only pass over memory, the optimizer's apart: those which a stack leaves unfused, casts and copies
-    between its modules. 1 is a stack that adds nothing.
+    between its modules. ``fused_experts`` stands for ``experts`` where activation and casts are epilogues of their products. 1 is a stack that adds nothing.
     """
 
     compute: Figure[Amount]
     experts: Figure[Amount]
+    fused_experts: Figure[Amount]
     passes: Figure[Amount]
 
 

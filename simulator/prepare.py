@@ -82,7 +82,9 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     _refuse_dead_chips(fabric)
     with scenario.blamed("plan"):
         plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
-    device = Device.of(chip, efficiency, pace=assumptions.pace, host=assumptions.host)
+    device = Device.of(
+        chip, efficiency, pace=assumptions.pace, host=assumptions.host, graphs=plan.graphs, fused_experts=plan.fused_experts
+    )
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
     groups = Groups.of(plan)
     with scenario.blamed("network"):

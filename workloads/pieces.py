@@ -80,6 +80,7 @@ def make_shard(model: Model, plan: ResolvedPlan, load: ExpertLoad, position: int
         attention=plan.attention,
         dropout=plan.dropout,
         ffn_inputs=plan.ffn_inputs,
+        fused_experts=plan.fused_experts,
     )
 
 

@@ -36,6 +36,8 @@ WirePrecision = Literal["bf16", "fp8", "mxfp8", "mxfp4", "nvfp4"]
 Dispatcher = Literal["alltoall", "deepep", "hybridep"]
 Storage = Literal["fp32", "bf16"]
 AttentionKernel = Literal["flash", "unfused"]
+Graphs = Literal["none", "partial", "full"]
+ExpertKernels = Literal["separate", "fused"]
 
 SELECTIVE_DEFAULT = ("core_attn",)
 """What Megatron recomputes under ``recompute: selective`` when no modules are named."""
@@ -63,6 +65,9 @@ class Plan(Spec):
     ``recompute_layers`` and ``recompute_method`` say of which layers (workloads/recompute.py). ``layout``: layers of each stage,
     in the order that data visits them; left out, they are spread (workloads/stages.py). ``placement`` is the order in which axes
     fill rank numbers (workloads/rank_order.py), ``context_exchange`` what the ranks of a sequence send (workloads/context.py).
+    ``graphs``: which kernels the host issues as captured graphs: none, all but those of routed experts and their permutation
+    (partial), or all (full). ``expert_kernels``: whether activation and casts between the products of routed experts are
+    kernels of their own (separate) or epilogues of the products (fused).
     """
 
     tp: int | None = Field(default=None, ge=1)
@@ -89,6 +94,8 @@ class Plan(Spec):
     context_exchange: ContextExchange | None = None
     context_heads: int | None = Field(default=None, ge=1)
     attention: AttentionKernel | None = None
+    graphs: Graphs | None = None
+    expert_kernels: ExpertKernels | None = None
     layout: tuple[int, ...] | None = None
 
 
@@ -154,6 +161,8 @@ class PlanDefaults(Spec):
     quantised_copies: int = Field(default=2, ge=0, le=2)
     quantised_gather: bool = False
     attention: AttentionKernel = "flash"
+    graphs: Graphs = "none"
+    expert_kernels: ExpertKernels = "separate"
     dropout: bool = False
     zero_in_pipeline: int | None = Field(default=None, ge=0, le=3)
     chunks: int | None = Field(default=None, ge=1)
@@ -222,6 +231,8 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         warnings=warnings,
         table=table,
         attention=plan.attention or defaults.attention,
+        graphs=plan.graphs or defaults.graphs,
+        fused_experts=(plan.expert_kernels or defaults.expert_kernels) == "fused",
         dropout=_first(training.dropout, defaults.dropout),
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
         loss_bytes=defaults.loss_bytes,

@@ -28,6 +28,7 @@ from workloads.instructions import Compute, Kernel, Operator, Phase
 BACKWARD_EXECUTES = 5 / 4
 SMALL_HEAD = 64
 OF_EXPERTS = ("router", "permutation", "routed_experts")  # components of the accounting that serve routed experts
+DYNAMIC = ("permutation", "routed_experts")  # of these, shapes depend on the data: partial graphs leave them out
 FULL_HEAD = 128
 LARGE_HEAD = 160
 QUERY_BLOCK = 128  # queries that one core of a fused attention kernel works on
@@ -63,6 +64,7 @@ class Device:
     expert_pace: float = 1.0  # of operators that serve routed experts, once more
     pass_pace: float = 1.0  # of operators that only pass over memory, once more
     host: HostRates = NO_HOST
+    graphs: str = "none"  # which kernels the host issues as captured graphs (workloads.plan.Plan)
 
     @classmethod
     def of(
@@ -72,6 +74,8 @@ class Device:
         conditions: Conditions = TRAINING,
         pace: Pace | None = None,
         host: HostUse | None = None,
+        graphs: str = "none",
+        fused_experts: bool = False,
     ) -> Device:
         """Share the chip's figures over its ranks; ``pace`` None is that of kernels alone."""
         share = 1.0 / chip.ranks_per_chip
@@ -84,9 +88,10 @@ class Device:
             efficiency=efficiency,
             conditions=conditions,
             pace=pace.compute.value if pace else 1.0,
-            expert_pace=pace.experts.value if pace else 1.0,
+            expert_pace=(pace.fused_experts if fused_experts else pace.experts).value if pace else 1.0,
             pass_pace=pace.passes.value if pace else 1.0,
             host=HostRates.of(chip, host),
+            graphs=graphs,
         )
 
     def slowed(self, speed: float) -> Device:
@@ -112,6 +117,18 @@ class Device:
             pace *= self.pass_pace
         overhead = operator.launches * self._start(operator)
         return OperatorTime(self._arithmetic(operator) * pace, self._memory(operator) * pace, overhead * pace)
+
+    def issue(self, operators: tuple[Operator, ...]) -> float:
+        """What the host takes to issue the kernels of a run [s]."""
+        launches = sum(operator.launches for operator in operators)
+        sparse = any(operator.component in OF_EXPERTS for operator in operators)
+        eager = (self.efficiency.sparse_issue if sparse else self.efficiency.host_issue).value
+        if self.graphs == "none":
+            return launches * eager
+        outside = 0
+        if self.graphs == "partial":
+            outside = sum(operator.launches for operator in operators if operator.component in DYNAMIC)
+        return outside * eager + (launches - outside) * self.efficiency.captured_issue.value
 
     @property
     def _clock(self) -> float:
@@ -194,7 +211,7 @@ class SegmentBook:
 
     def __init__(self, device: Device) -> None:
         self._time = lru_cache(maxsize=None)(device.time)
-        self._host_issue = device.efficiency.host_issue.value
+        self._issue = device.issue
         self._segments: dict[tuple[Operator, ...], Segment] = {}
         self._by_identity: dict[int, Segment] = {}
 
@@ -211,8 +228,7 @@ class SegmentBook:
     def _make(self, compute: Compute) -> Segment:
         times = [self._time(operator) for operator in compute.operators]
         name = _name(compute, times)
-        launches = sum(operator.launches for operator in compute.operators)
-        return Segment(name, _as_issued(times, launches * self._host_issue))
+        return Segment(name, _as_issued(times, self._issue(compute.operators)))
 
 
 def _as_issued(times: list[OperatorTime], host: float) -> list[OperatorTime]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from simulator.questions.readings import per_rank, readings_of
+from simulator.questions.readings import per_rank, readings_of, suited
 from simulator.questions.stacks import assumptions_of
 from simulator.scenario import Scenario
 from simulator.spec.base import Spec
@@ -150,7 +150,7 @@ class Question:
         for reading in readings_of(self.case.stack, data, self.case.quality):
             if reading.per_rank:
                 per_rank(data, notes)
-            data, filled = filled_in(data, reading.fill)
+            data, filled = filled_in(data, suited(reading.fill, data))
             notes += [f"{name} as tables of {reading.stack} are read" for name in filled]
         return build(Document(data, self.document.keys, self.document.values), Scenario), tuple(notes)
 

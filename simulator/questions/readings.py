@@ -19,6 +19,7 @@ from simulator.spec.errors import InputError, SupernodeError
 from simulator.spec.files import read_spec
 from simulator.spec.sources import Source
 
+HANGS_ON = {"recompute": ("recompute_modules",), "pp": ("vpp", "schedule")}
 FILE = Path(__file__).parent.parent / "presets" / "readings.yaml"
 
 
@@ -27,6 +28,8 @@ class Reading(Spec):
 
     stack: str
     models: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
     truncated: bool = False
     flag: str = ""
     fill: dict[str, Any] = {}
@@ -39,6 +42,10 @@ class Reading(Spec):
         model = scenario.get("model")
         name = model.get("preset") if isinstance(model, Mapping) else model
         if family_of(stack, [self.stack]) is None or (self.models and name not in self.models):
+            return False
+        if self.systems and _within(scenario, "cluster", "system") not in self.systems:
+            return False
+        if self.precisions and _within(scenario, "training", "precision") not in self.precisions:
             return False
         if self.truncated and not (isinstance(model, Mapping) and "layers" in model):
             return False
@@ -62,6 +69,26 @@ class Readings(Spec):
 def readings_of(stack: str | None, scenario: Mapping[str, Any], quality: tuple[str, ...]) -> tuple[Reading, ...]:
     """The rules for a case, in the order of the file."""
     return tuple(reading for reading in _file().readings if reading.matches(stack or "", scenario, quality))
+
+
+def suited(fill: Mapping[str, Any], scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rule fills in, without what hangs on a choice that the case made otherwise: modules of another way to recompute,
+    chunks of another number of stages.
+    """
+    given, filled = scenario.get("plan"), fill.get("plan")
+    if not (isinstance(given, Mapping) and isinstance(filled, Mapping)):
+        return dict(fill)
+    kept = dict(filled)
+    for choice, dependent in HANGS_ON.items():
+        if choice in filled and choice in given and given[choice] != filled[choice]:
+            for key in dependent:
+                kept.pop(key, None)
+    return {**fill, "plan": kept}
+
+
+def _within(scenario: Mapping[str, Any], section: str, key: str) -> Any:
+    inner = scenario.get(section)
+    return inner.get(key) if isinstance(inner, Mapping) else None
 
 
 def per_rank(scenario: dict[str, Any], notes: list[str]) -> None:

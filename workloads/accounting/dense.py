@@ -57,18 +57,20 @@ def enter_ffn(
     input_module: str = "layernorm",
     cast_input: bool = True,
     half_modules: tuple[str, ...] = (),
+    fused: bool = False,
 ) -> None:
     """Enter up, activation and down over ``rows`` tokens, the width cut ``cut`` ways.
 
     Recompute paths: ``input_module`` drops the input, which whoever made it keeps; ``up_module`` the output of the matrix up, or
     ``half_modules`` the gate and the product beside it; ``activation_module`` the activation's output. ``down_module`` makes
     the product down again; its result, ``result_rows`` once it is summed, is kept on request only.
+    ``fused``: activation and casts are epilogues of the products, and take no time of their own.
     """
     widened, width = up.outputs / cut, down.inputs / cut
     if cast_input:
         ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs, module=input_module)
     ledger.module = up_module
-    ledger.linear(up)
+    ledger.linear(up, fused=fused)
     kept = element_bytes(ledger.shard.ffn_inputs) if ledger.shard.ffn_inputs else ACTIVATION
     if half_modules:
         for half, name in zip(half_modules, ("gate", "beside_gate"), strict=True):
@@ -78,10 +80,11 @@ def enter_ffn(
         ledger.save(f"{up.name}_output", rows * widened, kept)
     ledger.module = activation_module
     # Backward reads the activation's input and its output's gradient, and writes its input's gradient.
+    through = 0.0 if fused else rows * ACTIVATION
     ledger.memory(
-        f"{up.name}_activation", up.component, rows * (widened + width) * ACTIVATION, rows * (2 * widened + width) * ACTIVATION
+        f"{up.name}_activation", up.component, through * (widened + width), through * (2 * widened + width), launches=not fused
     )
-    ledger.cast(f"{down.name}_cast", down.component, rows * width)
+    ledger.cast(f"{down.name}_cast", down.component, rows * width, fused=fused)
     ledger.save_input(f"{down.name}_input", rows * width)
     ledger.module = down_module
     ledger.linear(down)

@@ -97,6 +97,7 @@ def _expert_section(model: Model, shard: Shard) -> Section:
         result_rows=rows / shard.etp,
         input_module="moe/moe_permute",
         cast_input=not ready,
+        fused=shard.fused_experts,
     )
     return ledger.section()
 

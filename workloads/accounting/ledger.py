@@ -44,10 +44,11 @@ class Ledger:
     _parts: list[tuple[str, Operator]] = field(default_factory=list, init=False)
     _weight_operands: float = field(default=0.0, init=False)
 
-    def linear(self, linear: Linear, *, reads_the_same: bool = False) -> None:
+    def linear(self, linear: Linear, *, reads_the_same: bool = False, fused: bool = False) -> None:
         """Enter a matrix multiplication on this rank's part of its weight and of the tokens.
 
         ``reads_the_same``: its input is that of the product entered before, and is kept once for both.
+        ``fused``: its output's gradient arrives cast.
         """
         rows, groups, inputs, outputs = local_shape(linear, self.shard)
         precision = self.shard.precision if linear.low_precision else activation_precision(self.shard.precision)
@@ -75,7 +76,7 @@ class Ledger:
             )
         )
         if is_quantised(precision):  # entered after the product because the list is turned round: the cast runs first
-            self._cast(linear.name + "_gradient_cast", linear.component, written, Phase.BACKWARD_INPUT)
+            self._cast(linear.name + "_gradient_cast", linear.component, written, Phase.BACKWARD_INPUT, fused=fused)
         self._backward_weight.append(
             replace(
                 base,
@@ -99,13 +100,13 @@ class Ledger:
         )  # fmt: skip
         self._parts.append((module, operator))
 
-    def cast(self, name: str, component: str, elements: float, module: str | None = None) -> None:
+    def cast(self, name: str, component: str, elements: float, module: str | None = None, *, fused: bool = False) -> None:
         """Enter the cast of a matrix multiplication's input, if the precision needs one.
 
-        Its ``module`` is that of the saved copy it makes, where that differs from the ledger's.
+        ``fused``: whatever makes the input casts it. Its ``module`` is that of the saved copy it makes, where that differs from the ledger's.
         """
         if is_quantised(self.shard.precision):
-            self._cast(name, component, elements, Phase.FORWARD)
+            self._cast(name, component, elements, Phase.FORWARD, fused=fused)
             self._modules[-1] = self.module if module is None else module
 
     def core(self, name: str, core: Core, heads: float, queries: float, *, keys: float, keys_seen: float) -> None:
@@ -231,9 +232,9 @@ class Ledger:
         self._forward.append(operator)
         self._modules.append(self.module)
 
-    def _cast(self, name: str, component: str, elements: float, phase: Phase) -> None:
-        size = element_bytes(self.shard.precision)
-        operator = Operator(name, component, Kernel.MEMORY, phase, 0.0, elements * (ACTIVATION + 2 * size))
+    def _cast(self, name: str, component: str, elements: float, phase: Phase, *, fused: bool = False) -> None:
+        moved = 0.0 if fused else elements * (ACTIVATION + 2 * element_bytes(self.shard.precision))
+        operator = Operator(name, component, Kernel.MEMORY, phase, 0.0, moved, launches=0 if fused else 1)
         if phase is Phase.FORWARD:
             self._enter(operator)
         else:

@@ -75,6 +75,7 @@ class Shard:
     tokens x top_k x etp / tp; whoever knows the router's load says it).
     ``attention``: flash, or unfused (scores in memory). ``dropout``: whether scores, sublayers and embedding drop values.
     ``ffn_inputs``: in which precision an FFN's activation keeps its input; "" means 16 bits.
+    ``fused_experts``: whether the epilogues of the experts' products activate and cast, and nothing passes through memory for it.
     ``dispatch_precision``: of tokens on the wire; "" means bf16. A quantised dispatch moves the cast before the wire.
     """
 
@@ -93,6 +94,7 @@ class Shard:
     attention: str = "flash"
     dropout: bool = False
     ffn_inputs: str = ""
+    fused_experts: bool = False
 
     @property
     def local_tokens(self) -> float:
