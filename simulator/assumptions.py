@@ -70,6 +70,7 @@ class ChipEfficiency(Spec):
     sparse_issue: Figure[Seconds]  # the same in a run that serves routed experts, whose shapes depend on the data
     captured_issue: Figure[Seconds]  # the same for a node of a captured graph
     communication_cores: dict[str, Figure[Taken]]  # share of the cores taken while a collective of a kind (tp, cp, ep, dp) runs
+    reserved_cores: Figure[Taken]  # share of the cores that a stack keeps for communication all through a step
     communication_memory: Figure[Amount]  # HBM bytes per payload byte entering or leaving
 
     @field_validator("gemm", "gemm_start", "weight_gradient", "communication_cores")

@@ -79,12 +79,13 @@ class Device:
     ) -> Device:
         """Share the chip's figures over its ranks; ``pace`` None is that of kernels alone."""
         share = 1.0 / chip.ranks_per_chip
+        left = 1.0 - efficiency.reserved_cores.value
         bandwidth = chip.memory_bandwidth.value * share
         return cls(
-            peak={name: figure.value * share for name, figure in chip.matrix_peak.items()},
+            peak={name: figure.value * share * left for name, figure in chip.matrix_peak.items()},
             memory_bandwidth=bandwidth * efficiency.memory.value,
             raw_memory_bandwidth=bandwidth,
-            cores=chip.compute_units.value * share,
+            cores=chip.compute_units.value * share * left,
             efficiency=efficiency,
             conditions=conditions,
             pace=pace.compute.value if pace else 1.0,

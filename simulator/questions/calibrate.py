@@ -5,13 +5,13 @@ Two sorts of constants are fitted, none for a case or a model:
 - the ``pace`` of a stack (compute seconds of a real step over those of its kernels), of its experts, of its passes over memory;
 - ``sustained`` of a chip (what a power limit leaves of short-run rates) that no kernel benchmark tells, inside its range.
 
-In logarithms a step is nearly linear in them. With r the signed logarithmic error of a row and s its sensitivity to a constant c,
-one round solves
+With r the signed logarithmic error of a row and s its sensitivity to the logarithm of a constant c, one round solves
 
-    min over d of  sum_rows w |r + sum_c s_c d_c| + RIDGE sum_c ((c + d_c) / SPREAD)^2
+    min over d of  sum_rows w |r + sum_c s_c d_c| + sum_c RIDGE ((c + d_c) / spread_c)^2
 
 (families weigh the same, w; absolute values by reweighted squares), keeps every constant in its bounds, simulates again, and
-repeats. Sensitivities are read off the parts of the simulated step: a bubble grows with the compute that makes it.
+repeats. Sensitivities are measured: all rows once more with every constant of one field a step larger. A row depends on
+one constant of each field, so that a round costs one evaluation of the rows and one for each field.
 
 Left-out scores solve the same problem without the rows of a family, a system or a model and move their errors by the same
 sensitivities. Deterministic: no random numbers.
@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -32,29 +33,46 @@ import numpy.typing as npt
 from simulator.assumptions import PRESETS, Assumptions
 from simulator.questions.scores import Outcome, quantile, weights
 from simulator.questions.stacks import FALLBACK, assumptions_of
-from simulator.questions.validate import validate
+from simulator.questions.validate import Change, validate
 from simulator.spec.errors import InputError, SupernodeError
 
-ROUNDS = 3
+ROUNDS = 2
 SWEEPS = 60
-RIDGE = 0.15  # rows' weights sum to the number of families; a constant at one SPREAD from its source costs this much
-SPREAD = 0.20  # of the logarithm of a pace
+PROBE = 1.1  # factor on a constant whose effect is looked for
+RIDGE = 0.15  # rows' weights sum to the number of families; a constant at one spread from its source costs this much
 LEAST_ROWS = 3  # for a constant of one's own; a stack with fewer keeps the default and is a prediction
 MANY_ROWS = 20  # of a stack, for the pace of its passes over memory
+FELT = 0.01  # sensitivity of a row that a constant means anything to
 FLOOR = 0.02  # errors below this count by their square
-EXPERT_SHARE = 0.5  # of the compute of a mixture of experts, in its sensitivity; rounds correct what it misses
-COMPUTE = ("arithmetic", "memory_stall", "interference", "overhead", "optimizer")
-COMMUNICATION = ("exposed_ep", "exposed_tp", "exposed_cp", "exposed_dp", "exposed_pp")
 SOURCE = "STEPS"
-FIELDS = ("compute", "passes", "experts", "sustained")
-BOUNDS = {"compute": (0.7, 1.8), "experts": (0.7, 3.0), "passes": (0.7, 4.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is known of a sort of constant beforehand: its prior, how far from it it may lie (of a logarithm), its bounds."""
+
+    prior: float
+    spread: float
+    low: float
+    high: float
+
+
+FIELDS: Mapping[str, Field] = {
+    "compute": Field(1.0, 0.2, 0.7, 1.8),
+    "passes": Field(1.5, 0.6, 0.7, 5.0),  # a framework without fusion makes several passes where one would do
+    "experts": Field(1.0, 0.3, 0.7, 3.0),
+    "fused_experts": Field(1.0, 0.3, 0.7, 3.0),
+    "sustained": Field(0.92, 0.2, 0.5, 1.0),  # its prior and bounds are those of the chip's file
+}
+PACES = tuple(name for name in FIELDS if name != "sustained")
 
 Array = npt.NDArray[np.float64]
+Slopes = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """One fitted number: ``owner`` is a preset of a stack, or a chip; ``field`` compute, experts, passes or sustained."""
+    """One fitted number: ``owner`` is a preset of a stack, or a chip; ``field`` one of FIELDS."""
 
     owner: str
     field: str
@@ -85,57 +103,89 @@ class Rows:
         return Rows(chosen, self.error[kept], weights(chosen), self.slope[kept])
 
 
-def constants_of(outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> list[Constant]:
-    """The constants that these rows can say something about, at their present values; the fallback preset keeps its own."""
+def constants_of(outcomes: Sequence[Outcome], slopes: Slopes, chip_of: Mapping[str, str]) -> list[Constant]:
+    """The constants that these rows can say something about, at their present values; the fallback preset keeps its own.
+
+    ``slopes``: by field, how much a row answers to it. The pace of experts needs rows that feel it and rows that do not.
+    """
     found: list[Constant] = []
-    compared = [row for row in outcomes if "step_time_s" in row.error]
-    for preset in sorted({_owner(row.stack) for row in compared} - {FALLBACK}):
+    for preset in sorted({_owner(row.stack) for row in outcomes} - {FALLBACK}):
         pace = Assumptions.load(preset).pace
-        mine = [row for row in compared if _owner(row.stack) == preset]
+        mine = {row.id for row in outcomes if _owner(row.stack) == preset}
         if len(mine) < LEAST_ROWS:
             continue
-        found.append(Constant(preset, "compute", pace.compute.value, 1.0, *BOUNDS["compute"], len(mine)))
-        if len(mine) >= MANY_ROWS:
-            found.append(Constant(preset, "passes", pace.passes.value, 1.0, *BOUNDS["passes"], len(mine)))
-        experts = [row for row in mine if row.traits.moe]
-        if len(experts) >= LEAST_ROWS and len(experts) < len(mine):
-            found.append(Constant(preset, "experts", pace.experts.value, 1.0, *BOUNDS["experts"], len(experts)))
+        for name in PACES:
+            feel = {row for row in mine if abs(slopes[name].get(row, 0.0)) > FELT}
+            apart = name not in ("experts", "fused_experts") or len(feel) < len(mine)
+            if apart and len(feel) >= (MANY_ROWS if name == "passes" else LEAST_ROWS):
+                known = FIELDS[name]
+                found.append(Constant(preset, name, getattr(pace, name).value, known.prior, known.low, known.high, len(feel)))
     default = Assumptions.load(FALLBACK)
     usual = default.any_chip.sustained.value
     for chip in sorted(set(chip_of.values())):
-        sustained, known = default.of_chip(chip)[0].sustained, default.of_chip(chip)[1]
-        stacks = {_owner(row.stack) for row in compared if chip_of[row.id] == chip}
-        others = {chip_of[row.id] for row in compared if _owner(row.stack) in stacks} - {chip}
-        count = sum(chip_of[row.id] == chip for row in compared)
+        sustained = default.of_chip(chip)[0].sustained
+        stacks = {_owner(row.stack) for row in outcomes if chip_of[row.id] == chip}
+        others = {chip_of[row.id] for row in outcomes if _owner(row.stack) in stacks} - {chip}
+        count = sum(chip_of[row.id] == chip for row in outcomes)
         apart = count > LEAST_ROWS and bool(others)  # else it could not be told from the pace of the one stack on it
-        unknown = sustained.kind == "assumed" or sustained.source == SOURCE  # no kernel was measured for long enough
-        if known and unknown and apart and sustained.low is not None and sustained.high is not None:
+        if _unmeasured_clock(chip) and apart and sustained.low is not None and sustained.high is not None:
             found.append(Constant(chip, "sustained", sustained.value, usual, sustained.low, sustained.high, count))
     return found
 
 
-def rows_of(outcomes: Sequence[Outcome], constants: Sequence[Constant], chip_of: Mapping[str, str]) -> Rows:
-    """Errors, weights and sensitivities of the rows whose step time was measured."""
-    chosen = tuple(row for row in outcomes if "step_time_s" in row.error and row.parts)
-    error = np.log1p([row.error["step_time_s"] for row in chosen])
-    slope = np.zeros((len(chosen), len(constants)))
-    for place, row in enumerate(chosen):
-        compute = sum(row.parts[part] for part in COMPUTE)
-        busy = compute + sum(row.parts[part] for part in COMMUNICATION)
-        share = compute / busy
-        preset = _owner(row.stack)
-        share_of = {
-            "compute": share,
-            "passes": row.parts["memory_stall"] / busy,
-            "experts": share * EXPERT_SHARE * bool(row.traits.moe),
-        }
+def rows_of(outcomes: Sequence[Outcome], constants: Sequence[Constant], slopes: Slopes, chip_of: Mapping[str, str]) -> Rows:
+    """Errors, weights and sensitivities of rows whose step time was measured."""
+    slope = np.zeros((len(outcomes), len(constants)))
+    for place, row in enumerate(outcomes):
+        preset, chip = _owner(row.stack), chip_of[row.id]
         for column, constant in enumerate(constants):
-            if constant.field == "sustained":
-                if constant.owner == chip_of[row.id]:
-                    slope[place, column] = -row.parts["arithmetic"] / busy
-            elif constant.owner == preset:
-                slope[place, column] = share_of[constant.field]
-    return Rows(chosen, np.asarray(error), weights(chosen), slope)
+            if constant.owner == (chip if constant.field == "sustained" else preset):
+                slope[place, column] = slopes[constant.field].get(row.id, 0.0)
+    error = np.log1p([row.error["step_time_s"] for row in outcomes])
+    return Rows(tuple(outcomes), np.asarray(error), weights(outcomes), slope)
+
+
+def slopes_of(cases: str | Path, outcomes: Sequence[Outcome], *, jobs: int | None = None) -> dict[str, dict[str, float]]:
+    """By field and row: how the logarithm of the step time follows that of the field's constant. Absent: not at all."""
+    before = {row.id: row.predicted["step_time_s"] for row in outcomes}
+    found: dict[str, dict[str, float]] = {}
+    for name in FIELDS:
+        may = {row.id for row in outcomes if _may_feel(row, name, outcomes)}
+        answered = validate(cases, jobs=jobs, change=_probe(name), only=may).outcomes if may else ()
+        after = {row.id: row.predicted["step_time_s"] for row in answered if row.covered}
+        step = -math.log(PROBE) if name == "sustained" else math.log(PROBE)
+        found[name] = {row: math.log(after[row] / before[row]) / step for row in after}
+    return found
+
+
+def _may_feel(row: Outcome, name: str, outcomes: Sequence[Outcome]) -> bool:
+    """Whether a row can decide a constant of this field; the others need no probing."""
+    if name == "sustained":
+        return _unmeasured_clock(_chip(row.system))
+    if name in ("experts", "fused_experts"):
+        return bool(row.traits.moe) and row.traits.fused == (name == "fused_experts")
+    return sum(_owner(other.stack) == _owner(row.stack) for other in outcomes) >= (MANY_ROWS if name == "passes" else LEAST_ROWS)
+
+
+@cache
+def _unmeasured_clock(chip: str) -> bool:
+    """Whether no kernel was measured on a chip for long enough to tell its clock."""
+    efficiency, known = Assumptions.load(FALLBACK).of_chip(chip)
+    return known and (efficiency.sustained.kind == "assumed" or efficiency.sustained.source == SOURCE)
+
+
+def _probe(name: str) -> Change:
+    """Every constant of a field a step larger."""
+
+    def change(preset: str, system: str) -> dict[str, float]:
+        if name != "sustained":
+            return {f"pace.{name}": getattr(Assumptions.load(preset).pace, name).value * PROBE}
+        chip = _chip(system)
+        efficiency, known = Assumptions.load(preset).of_chip(chip)
+        # Down, for no chip keeps more than all of its rate; a clock's effect has the sign of its logarithm either way.
+        return {f"chips.{chip}.sustained": efficiency.sustained.value / PROBE} if known else {}
+
+    return change
 
 
 def fit(rows: Rows, constants: Sequence[Constant]) -> Array:
@@ -143,12 +193,12 @@ def fit(rows: Rows, constants: Sequence[Constant]) -> Array:
     now = np.log([constant.value for constant in constants])
     prior = np.log([constant.prior for constant in constants])
     low, high = np.log([constant.low for constant in constants]), np.log([constant.high for constant in constants])
+    pull = np.array([RIDGE / FIELDS[constant.field].spread ** 2 for constant in constants])
     moved = np.zeros(len(constants))
     for _ in range(SWEEPS):
         off = rows.error + rows.slope @ moved
         weight = rows.weight / np.maximum(np.abs(off), FLOOR)
-        pull = RIDGE / SPREAD**2
-        left = (rows.slope * weight[:, None]).T @ rows.slope + pull * np.eye(len(constants))
+        left = (rows.slope * weight[:, None]).T @ rows.slope + np.diag(pull)
         right = -(rows.slope * weight[:, None]).T @ rows.error - pull * (now - prior)
         moved = np.clip(np.linalg.solve(left, right), low - now, high - now)
     return np.exp(now + moved)
@@ -221,20 +271,18 @@ def calibrate(cases: str | Path, *, rounds: int = ROUNDS, jobs: int | None = Non
 
     chip_of = {question.case.id: _chip(question.case.system) for question in read_cases(cases)}
     constants: list[Constant] = []
+    slopes: Slopes = {}
     for turn in range(rounds + 1):
-        outcomes = validate(cases, jobs=jobs).outcomes
-        constants = constants_of(outcomes, chip_of)
-        rows = rows_of(outcomes, constants, chip_of)
+        outcomes = [row for row in validate(cases, jobs=jobs).outcomes if "step_time_s" in row.error]
+        slopes = slopes or slopes_of(cases, outcomes, jobs=jobs)  # smooth in the constants: later rounds take them over
+        constants = constants_of(outcomes, slopes, chip_of)
+        rows = rows_of(outcomes, constants, slopes, chip_of)
         _tell(turn, rows, constants)
+        sys.stdout.flush()
         if turn == rounds or not keep:
             break
         values = fit(rows, constants)
-        write(
-            [
-                Constant(c.owner, c.field, float(value), c.prior, c.low, c.high, c.rows)
-                for c, value in zip(constants, values, strict=True)
-            ]
-        )
+        write([replace(constant, value=float(value)) for constant, value in zip(constants, values, strict=True)])
     return constants
 
 
@@ -264,7 +312,7 @@ def _tell(turn: int, rows: Rows, constants: Sequence[Constant]) -> None:
     for what, group in (("families", _family), ("systems", _system), ("models", _model)):
         median, tail = score(left_out(rows, constants, group), rows.weight)
         print(f"  leaving out whole {what}: median {median:.1%}, 90th percentile {tail:.1%}")
-    for fields in (("compute",), ("passes",), ("experts",), ("sustained",), FIELDS):
+    for fields in (*((name,) for name in FIELDS), tuple(FIELDS)):
         median, tail = score(without(rows, constants, fields), rows.weight)
         print(f"  without {', '.join(fields)}: median {median:.1%}, 90th percentile {tail:.1%}")
     for constant in constants:
@@ -284,6 +332,4 @@ def _model(row: Outcome) -> str:
 
 
 if __name__ == "__main__":
-    import sys
-
     calibrate(sys.argv[1] if len(sys.argv) > 1 else "tests/published/steps.yaml", keep="--look" not in sys.argv)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from simulator.questions.readings import per_rank, readings_of, suited
+from simulator.questions.readings import per_rank, per_slice, readings_of, suited
 from simulator.questions.stacks import assumptions_of
 from simulator.scenario import Scenario
 from simulator.spec.base import Spec
@@ -148,8 +148,13 @@ class Question:
         data, filled = filled_in(data, self.case.assumed)
         notes += [f"{name} is assumed" for name in filled]
         for reading in readings_of(self.case.stack, data, self.case.quality):
+            if reading.assumptions and "assumptions" not in self.document.data:
+                data["assumptions"] = reading.assumptions
+                notes.append(f"assumptions {reading.assumptions}: {reading.note}")
             if reading.per_rank:
                 per_rank(data, notes)
+            if reading.per_slice:
+                per_slice(data, notes)
             data, filled = filled_in(data, suited(reading.fill, data))
             notes += [f"{name} as tables of {reading.stack} are read" for name in filled]
         return build(Document(data, self.document.keys, self.document.values), Scenario), tuple(notes)

@@ -33,7 +33,9 @@ class Reading(Spec):
     truncated: bool = False
     flag: str = ""
     fill: dict[str, Any] = {}
+    assumptions: str = ""
     per_rank: bool = False
+    per_slice: bool = False
     source: str
     note: str
 
@@ -69,6 +71,17 @@ class Readings(Spec):
 def readings_of(stack: str | None, scenario: Mapping[str, Any], quality: tuple[str, ...]) -> tuple[Reading, ...]:
     """The rules for a case, in the order of the file."""
     return tuple(reading for reading in _file().readings if reading.matches(stack or "", scenario, quality))
+
+
+def per_slice(scenario: dict[str, Any], notes: list[str]) -> None:
+    """Parameters are cut inside a slice and copied between slices, where a case of several says nothing of it."""
+    cluster, plan = scenario.get("cluster"), scenario.get("plan")
+    if not (isinstance(cluster, dict) and isinstance(plan, dict)) or "zero_group" in plan:
+        return
+    slices, copies = cluster.get("slices"), plan.get("dp")
+    if isinstance(slices, int) and isinstance(copies, int) and slices > 1 and copies % slices == 0:
+        plan["zero_group"] = copies * int(plan.get("cp") or 1) // slices
+        notes.append(f"plan.zero_group taken as {plan['zero_group']}: one slice")
 
 
 def suited(fill: Mapping[str, Any], scenario: Mapping[str, Any]) -> dict[str, Any]:

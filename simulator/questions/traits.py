@@ -24,11 +24,13 @@ class Traits:
     """The classes of one run; None where its machine or model is not known.
 
     ``across``: experts over more than one scale-up domain, or on a machine whose domains are larger than a box.
+    ``fused``: whether the plan says that experts' kernels are fused.
     """
 
     vendor: str | None = None
     moe: bool | None = None
     across: bool | None = None
+    fused: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ def traits_of(scenario: Scenario | None) -> Traits:
         moe = workloads.load(scenario.model).has_experts
     except SupernodeError:  # whoever runs the scenario says what is wrong with it
         return UNKNOWN
-    return Traits(system.chip.vendor, moe, moe and _leaves_a_box(scenario, system))
+    return Traits(system.chip.vendor, moe, moe and _leaves_a_box(scenario, system), scenario.plan.expert_kernels == "fused")
 
 
 def _leaves_a_box(scenario: Scenario, system: System) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,14 @@ from simulator.questions.comparison import Attempt, Task, answer_alike
 from simulator.questions.pairs import Order, ordered, read_pairs
 from simulator.questions.scores import Outcome
 from simulator.questions.summary import summary
+from simulator.scenario import Scenario
 from simulator.spec.errors import InputError, SupernodeError, one_line
 
 WORTH_PROCESSES = 8
 """Different questions from which starting worker processes (about a second each) pays."""
+
+Change = Callable[[str, str], Mapping[str, float]]
+"""From a preset of assumptions and a system to figures of it to replace, by path: what would change an answer, and how much."""
 
 Progress = Callable[[float, str], None]
 """Called with the share of cases done, and a word on the one just answered."""
@@ -55,10 +59,13 @@ def validate(
     limit: int | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
+    change: Change | None = None,
+    only: Collection[str] | None = None,
 ) -> Validation:
     """Run the cases of a file (the first ``limit`` of them) on ``jobs`` processes, all cores if left out.
 
-    ``pairs``: a file of pairs of these cases whose order was measured. Raises InputError with file and line for a file that is
+    ``pairs``: a file of pairs of these cases whose order was measured. ``change`` replaces assumptions of cases, ``only`` names
+    the cases to run (all if left out). Raises InputError with file and line for a file that is
     not made as docs/validation.md says; a case that the simulator cannot answer is in the result with its reason.
     """
     for name, count in (("limit", limit), ("jobs", jobs)):
@@ -66,7 +73,8 @@ def validate(
             raise InputError("must be at least 1", got=count, path=name)
     questions = read_cases(cases)
     known = read_pairs(pairs, (question.case.id for question in questions)) if pairs is not None else ()
-    tasks = [_task(question) for question in questions[:limit]]
+    asked = [question for question in questions[:limit] if only is None or question.case.id in only]
+    tasks = [_task(question, change) for question in asked]
     answers: dict[str, Outcome] = {}
     for outcomes in _run(_alike(tasks), jobs or os.cpu_count() or 1):
         for outcome in outcomes:
@@ -86,17 +94,24 @@ def _alike(tasks: Iterable[Task]) -> list[tuple[Task, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def _task(question: Question) -> Task:
+def _task(question: Question, change: Change | None = None) -> Task:
     """The scenarios a case may stand for: with the recipe of a later release, then without it."""
     attempts = []
     reason = None
     for hints in (True, False) if question.case.recipe_hint else (False,):
         try:
             scenario, notes = question.scenario(hints=hints)
-            attempts.append(Attempt(scenario, notes))
+            attempts.append(Attempt(_changed(scenario, question, change) if change else scenario, notes))
         except SupernodeError as error:
             reason = one_line(str(error))
     return Task(question.case, tuple(attempts), reason)
+
+
+def _changed(scenario: Scenario, question: Question, change: Change) -> Scenario:
+    """A scenario under other assumptions; one that changes some itself is left alone."""
+    preset = scenario.assumptions
+    figures = change(preset, question.case.system) if isinstance(preset, str) else {}
+    return scenario.replace(assumptions={"preset": preset, "set": dict(figures)}) if figures else scenario
 
 
 def _run(groups: list[tuple[Task, ...]], jobs: int) -> Iterator[list[Outcome]]:

@@ -120,6 +120,41 @@ def test_a_run_lasts_as_long_as_the_host_takes_to_issue_it(issue: int) -> None:
     assert segment.overhead == pytest.approx(segment.total - 10 * device.time(kernel).memory)
 
 
+SPARSE = tuple(
+    Operator("op", component, Kernel.MEMORY, Phase.FORWARD, 0.0, 1e3)
+    for component in ("norm", "router", "permutation", "routed_experts")
+)
+
+
+@pytest.mark.parametrize(
+    ("graphs", "seconds"),
+    # Four kernels at 100 us; two of them, the rest captured at 1 us; all captured.
+    [("none", 400e-6), ("partial", 202e-6), ("full", 4e-6)],
+)
+def test_captured_graphs_take_the_host_out_of_a_sparse_layer(graphs: str, seconds: float) -> None:
+    """Permutation and experts depend on the data, and only whole iterations capture them."""
+    device = replace(h100(sparse_issue="100 us", captured_issue="1 us"), graphs=graphs)
+    assert device.issue(SPARSE) == pytest.approx(seconds)
+    assert SegmentBook(device)(Compute(SPARSE)).total == pytest.approx(max(seconds, sum(device.time(op).total for op in SPARSE)))
+
+
+def test_a_run_without_experts_is_issued_at_the_dense_pace() -> None:
+    device = h100(sparse_issue="100 us", host_issue="7 us")
+    assert device.issue(SPARSE[:1]) == pytest.approx(7e-6)
+    assert device.issue(SPARSE[:2]) == pytest.approx(200e-6)
+
+
+def test_fused_experts_have_a_pace_of_their_own() -> None:
+    chip, stack = topologies.load("dgx-h100").chip, Assumptions.load("default")
+    pace = stack.with_overrides({"pace.experts": 1.5, "pace.fused_experts": 1.2}).pace
+    operator = replace(product(4096, 4096, 4096), component="routed_experts")
+    times = [
+        Device.of(chip, stack.of_chip(chip.name)[0], pace=pace, fused_experts=fused).time(operator).arithmetic
+        for fused in (False, True)
+    ]
+    assert times[0] / times[1] == pytest.approx(1.5 / 1.2)
+
+
 def test_the_pace_of_a_stack_stretches_every_operator_and_that_of_experts_theirs_once_more() -> None:
     """Arithmetic, memory and starts alike: the roofline keeps its shape."""
     chip, stack = topologies.load("dgx-h100").chip, Assumptions.load("default")

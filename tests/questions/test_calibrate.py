@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from simulator.questions.calibrate import (
-    BOUNDS,
-    COMMUNICATION,
-    COMPUTE,
+    FIELDS,
     Constant,
     Rows,
     constants_of,
@@ -16,19 +17,17 @@ from simulator.questions.calibrate import (
     left_out,
     rows_of,
     score,
+    slopes_of,
 )
 from simulator.questions.scores import Outcome, weights
 from simulator.questions.traits import Traits
-
-PARTS = dict.fromkeys(COMPUTE + COMMUNICATION, 0.0) | {
-    "arithmetic": 6.0, "memory_stall": 1.0, "overhead": 1.0, "exposed_ep": 2.0, "pipeline_bubble": 3.0
-}  # fmt: skip
+from simulator.questions.validate import validate
 
 
 def row(number: int, error: float, *, stack: str = "torchtitan", family: str = "", moe: bool = False) -> Outcome:
     return Outcome(
         id=f"case {number}", stack=stack, family=family or f"family {number}", system="dgx-h100", model="m", covered=True,
-        error={"step_time_s": error}, parts=PARTS, traits=Traits(moe=moe),
+        error={"step_time_s": error}, traits=Traits(moe=moe),
     )  # fmt: skip
 
 
@@ -72,23 +71,49 @@ def test_a_family_left_out_teaches_nothing() -> None:
     assert errors[:5] == pytest.approx([-0.3] * 5, abs=1e-9)
 
 
-def test_sensitivities_are_the_shares_of_the_step_that_a_constant_moves() -> None:
-    """Compute is 8 of 10 seconds that are not a bubble; experts weigh in for mixtures only; other stacks not at all."""
-    outcomes = [row(0, -0.1), row(1, -0.1, moe=True), row(2, -0.1, stack="nemo-24.07")]
-    constants = [constant(), Constant("torchtitan", "experts", 1.0, 1.0, *BOUNDS["experts"])]
-    slope = rows_of(outcomes, constants, dict.fromkeys(("case 0", "case 1", "case 2"), "h100-sxm")).slope
-    assert slope.tolist() == [[0.8, 0.0], [0.8, pytest.approx(0.4)], [0.0, 0.0]]
+def test_sensitivities_go_to_the_constants_of_the_rows_stack_and_chip() -> None:
+    """A row answers to the pace of its own stack and to the clock of its own chip, as much as was measured."""
+    outcomes = [row(0, -0.1), row(1, -0.1, stack="nemo-24.07")]
+    constants = [
+        constant(),
+        Constant("nemo-24.07", "compute", 1.0, 1.0, 0.7, 1.8),
+        Constant("gb200", "sustained", 0.9, 0.9, 0.5, 1.0),
+    ]
+    slopes = {"compute": {"case 0": 0.8, "case 1": 0.6}, "sustained": {"case 0": -0.5, "case 1": -0.4}}
+    found = rows_of(outcomes, constants, slopes, {"case 0": "gb200", "case 1": "gb300"})
+    assert found.slope.tolist() == [[0.8, 0.0, -0.5], [0.0, 0.6, 0.0]]
+    assert found.error == pytest.approx(np.log(0.9))
 
 
-def test_constants_are_those_of_stacks_with_rows_and_of_chips_that_can_be_told_from_them() -> None:
-    """A stack of two rows keeps the default; passes need many rows; a chip that one stack alone used is part of its pace."""
+def test_constants_are_those_that_rows_feel_and_that_can_be_told_apart() -> None:
+    """A stack of two rows keeps the default; passes need many rows; experts some rows without; a chip others beside it."""
     stacks = ["torchtitan"] * 20 + ["nemo-24.07"] * 3 + ["meta-llama3"] * 2 + ["nobody's"]
     outcomes = [row(number, -0.1, stack=stack) for number, stack in enumerate(stacks)]
     chips = {one.id: "gb200" if one.stack == "nobody's" else "gb300" for one in outcomes}
-    names = [one.name for one in constants_of(outcomes, chips)]
-    assert names == ["nemo-24.07.compute", "torchtitan.compute", "torchtitan.passes"]
+    slopes: dict[str, dict[str, float]] = {name: {} for name in FIELDS}
+    slopes["compute"] = {one.id: 0.8 for one in outcomes}
+    slopes["passes"] = {one.id: 0.1 for one in outcomes}
+    slopes["experts"] = {f"case {number}": 0.4 for number in (*range(4), 20, 21, 22)}
+    names = [one.name for one in constants_of(outcomes, slopes, chips)]
+    assert names == ["nemo-24.07.compute", "torchtitan.compute", "torchtitan.passes", "torchtitan.experts"]
     chips["case 0"] = chips["case 1"] = chips["case 20"] = chips["case 21"] = "gb200"
-    assert [one.name for one in constants_of(outcomes, chips)][3:] == ["gb200.sustained", "gb300.sustained"]
+    assert [one.name for one in constants_of(outcomes, slopes, chips)][4:] == ["gb200.sustained", "gb300.sustained"]
+
+
+def test_sensitivities_are_measured(tmp_path: Path) -> None:
+    """A large model on eight chips is nearly all arithmetic: its step follows the pace one to one, the clock the other way."""
+    path = tmp_path / "cases.yaml"
+    path.write_text(yaml.safe_dump({"cases": [{
+        "id": "large", "stack": "llm-foundry", "measured": {"step_time_s": 1.0},
+        "scenario": {
+            "cluster": {"system": "dgx-h100", "chips": 8}, "model": "mpt-7b",
+            "training": {"sequence_length": 2048, "global_batch": 64, "micro_batch": 8, "precision": "bf16"},
+        },
+    }]}))  # fmt: skip
+    slopes = slopes_of(path, validate(path, jobs=1).outcomes, jobs=1)
+    assert slopes["compute"]["large"] == pytest.approx(1.0, abs=0.1)
+    assert slopes["sustained"]["large"] == pytest.approx(-1.0, abs=0.3)
+    assert slopes["experts"]["large"] == 0.0
 
 
 def test_score_is_the_weighted_median_and_tail() -> None:

@@ -55,6 +55,36 @@ def test_whole_models_and_other_stacks_are_not_touched(tmp_path: Path) -> None:
     assert read(tmp_path, "megatron-bridge-26.02", CUT)[0].model == CUT
 
 
+@pytest.mark.parametrize(
+    ("stack", "system", "precision", "graphs", "overlap"),
+    [
+        ("megatron-bridge-25.09", "dgx-h100", "fp8", "none", True),  # DeepEP beside the other micro-batch
+        ("megatron-bridge-26.04", "dgx-h100", "fp8", "none", False),  # HybridEP without
+        ("megatron-bridge-26.04", "gb200-nvl72", "mxfp8", "partial", False),
+        ("megatron-bridge-26.08", "gb200-nvl72", "mxfp8", "full", True),
+    ],
+)
+def test_a_recipe_is_that_of_its_release_machine_and_precision(
+    tmp_path: Path, stack: str, system: str, precision: str, graphs: str, overlap: bool
+) -> None:
+    given: dict[str, Any] = {"chips": 256, "training": TRAINING | {"precision": precision, "global_batch": 4096}}
+    scenario, _ = read(tmp_path, stack, "deepseek-v3", system, tp=2, pp=8, ep=16, **given)
+    found = prepare(scenario).plan
+    assert (found.graphs, found.overlap.ep) == (graphs, overlap)
+    assert found.fused_experts is (graphs == "full")
+
+
+def test_what_hangs_on_a_choice_goes_with_it(tmp_path: Path) -> None:
+    """A case that recomputes nothing takes no modules from the recipe, one of two stages no chunks of four."""
+    given: dict[str, Any] = {"system": "dgx-h100", "chips": 64, "training": TRAINING | {"global_batch": 512}}
+    scenario, _ = read(tmp_path, "megatron-bridge-25.09", "deepseek-v3", tp=2, pp=8, recompute="none", **given)
+    assert (scenario.plan.recompute, scenario.plan.recompute_modules) == ("none", None)
+    given = {"system": "gb300-nvl72", "chips": 64, "training": TRAINING | {"precision": "mxfp8", "global_batch": 512}}
+    for stages, chunks in ((4, 5), (2, None)):
+        scenario, _ = read(tmp_path, "megatron-bridge-26.02", "llama3.1-70b", pp=stages, **given)
+        assert scenario.plan.vpp == chunks
+
+
 def test_sizes_by_chips_become_sizes_by_devices_where_a_case_says_so(tmp_path: Path) -> None:
     training = {"sequence_length": 8192, "global_batch": 512, "micro_batch": 8, "precision": "bf16"}
     given: dict[str, Any] = {"model": "gemma4-31b", "system": "tpu-v7-ironwood", "chips": 64, "training": training, "dp": 64}

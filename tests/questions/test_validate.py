@@ -176,3 +176,15 @@ def test_a_pair_of_a_case_that_is_not_there_is_refused_with_its_line(tmp_path: P
     pairs.write_text(PAIRS.replace("slower: only-mfu", "slower: only-mfo"))
     with pytest.raises(InputError, match=r"pairs.yaml:2:\d+ pairs\[0\].slower: .*only-mfu"):
         validate(cases, pairs=pairs, limit=1)
+
+
+def test_changed_assumptions_reach_the_cases_they_are_for(tmp_path: Path) -> None:
+    """A pace of two makes the step longer, of the named case only; nothing else is run."""
+    path = tmp_path / "cases.yaml"
+    path.write_text(CASES)
+    before = validate(path, jobs=1, only={"small"}).outcomes
+    after = validate(path, jobs=1, only={"small"}, change=lambda preset, system: {"pace.compute": 2.0}).outcomes
+    assert [row.id for row in after] == ["small"]
+    assert after[0].predicted["step_time_s"] > 1.3 * before[0].predicted["step_time_s"]
+    same = validate(path, jobs=1, only={"small"}, change=lambda preset, system: {}).outcomes
+    assert same[0].predicted == before[0].predicted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,3 +111,26 @@ def test_pipelines_of_pytorch_keep_a_buffer_for_every_micro_batch_and_all_logits
     boundary = 4096 * 4096 * 2
     logits = 7 * 4096 * 128256 * 2 if rank == 3 else 0
     assert buffers == pytest.approx([2 * boundary, (forward + backward) * boundary + logits])
+
+
+def test_fused_experts_do_the_same_sums_and_keep_the_same_with_fewer_passes() -> None:
+    """Activation and casts between the products move nothing and launch nothing; all else stays."""
+    model = workloads.load("deepseek-v3")
+    separate = Shard(
+        tokens=4096.0,
+        sequence_length=4096,
+        ep=8,
+        precision="fp8",
+        expert_tokens=32768.0,
+        local_experts=32,
+        dispatch_precision="fp8",
+    )
+    apart, fused = (
+        layer_sections(model, model.layer(5), shard)["experts"] for shard in (separate, replace(separate, fused_experts=True))
+    )
+    assert fused.saved == apart.saved
+    for before, after in ((apart.forward, fused.forward), (apart.backward_input, fused.backward_input)):
+        left = {operator.name: operator for operator in after if operator.bytes_moved or operator.launches}
+        gone = {operator.name for operator in before} - left.keys()
+        assert gone and {name.removesuffix("_backward").split("_")[-1] for name in gone} == {"activation", "cast"}
+        assert all(left[operator.name] == operator for operator in before if operator.name not in gone)
