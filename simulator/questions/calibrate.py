@@ -13,6 +13,8 @@ With r the signed logarithmic error of a row and s its sensitivity to the logari
 repeats. Sensitivities are measured: all rows once more with every constant of one field a step larger. A row depends on
 one constant of each field, so that a round costs one evaluation of the rows and one for each field.
 
+What nobody measured, the ``default`` assumptions among them, takes the median of the fitted stacks.
+
 Left-out scores solve the same problem without the rows of a family, a system or a model and move their errors by the same
 sensitivities. Deterministic: no random numbers.
 """
@@ -58,7 +60,7 @@ class Field:
 
 
 FIELDS: Mapping[str, Field] = {
-    "compute": Field(1.0, 0.2, 0.7, 1.8),
+    "compute": Field(1.1, 0.2, 0.7, 1.8),
     "passes": Field(1.5, 0.6, 0.7, 5.0),  # a framework without fusion makes several passes where one would do
     "experts": Field(1.0, 0.3, 0.7, 3.0),
     "fused_experts": Field(1.0, 0.3, 0.7, 3.0),
@@ -81,6 +83,7 @@ class Constant:
     low: float
     high: float
     rows: int = 0
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -228,6 +231,18 @@ def without(rows: Rows, constants: Sequence[Constant], fields: Sequence[str]) ->
     return np.asarray(np.expm1(rows.error + rows.slope @ back))
 
 
+def typical(constants: Sequence[Constant]) -> list[Constant]:
+    """The pace of a stack that nobody measured: of each field the median of those fitted, with their range."""
+    found = []
+    for name in PACES:
+        values = sorted(constant.value for constant in constants if constant.field == name)
+        if values:
+            note = f"median of {len(values)} fitted stacks"
+            middle, low, high = float(np.median(values)), round(values[0], 3), round(values[-1], 3)
+            found.append(Constant(FALLBACK, name, middle, FIELDS[name].prior, low, high, note=note))
+    return found
+
+
 def write(constants: Sequence[Constant]) -> None:
     """Put the constants into the presets, each with its range and the rows behind it."""
     stacks: dict[str, dict[str, Constant]] = {}
@@ -236,6 +251,7 @@ def write(constants: Sequence[Constant]) -> None:
             _write_sustained(constant)
         else:
             stacks.setdefault(constant.owner, {})[constant.field] = constant
+    stacks[FALLBACK] = {constant.field: constant for constant in typical(constants)}
     for preset, fields in stacks.items():
         path = PRESETS / f"{preset}.yaml"
         text = re.sub(r"\npace:.*?(?=\n\S|\Z)", "", path.read_text(encoding="utf-8"), flags=re.DOTALL).rstrip("\n")
@@ -248,7 +264,7 @@ def write(constants: Sequence[Constant]) -> None:
 def _figure(constant: Constant) -> str:
     return (
         f"{{value: {constant.value:.3f}, low: {constant.low}, high: {constant.high}, source: {SOURCE}, kind: derived, "
-        f'note: "fitted on {constant.rows} published steps"}}'
+        f'note: "{constant.note or f"fitted on {constant.rows} published steps"}"}}'
     )
 
 

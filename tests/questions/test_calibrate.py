@@ -18,6 +18,7 @@ from simulator.questions.calibrate import (
     rows_of,
     score,
     slopes_of,
+    typical,
 )
 from simulator.questions.scores import Outcome, weights
 from simulator.questions.traits import Traits
@@ -118,3 +119,9 @@ def test_sensitivities_are_measured(tmp_path: Path) -> None:
 
 def test_score_is_the_weighted_median_and_tail() -> None:
     assert score(np.array([-0.1, 0.1, -0.1]), np.ones(3)) == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_a_stack_that_nobody_measured_takes_the_median_of_those_fitted() -> None:
+    fitted = [Constant(f"stack {i}", "compute", value, 1.1, 0.7, 1.8) for i, value in enumerate((1.0, 1.2, 1.1))]
+    (compute,) = typical([*fitted, Constant("gb200", "sustained", 0.9, 0.9, 0.5, 1.0)])
+    assert (compute.owner, compute.field, compute.value, compute.low, compute.high) == ("default", "compute", 1.1, 1.0, 1.2)
