@@ -131,7 +131,8 @@ class Pace(Spec):
     ``compute`` multiplies the time of every operator: gaps while the host is late, the slowest of many ranks. ``experts``
     multiplies that of routers, permutations and routed experts once more: copies and waits of a dispatcher. ``passes`` multiplies
     that of operators that only pass over memory, the optimizer's apart: those which a stack leaves unfused, casts and copies
-    between its modules. ``fused_experts`` stands for ``experts`` where activation and casts are epilogues of their products. 1 is a stack that adds nothing.
+    between its modules. ``fused_experts`` stands for ``experts`` where
+    activation and casts are epilogues of their products. 1 is a stack that adds nothing.
     """
 
     compute: Figure[Amount]

@@ -103,7 +103,8 @@ class Ledger:
     def cast(self, name: str, component: str, elements: float, module: str | None = None, *, fused: bool = False) -> None:
         """Enter the cast of a matrix multiplication's input, if the precision needs one.
 
-        ``fused``: whatever makes the input casts it. Its ``module`` is that of the saved copy it makes, where that differs from the ledger's.
+        ``fused``: whatever makes the input casts it.
+        Its ``module`` is that of the saved copy it makes, where that differs from the ledger's.
         """
         if is_quantised(self.shard.precision):
             self._cast(name, component, elements, Phase.FORWARD, fused=fused)
