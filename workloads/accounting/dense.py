@@ -88,6 +88,12 @@ def enter_ffn(
     ledger.save_input(f"{down.name}_input", rows * width)
     ledger.module = down_module
     ledger.linear(down)
+    if down.experts and down.bias:
+        # A grouped product has no epilogue for one bias a group: it is added, and both biases' gradients summed, in passes.
+        ledger.memory(
+            f"{down.name}_bias", down.component, 2 * rows * down.outputs * ACTIVATION, 0.0,
+            weight_gradient=rows * (widened + down.outputs) * ACTIVATION,
+        )  # fmt: skip
     ledger.keep_on_request(f"{down.name}_output", result_rows * down.outputs)
     ledger.module = ""
 
