@@ -49,7 +49,7 @@ bench: $(VENV)/installed-for-tests
 	$(BIN)/python tests/bench/goals.py
 
 calibrate: $(VENV)/installed
-	$(BIN)/python -m simulator.questions.calibrate tests/published/steps.yaml
+	$(BIN)/python -m simulator.questions.calibrate
 
 record: $(VENV)/installed
 	$(BIN)/python tests/examples/record.py

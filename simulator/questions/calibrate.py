@@ -33,9 +33,10 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.assumptions import PRESETS, Assumptions
+from simulator.questions.calibration_page import Score, page, scatter
 from simulator.questions.scores import Outcome, quantile, weights
 from simulator.questions.stacks import FALLBACK, assumptions_of
-from simulator.questions.validate import Change, validate
+from simulator.questions.validate import Change, Validation, validate
 from simulator.spec.errors import InputError, SupernodeError
 
 ROUNDS = 2
@@ -281,21 +282,35 @@ def _write_sustained(constant: Constant) -> None:
     path.write_text(changed, encoding="utf-8")
 
 
-def calibrate(cases: str | Path, *, rounds: int = ROUNDS, jobs: int | None = None, keep: bool = True) -> list[Constant]:
-    """Fit and write ``rounds`` times, printing what each reached. ``keep=False`` looks only."""
+def calibrate(
+    cases: str | Path,
+    *,
+    pairs: str | Path | None = None,
+    docs: str | Path | None = None,
+    rounds: int = ROUNDS,
+    jobs: int | None = None,
+    keep: bool = True,
+) -> list[Constant]:
+    """Fit and write ``rounds`` times, printing what each reached. ``keep=False`` looks only.
+
+    ``docs``: a folder for validation-results.md and images/validation.svg, as of the last round.
+    """
     from simulator.questions.cases import read_cases
 
     chip_of = {question.case.id: _chip(question.case.system) for question in read_cases(cases)}
     constants: list[Constant] = []
     slopes: Slopes = {}
     for turn in range(rounds + 1):
-        outcomes = [row for row in validate(cases, jobs=jobs).outcomes if "step_time_s" in row.error]
+        answered = validate(cases, pairs=pairs, jobs=jobs)
+        outcomes = [row for row in answered.outcomes if "step_time_s" in row.error]
         slopes = slopes or slopes_of(cases, outcomes, jobs=jobs)  # smooth in the constants: later rounds take them over
         constants = constants_of(outcomes, slopes, chip_of)
         rows = rows_of(outcomes, constants, slopes, chip_of)
         _tell(turn, rows, constants)
         sys.stdout.flush()
         if turn == rounds or not keep:
+            if docs is not None:
+                _write_page(Path(docs), answered, rows, constants)
             break
         values = fit(rows, constants)
         write([replace(constant, value=float(value)) for constant, value in zip(constants, values, strict=True)])
@@ -320,6 +335,23 @@ def _chip(system: str) -> str:
         return topologies.load(system).chip.name
     except SupernodeError:  # a machine that is not ours: its rows are not compared either
         return system
+
+
+def _write_page(folder: Path, answered: Validation, rows: Rows, constants: Sequence[Constant]) -> None:
+    groups = (("family", _family), ("model", _model), ("machine", _system))
+    left = [Score("fitted on all rows", *score(np.expm1(rows.error), rows.weight))]
+    left += [
+        Score(f"without the {name} that is asked about", *score(left_out(rows, constants, group), rows.weight))
+        for name, group in groups
+    ]
+    left.append(
+        Score("none: kernels, libraries and documents only", *score(without(rows, constants, tuple(FIELDS)), rows.weight))
+    )
+    bought = [Score(f"`{name}`", *score(without(rows, constants, (name,)), rows.weight)) for name in FIELDS]
+    table = [(one.owner, one.field, one.value, one.low, one.high, one.rows) for one in constants]
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "images" / "validation.svg").write_text(scatter(answered.outcomes), encoding="utf-8")
+    (folder / "validation-results.md").write_text(page(answered.summary, table, left, bought), encoding="utf-8")
 
 
 def _tell(turn: int, rows: Rows, constants: Sequence[Constant]) -> None:
@@ -348,4 +380,5 @@ def _model(row: Outcome) -> str:
 
 
 if __name__ == "__main__":
-    calibrate(sys.argv[1] if len(sys.argv) > 1 else "tests/published/steps.yaml", keep="--look" not in sys.argv)
+    published = Path("tests/published")
+    calibrate(published / "steps.yaml", pairs=published / "pairs.yaml", docs="docs", keep="--look" not in sys.argv)

@@ -50,6 +50,8 @@ def test_a_case_becomes_a_scenario_of_its_stack_and_says_what_was_filled_in(tmp_
         "cluster.chips_per_domain taken as 64",
         "plan.overlap.tp from the recipe of a later release",
         "training.micro_batch is assumed",
+        "plan.graphs as tables of megatron-bridge are read",
+        "plan.recompute as tables of megatron-bridge are read",
     }
 
 
