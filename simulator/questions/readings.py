@@ -32,6 +32,7 @@ class Reading(Spec):
     precisions: tuple[str, ...] = ()
     truncated: bool = False
     flag: str = ""
+    when: dict[str, Any] = {}
     fill: dict[str, Any] = {}
     assumptions: str = ""
     per_rank: bool = False
@@ -48,6 +49,8 @@ class Reading(Spec):
         if self.systems and _within(scenario, "cluster", "system") not in self.systems:
             return False
         if self.precisions and _within(scenario, "training", "precision") not in self.precisions:
+            return False
+        if any(_within(scenario, *path.split(".")) != value for path, value in self.when.items()):
             return False
         if self.truncated and not (isinstance(model, Mapping) and "layers" in model):
             return False

@@ -85,6 +85,14 @@ def test_what_hangs_on_a_choice_goes_with_it(tmp_path: Path) -> None:
         assert scenario.plan.vpp == chunks
 
 
+def test_a_reading_may_hang_on_what_the_case_says(tmp_path: Path) -> None:
+    """Llama-3 70B in bf16 on GB300 keeps thirty layers' activations in the host where it is fully sharded, and only there."""
+    given: dict[str, Any] = {"system": "gb300-nvl72", "chips": 64, "training": TRAINING | {"global_batch": 64}}
+    sharded, _ = read(tmp_path, "megatron-bridge-26.04", "llama3.1-70b", zero=3, **given)
+    assert prepare(sharded).plan.offload.layers == 30
+    assert read(tmp_path, "megatron-bridge-26.04", "llama3.1-70b", **given)[0].plan.offload is None
+
+
 def test_sizes_by_chips_become_sizes_by_devices_where_a_case_says_so(tmp_path: Path) -> None:
     training = {"sequence_length": 8192, "global_batch": 512, "micro_batch": 8, "precision": "bf16"}
     given: dict[str, Any] = {"model": "gemma4-31b", "system": "tpu-v7-ironwood", "chips": 64, "training": training, "dp": 64}
