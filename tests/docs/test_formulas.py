@@ -127,7 +127,7 @@ def test_every_operator_costs_what_the_document_says(name: str) -> None:
     assert seen > 20
 
 
-ROUTED = ("expert_up", "expert_down", "expert_up_activation", "permute", "unpermute")
+ROUTED = ("expert_up", "expert_down", "expert_up_activation", "expert_down_bias", "permute", "unpermute")
 
 
 def _two_outputs(model: Model, shape: LayerShape | None, name: str) -> bool:
