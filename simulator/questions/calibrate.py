@@ -238,7 +238,7 @@ def typical(constants: Sequence[Constant]) -> list[Constant]:
     for name in PACES:
         values = sorted(constant.value for constant in constants if constant.field == name)
         if values:
-            note = f"median of {len(values)} fitted stacks"
+            note = f"median of {len(values)} fitted stacks" if len(values) > 1 else "of the one fitted stack"
             middle, low, high = float(np.median(values)), round(values[0], 3), round(values[-1], 3)
             found.append(Constant(FALLBACK, name, middle, FIELDS[name].prior, low, high, note=note))
     return found
@@ -344,9 +344,7 @@ def _write_page(folder: Path, answered: Validation, rows: Rows, constants: Seque
         Score(f"without the {name} that is asked about", *score(left_out(rows, constants, group), rows.weight))
         for name, group in groups
     ]
-    left.append(
-        Score("none: kernels, libraries and documents only", *score(without(rows, constants, tuple(FIELDS)), rows.weight))
-    )
+    left.append(Score("none: every one at its prior", *score(without(rows, constants, tuple(FIELDS)), rows.weight)))
     bought = [Score(f"`{name}`", *score(without(rows, constants, (name,)), rows.weight)) for name in FIELDS]
     table = [(one.owner, one.field, one.value, one.low, one.high, one.rows) for one in constants]
     (folder / "images").mkdir(parents=True, exist_ok=True)
