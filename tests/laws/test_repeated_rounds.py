@@ -19,14 +19,25 @@ BOXES = {"system": "dgx-h100", "chips": 16}
 V3 = {"cluster": {"system": "h800-8", "chips": 64}, "model": {**SMALL_V3, "layers": 8}}
 
 
+KERNELS = {"preset": "default", "set": {"pace.compute": 1.0, "pace.passes": 1.0, "pace.experts": 1.0}}
+"""Whether rounds repeat to the tick before the step is over hangs on the lengths of its slots; under these they do."""
+
+
 def dense(batch: int, cluster: dict[str, Any] = BOXES, **plan: Any) -> dict[str, Any]:
     training = {"sequence_length": 2048, "global_batch": batch, "micro_batch": 1}
-    return {"cluster": cluster, "model": SMALL_DENSE, "training": training, "plan": {"tp": 2, "pp": 4, **plan}}
+    return {
+        "cluster": cluster,
+        "model": SMALL_DENSE,
+        "training": training,
+        "plan": {"tp": 2, "pp": 4, **plan},
+        "assumptions": KERNELS,
+    }
 
 
 def experts(batch: int, router: Any = "balanced", **plan: Any) -> dict[str, Any]:
     training = {"sequence_length": 4096, "global_batch": batch, "micro_batch": 1, "router": router}
-    return {**V3, "training": training, "plan": {"pp": 4, "ep": 16, "dispatcher": "alltoall", **plan}}
+    plan = {"pp": 4, "ep": 16, "dispatcher": "alltoall", **plan}
+    return {**V3, "training": training, "plan": plan, "assumptions": KERNELS}
 
 
 REPEATED: dict[str, dict[str, Any]] = {
