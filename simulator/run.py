@@ -22,7 +22,7 @@ from simulator.network.contract import LinkClass, RankClass
 from simulator.network.fold import Fold
 from simulator.network.ladder import best_fold, overrun
 from simulator.network.unfolded import Send
-from simulator.network.usage import Usage, busiest_seconds
+from simulator.network.usage import Usage
 from simulator.prepare import Prepared, prepare
 from simulator.results import Bounds, Breakdown, Result, RouterResult, Simulation
 from simulator.saturation import network_result, series
@@ -155,7 +155,7 @@ def _result(
         memory=memory,
         network=network,
         router=_router(prepared),
-        bounds=_bounds(prepared, outcome),
+        bounds=_bounds(prepared, outcome, usage),
         warnings=warnings,
         scenario=prepared.scenario.model_dump(mode="json", exclude_unset=True),
         version=simulator.__version__,
@@ -217,14 +217,14 @@ def _router(prepared: Prepared) -> RouterResult | None:
     )
 
 
-def _bounds(prepared: Prepared, outcome: StepOutcome) -> Bounds:
+def _bounds(prepared: Prepared, outcome: StepOutcome, usage: Usage) -> Bounds:
     """Data-sheet rates, no efficiency: nothing we assume can make a step shorter than these."""
     compute = memory = 0.0
     for flops, moved in identities.executed(prepared.program):
         seconds = sum(amount / prepared.device.peak[precision_key(precision)] for precision, amount in flops.items())
         compute = max(compute, seconds)
         memory = max(memory, moved / prepared.device.raw_memory_bandwidth)
-    return Bounds(compute_s=compute, memory_s=memory, network_s=busiest_seconds(outcome.network))
+    return Bounds(compute_s=compute, memory_s=memory, network_s=usage.busiest_seconds())
 
 
 def _recording(folding: Fold, outcome: StepOutcome, spans: Spans, usage: Usage) -> Recording:

@@ -7,7 +7,7 @@ multiplications, and an operation of another size only new sizes of flows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from simulator.network.collectives.library import Library, Protocol
 from simulator.network.collectives.pattern import Exchange
@@ -35,7 +35,23 @@ class Course:
 
     def sized(self, payload: float) -> Phases:
         """The flows of a payload [B]."""
-        return tuple(tuple(replace(flow, size=flow.size * payload) for flow in phase) for phase in self.phases)
+        return tuple(tuple([_sized(flow, payload) for flow in phase]) for phase in self.phases)
+
+
+def _sized(flow: FlowClass, payload: float) -> FlowClass:
+    """A flow of one byte of payload with all of it (a ``replace``, written out: there are hundreds of thousands)."""
+    return FlowClass(
+        flow.links,
+        flow.load,
+        flow.size * payload,
+        flow.count,
+        flow.source_class,
+        flow.flows_per_source,
+        flow.target_class,
+        flow.flows_per_target,
+        flow.weight,
+        flow.rate_cap,
+    )
 
 
 @dataclass(frozen=True, slots=True)

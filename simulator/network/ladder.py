@@ -7,8 +7,8 @@
    byte (theorem 2) and says ``makespan-only``, any other says ``approximate``.
 
 Slow chips are told apart as long as that fits; relaxed, their whole class is as slow as the slowest. What is dead changes routes
-and is always told apart: NotModelled where that alone is too much. The bounds are on classes of ranks and of pairs, so
-time and memory are bounded too.
+and is always told apart: NotModelled where that alone is too much. The bounds are on classes of ranks, of pairs and of flows,
+so time and memory are bounded too.
 
 A rung is of an operation alone. Whether the limits that were left out held when operations overlapped is known after a run:
 :func:`overrun`.
@@ -33,6 +33,9 @@ from workloads.instructions import Communication
 #: Times that defects are taken back into the fold.
 ROUNDS = 6
 
+#: Flow classes of all operations together; half a million took 12 s of CPU to fold and 60 s or more to simulate.
+TOTAL_LIMIT = 1_000_000
+
 
 def best_fold(
     fabric: Fabric,
@@ -44,6 +47,7 @@ def best_fold(
     ordered: Sequence[str] = (),
     class_limit: int = CLASS_LIMIT,
     flow_limit: int = FLOW_LIMIT,
+    total_limit: int = TOTAL_LIMIT,
     alone: bool = False,
     loads: Sequence[int] = (),
 ) -> Fold:
@@ -65,7 +69,7 @@ def best_fold(
             relaxed=relaxed,
             loads=loads,
         )
-        _ask(made, operations)
+        _ask(made, operations, total_limit)
         return made
 
     weak = [defect for defect in fabric.defects if defect.left > 0.0 and defect.kind != "chip"]
@@ -107,14 +111,19 @@ def _choices(weak: list[Defect], slow: list[Defect], alone: bool) -> list[list[D
     return found
 
 
-def _ask(fold: Fold, operations: Sequence[Communication | Send]) -> None:
-    """Make every operation class that the operations need."""
+def _ask(fold: Fold, operations: Sequence[Communication | Send], limit: int) -> None:
+    """Make every operation class that the operations need. NotModelled beyond so many flow classes in all."""
     for operation in operations:
         for rank_class in fold.rank_classes:
             if not isinstance(operation, Send):
                 fold.collective(rank_class.key, operation)
             elif rank_class.pp_rank == operation.source:
                 fold.send(rank_class.key, operation.target, operation.payload)
+        if fold.flow_class_count > limit:
+            raise NotModelled(
+                f"the defects of {fold.fabric.name} leave {len(fold.rank_classes)} classes of ranks and more than {limit} of "
+                "flows, too many to simulate. Take fewer defects, nearer to each other, or a part of the machine without them."
+            )
 
 
 def _binding(fold: Fold) -> list[Defect]:

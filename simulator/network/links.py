@@ -105,12 +105,15 @@ class LinkTable:
 
     def seconds(self, together: Sequence[Sequence[Sequence[FlowClass]]]) -> list[dict[int, float]]:
         """For each phase what undamaged links need for the bytes of all these operations, by class [s]."""
-        found: list[dict[int, float]] = [{} for _ in range(max((len(phases) for phases in together), default=0))]
-        for phases in together:
-            for table, phase in zip(found, phases, strict=False):
-                for flow in phase:
-                    for link, load in zip(flow.links.tolist(), flow.load.tolist(), strict=True):
-                        table[link] = table.get(link, 0.0) + load * flow.size / self._undamaged[link]
+        undamaged = np.array(self._undamaged)
+        found: list[dict[int, float]] = []
+        for index in range(max((len(phases) for phases in together), default=0)):
+            flows = [flow for phases in together if index < len(phases) for flow in phases[index]]
+            links = np.concatenate([np.empty(0, dtype=np.int64), *(flow.links for flow in flows)])
+            sizes = np.repeat([flow.size for flow in flows], [len(flow.links) for flow in flows])
+            load = np.concatenate([np.empty(0), *(flow.load for flow in flows)])
+            needed = np.bincount(links, weights=load * sizes / undamaged[links])
+            found.append({link: float(needed[link]) for link in np.unique(links).tolist()})
         return found
 
     def need(self, phases: Sequence[Sequence[FlowClass]], seconds: Sequence[Mapping[int, float]]) -> Need:

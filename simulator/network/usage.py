@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.network.contract import LinkClass
+from simulator.network.contract import FlowClass, LinkClass
 from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
 from simulator.network.shares import OVER
@@ -151,6 +151,11 @@ class Usage:
             busiest_seconds=sum(wire.values()) / self.link_classes[link_class].capacity,
         )
 
+    def busiest_seconds(self) -> float:
+        """The busiest link's bytes over its raw capacity: no run that completes the same operations is shorter [s]."""
+        classes = self.link_classes
+        return max((sum(kinds.values()) / classes[link].capacity for link, kinds in self.wire_bytes.items()), default=0.0)
+
     def links(self) -> tuple[LinkUse, ...]:
         """Every link class, by key."""
         return tuple(self.link(link_class.key) for link_class in self.link_classes)
@@ -199,23 +204,20 @@ class Usage:
         return float((np.diff(time) * SECONDS)[depth[:-1] > 0.5].sum())
 
 
-def busiest_seconds(network: FluidNetwork) -> float:
-    """The busiest link's bytes over its raw capacity: no run that completes the same operations is shorter [s]."""
-    classes = network.folding.link_classes
-    found = _wire_bytes(network.history)
-    return max((sum(kinds.values()) / classes[link].capacity for link, kinds in found.items()), default=0.0)
-
-
 def _wire_bytes(history: History) -> dict[int, dict[str, float]]:
     """Wire bytes that the completed operations put on one link of each class, by kind."""
-    found: dict[int, dict[str, float]] = {}
+    flows: dict[str, list[tuple[FlowClass, float]]] = {}
     for key, times in history.completed.items():
         operation = history.operations[key]
-        for phase in operation.phases:
-            for flow in phase:
-                for link, load in zip(flow.links.tolist(), flow.load.tolist(), strict=True):
-                    kinds = found.setdefault(link, {})
-                    kinds[operation.kind] = kinds.get(operation.kind, 0.0) + times * load * flow.size
+        flows.setdefault(operation.kind, []).extend((flow, times * flow.size) for phase in operation.phases for flow in phase)
+    found: dict[int, dict[str, float]] = {}
+    for kind, sent in flows.items():
+        if sent:
+            links = np.concatenate([flow.links for flow, _ in sent])
+            amounts = np.repeat([size for _, size in sent], [len(flow.links) for flow, _ in sent])
+            on_links = np.bincount(links, weights=amounts * np.concatenate([flow.load for flow, _ in sent]))
+            for link in np.unique(links).tolist():
+                found.setdefault(link, {})[kind] = float(on_links[link])
     return found
 
 

@@ -116,6 +116,16 @@ def test_scattered_deaths_are_refused_with_the_bound() -> None:
         best_fold(fabric, sole(fabric), [ALL], flow_limit=300)
 
 
+def test_more_flow_classes_than_can_be_simulated_are_refused_with_what_to_do() -> None:
+    """Classes of pairs count once, those of flows with each operation: the second one is too many."""
+    fabric = scattered(fabrics.mesh((4, 4, 4), (1.0, 1.0, 1.0)), 1, 0.0)
+    groups, half = sole(fabric), communication("all-to-all", "dp", 32.0)
+    one = best_fold(fabric, groups, [ALL]).flow_class_count
+    assert best_fold(fabric, groups, [ALL, half], total_limit=2 * one).flow_class_count == 2 * one
+    with pytest.raises(NotModelled, match=rf"more than {2 * one - 1} of flows.* Take fewer defects"):
+        best_fold(fabric, groups, [ALL, half], total_limit=2 * one - 1)
+
+
 @pytest.mark.parametrize(("left", "met"), [(0.9, False), (0.3, True)])
 def test_a_run_tells_whether_limits_that_were_left_out_were_met(left: float, met: bool) -> None:
     fabric = scattered(fabrics.mesh((4, 4), (1.0, 1.0), ports=2.0), 3, left)

@@ -6,7 +6,7 @@ import pytest
 
 from simulator.network.fluid import FluidNetwork
 from simulator.network.fold import Fold
-from simulator.network.usage import Usage, busiest_seconds
+from simulator.network.usage import Usage
 from simulator.spec.errors import IdentityBroken
 from tests.network import fabrics
 from tests.network.doubles import Clock, communication, run_at
@@ -33,7 +33,7 @@ def test_bytes_seconds_and_saturation_of_each_link() -> None:
     assert (up.busy, up.peak, up.saturated, up.first_saturated) == pytest.approx((7.0, 1.0, 7.0, 0.0))
     assert (down.wire_bytes, down.busy, down.saturated) == ({"pp": 6.0}, pytest.approx(7.0), pytest.approx(5.0))
     assert (back.wire_bytes, back.peak, back.saturated, back.first_saturated) == ({"ep": 1.0}, 0.5, 0.0, None)
-    assert (up.busiest_seconds, busiest_seconds(network)) == (7.0, 7.0)
+    assert (up.busiest_seconds, Usage(network).busiest_seconds()) == (7.0, 7.0)
 
 
 def test_utilisation_over_time_is_a_step_function() -> None:
