@@ -171,5 +171,5 @@ def test_slots_of_unequal_ranks_that_repeat_are_repeated_to_the_tick(name: str) 
     scenario = scenario.replace(training__global_batch=4 * (scenario.training.global_batch or 0))
     rehearsed, played = simulate(scenario), simulate(scenario, slots="played")
     assert rehearsed.fingerprint == played.fingerprint
-    if name == "hot rank, one copy per domain":  # elsewhere slots meet others' traffic on full links, and are taken up in the middle
+    if name == "hot rank, one copy per domain":  # elsewhere slots meet others on full links, and are taken up
         assert rehearsed.simulation.events < played.simulation.events
