@@ -99,10 +99,11 @@ def legs(router: Tiered, sources: Ints, targets: Ints) -> dict[int, list[Leg]]:
 def _sprayed(each: Moves) -> Iterator[tuple[int, Leg]]:
     """The steps of :func:`topologies.routing.spray`: every order equally often."""
     m = len(each.steps)
+    nodes: dict[int, Ints] = {}
     for done in range(2**m - 1):
         corrected = done.bit_count()
-        share = np.full(len(each.flow), 1.0 / (comb(m, corrected) * (m - corrected)))
-        node = at(each, done)
+        share = np.broadcast_to(1.0 / (comb(m, corrected) * (m - corrected)), len(each.flow))
+        node = nodes[done] = nodes[done & (done - 1)] + each.delta[(done & -done).bit_length() - 1] if done else each.source
         for i in range(m):
             if not done >> i & 1:
                 yield each.steps[i], Leg(each.flow, node, node + each.delta[i], share, done == 0)

@@ -268,7 +268,7 @@ def _merged_links(fold: Fold, colour: Ints) -> tuple[LinkClass, ...]:
     for key, members in enumerate(_by_colour(colour)):
         first = fold.link_classes[members[0]]
         size = sum(fold.link_classes[member].size for member in members)
-        found.append(LinkClass(key, first.tier, first.capacity, size, first.example, first.relaxed))
+        found.append(LinkClass(key, first.tier, first.capacity, size, first.called, first.relaxed))
     return tuple(found)
 
 

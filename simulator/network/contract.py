@@ -37,6 +37,7 @@ class FlowClass:
     flows_per_target: float
     weight: float = 1.0
     rate_cap: float = math.inf
+    path: int = -1  # the number that the fold which made it has for its way; -1: made by hand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class OperationClass:
     key: int
     name: str
     kind: str
-    phases: tuple[tuple[FlowClass, ...], ...]
+    phases: tuple[Sequence[FlowClass], ...]
     latency: float
     participants: tuple[int, ...]
     bytes_sent: float
@@ -80,7 +81,7 @@ class RankClass:
 
 @dataclass(frozen=True, slots=True)
 class LinkClass:
-    """``size`` identical directed links of raw ``capacity`` [B/s] each; ``example`` names one of them.
+    """``size`` identical directed links of raw ``capacity`` [B/s] each.
 
     ``tier`` is the name of the fabric's tier, or :data:`PORTS` for the pooled injection (or ejection) limit of a device.
     ``relaxed``: some of the links have more than ``capacity``, which is that of the weakest; rates are exact as long as no
@@ -91,8 +92,13 @@ class LinkClass:
     tier: str
     capacity: float
     size: int
-    example: str
+    called: str | Callable[[], str]  # the name of one of them, or who says it: most classes are never named
     relaxed: bool = False
+
+    @property
+    def example(self) -> str:
+        """The name of one of the links."""
+        return self.called if isinstance(self.called, str) else self.called()
 
 
 #: Tier name of the pooled limits of a device's ports; they carry the bytes of other tiers once more.

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from simulator.network.collectives.library import Library, Protocol
 from simulator.network.collectives.pattern import Exchange
-from simulator.network.contract import FlowClass
+from simulator.network.phase import Phase
 from topologies.fabric import Fabric
 
-Phases = tuple[tuple[FlowClass, ...], ...]
+Phases = tuple[Phase, ...]
 
 #: Times closer than this are one time: the first of equals is taken, whatever the order of a sum.
 EQUAL = 1e-9
@@ -35,23 +35,7 @@ class Course:
 
     def sized(self, payload: float) -> Phases:
         """The flows of a payload [B]."""
-        return tuple(tuple([_sized(flow, payload) for flow in phase]) for phase in self.phases)
-
-
-def _sized(flow: FlowClass, payload: float) -> FlowClass:
-    """A flow of one byte of payload with all of it (a ``replace``, written out: there are hundreds of thousands)."""
-    return FlowClass(
-        flow.links,
-        flow.load,
-        flow.size * payload,
-        flow.count,
-        flow.source_class,
-        flow.flows_per_source,
-        flow.target_class,
-        flow.flows_per_target,
-        flow.weight,
-        flow.rate_cap,
-    )
+        return tuple(phase.sized(payload) for phase in self.phases)
 
 
 @dataclass(frozen=True, slots=True)

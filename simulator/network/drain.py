@@ -10,6 +10,7 @@ import numpy as np
 
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.maxmin import Loads, max_min
+from simulator.network.phase import Phase
 from topologies.fabric import Floats, Ints
 
 #: Ends closer than this times the time that has passed are one end: relative to what is left of the last flow, sums would tell
@@ -36,19 +37,16 @@ def last_end(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> f
 
 def proportional(phase: Sequence[FlowClass]) -> bool:
     """Whether the flows' sizes are in proportion to their weights, without caps: the condition of theorem 2."""
-    levels = [flow.size / flow.weight for flow in phase if flow.size > 0.0]
-    return max(levels, default=0.0) <= min(levels, default=0.0) * (1.0 + 1e-12) and all(
-        math.isinf(flow.rate_cap) for flow in phase
-    )
+    flows = Phase.of(phase)
+    some = flows.size > 0.0
+    levels = flows.size[some] / flows.weight[some]
+    alike = float(levels.max(initial=0.0)) <= float(levels.min(initial=math.inf)) * (1.0 + 1e-12)
+    return alike and bool(np.isinf(flows.rate_cap).all())
 
 
 def bytes_on_links(phase: Sequence[FlowClass], links: int) -> Floats:
     """Wire bytes that a phase puts on one link of each class [links]."""
-    if not phase:
-        return np.zeros(links)
-    sizes = np.repeat([flow.size for flow in phase], [len(flow.links) for flow in phase])
-    amounts = np.concatenate([flow.load for flow in phase]) * sizes
-    return np.bincount(np.concatenate([flow.links for flow in phase]), weights=amounts, minlength=links).astype(np.float64)
+    return Phase.of(phase).on_links(links)
 
 
 def bound(operation: OperationClass, link_classes: Sequence[LinkClass]) -> float:
@@ -79,11 +77,14 @@ def events(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> Ite
     When flows end, only those of their level and above can get another rate: a link that an ended flow crossed was full at its
     level or never, so filling below that level goes as before. The others keep their rates, and what they use.
     """
-    sizes = np.array([flow.size for flow in phase])
+    flows = Phase.of(phase)
+    sizes = flows.size
     running = np.flatnonzero(sizes > 0.0)
     if not len(running):
         return
-    loads, links, capacity, weight, rate_cap = _system([phase[index] for index in running.tolist()], link_classes)
+    loads, links = flows.system(running)
+    capacity = np.array([link_classes[link].capacity for link in links.tolist()])
+    weight, rate_cap = flows.weight[running], flows.rate_cap[running]
     starts = np.searchsorted(loads.flow, np.arange(loads.flows + 1))
     left, rates = sizes[running], max_min(loads, capacity, weight, rate_cap)
     used = loads.on_links(rates)
@@ -134,23 +135,11 @@ def drain(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tupl
 
 def busiest(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, int]:
     """The link class that needs most seconds for its bytes, and these (or those of a capped flow, if more); -1 for none."""
-    seconds = bytes_on_links(phase, len(link_classes)) / np.array([link.capacity for link in link_classes])
-    capped = max((flow.size / flow.rate_cap for flow in phase if math.isfinite(flow.rate_cap)), default=0.0)
+    flows = Phase.of(phase)
+    seconds = flows.on_links(len(link_classes)) / np.array([link.capacity for link in link_classes])
+    some = np.isfinite(flows.rate_cap)
+    capped = float((flows.size[some] / flows.rate_cap[some]).max(initial=0.0))
     if not seconds.any():
         return capped, -1
     link = int(np.argmax(seconds >= seconds.max() * (1.0 - 1e-12)))  # of equals the first, however their sums were rounded
     return max(float(seconds.max()), capped), link
-
-
-def _system(flows: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[Loads, Ints, Floats, Floats, Floats]:
-    """Loads of these flows, the link classes they use, and capacities, weights and rate caps."""
-    used, places = np.unique(np.concatenate([flow.links for flow in flows]), return_inverse=True)
-    loads = Loads(
-        flow=np.repeat(np.arange(len(flows)), [len(flow.links) for flow in flows]),
-        link=places.astype(np.int64),
-        load=np.concatenate([flow.load for flow in flows]),
-        flows=len(flows),
-        links=len(used),
-    )
-    capacity = np.array([link_classes[link].capacity for link in used.tolist()])
-    return loads, used, capacity, np.array([flow.weight for flow in flows]), np.array([flow.rate_cap for flow in flows])

@@ -18,17 +18,18 @@ from simulator.network.collectives.choice import SKEWED, candidates, pattern_of
 from simulator.network.collectives.dimensions import axes_of
 from simulator.network.collectives.library import Libraries, Library
 from simulator.network.collectives.pattern import Exchange, Pattern
-from simulator.network.contract import FlowClass, LinkClass, OperationClass, Placement, RankClass
+from simulator.network.contract import LinkClass, OperationClass, Placement, RankClass
 from simulator.network.course import Course, Need, Run, Wait, between_domains, fastest, hop
 from simulator.network.links import LinkTable, NamedLink, touched
 from simulator.network.orbits import Orbits
 from simulator.network.order import require_order
 from simulator.network.paths import Heading, Path, Paths, heading, sizes
+from simulator.network.phase import Phase
 from simulator.network.placement import refine
 from simulator.network.rungs import judge
 from simulator.network.unlike import tell_apart
 from simulator.spec.errors import IdentityBroken, InputError, NotModelled
-from topologies.fabric import Defect, Fabric, Ints
+from topologies.fabric import Defect, Fabric, Floats, Ints
 from workloads.axes import offset, position, size_of
 from workloads.instructions import Communication
 
@@ -93,7 +94,7 @@ class Fold:
         self.axes = axes_of(fabric)
         self._network = between_domains(fabric)
         self._courses: dict[tuple[object, ...], Course] = {}
-        self._seconds: dict[tuple[object, ...], list[dict[int, float]]] = {}
+        self._seconds: dict[tuple[object, ...], list[Floats]] = {}
         self._participants: dict[tuple[str, int], tuple[int, ...]] = {}
         self._operations: dict[tuple[object, ...], OperationClass] = {}
         self._made: list[OperationClass] = []
@@ -196,7 +197,9 @@ class Fold:
 
     def _members(self, group: str, rank: int) -> Ints:
         """The ranks of the group of ``rank`` that are alive, ascending."""
-        members = np.sort(np.asarray(self.groups.members(group, rank), dtype=np.int64))
+        members = np.asarray(self.groups.members(group, rank), dtype=np.int64)
+        if np.any(members[1:] <= members[:-1]):
+            members = np.sort(members)
         return members[self.orbits.rank_class[members] >= 0] if self.fabric.dead else members
 
     def _group(self, group: str, rank_class: int) -> tuple[int, ...]:
@@ -230,6 +233,10 @@ class Fold:
                     f"{communication.name}: {algorithm} with unequal loads is not modelled. Choose {' or '.join(SKEWED)}"
                     " (network.algorithms), or a balanced router."
                 )
+            if algorithm == "direct" and communication.skew is None:
+                first = self._members(communication.group, self.rank_classes[participants[0]].representative)
+                if len(first) == self.fabric.ranks and self.orbits.nested:  # what would be named can be counted
+                    self._require_few(communication.name, self.orbits.pairs_of_all())
             patterns: dict[int, Pattern] = {}
             one = replace(communication, payload=1.0)
             for participant in participants:
@@ -243,25 +250,31 @@ class Fold:
     def _course(self, name: str, algorithm: str, patterns: Mapping[int, Pattern]) -> Course:
         """Turn what each participating class does with one byte into flow classes."""
         headings = self._headings(name, patterns)
-        phases: list[tuple[FlowClass, ...]] = []
+        phases: list[Phase] = []
         wire, inside, outside = 0.0, 0, 0
         for index in range(max(len(pattern.phases) for pattern in patterns.values())):
-            flows: list[FlowClass] = []
+            flows: list[tuple[Heading, Ints, Floats]] = []
             waits: dict[int, list[Wait]] = {}  # by place of the exchange in its phase
             for rank_class, pattern in patterns.items():
+                rank = self.rank_classes[rank_class]
                 for place, exchange in enumerate(pattern.phases[index] if index < len(pattern.phases) else ()):
-                    made, slowest = self._flows(headings[rank_class, exchange.peers.tobytes()], exchange)
-                    flows += made
-                    rank = self.rank_classes[rank_class]
-                    leaves = bool(np.any(exchange.peers // self.domain != rank.representative // self.domain))
-                    waits.setdefault(place, []).append(Wait(exchange, slowest, rank.size, leaves))
-            phases.append(tuple(flows))
+                    each, rows = headings[rank_class, index, place]
+                    flows.append((each, rows, sizes(each, exchange)))
+                    slowest = float(self._paths.latency[rows].max(initial=0.0))
+                    waits.setdefault(place, []).append(Wait(exchange, slowest, rank.size, self._leaves(rank, exchange)))
+            phases.append(self._paths.phase(flows))
             for entries in waits.values():
                 count = max(wait.exchange.steps for wait in entries)
                 wire += count * hop(entries)
                 crosses = any(wait.leaves for wait in entries)
                 inside, outside = inside + (not crosses) * count, outside + crosses * count
         return Course(algorithm, tuple(phases), wire, inside, outside)
+
+    def _leaves(self, rank: RankClass, exchange: Exchange) -> bool:
+        """Whether an exchange sends anything out of the representative's domain."""
+        first = rank.representative // self.domain * self.domain
+        low, high = exchange.peers.min(initial=first), exchange.peers.max(initial=first)
+        return bool(low < first or high >= first + self.domain)
 
     def _need(self, participants: tuple[int, ...], communication: Communication, library: Library, course: Course) -> Need:
         """What a course needs of its links while all groups of its stages do the same on links that are whole.
@@ -314,7 +327,7 @@ class Fold:
             phases=phases,
             latency=run.latency if run else 0.0,
             participants=participants,
-            bytes_sent=sum(flow.count * flow.size for phase in phases for flow in phase),
+            bytes_sent=sum(phase.bytes_sent for phase in phases),
             algorithm=run.course.algorithm if run else "none",
             rung=judge(phases, self._links.classes) if self.relaxed else "exact",
             library=run.library if run else "",
@@ -324,61 +337,44 @@ class Fold:
         self._made.append(operation)
         return operation
 
-    def _headings(self, name: str, patterns: Mapping[int, Pattern]) -> dict[tuple[int, bytes], Heading]:
-        """Where each class sends, by class and peers, and all of it routed."""
+    def _headings(self, name: str, patterns: Mapping[int, Pattern]) -> dict[tuple[int, int, int], tuple[Heading, Ints]]:
+        """Where each class sends in each exchange (class, phase, place), all of it routed, and the rows of its paths."""
         found: dict[tuple[int, bytes], Heading] = {}
+        named: dict[tuple[int, int, int], Heading] = {}
         count = len(self._paths)
         for rank_class, pattern in patterns.items():
-            for phase in pattern.phases:
-                for exchange in phase:
+            for index, phase in enumerate(pattern.phases):
+                for place, exchange in enumerate(phase):
                     key = (rank_class, exchange.peers.tobytes())
-                    if key in found:
-                        continue
-                    found[key] = heading(self.orbits, self.rank_classes[rank_class], exchange.peers)
-                    count += self._paths.unmet(found[key])
-                    if count > self._flow_limit:
-                        raise NotModelled(
-                            f"{name}: more than {self._flow_limit} classes of pairs of ranks. Relax some defects "
-                            "(simulator.network.ladder), take fewer of them, or raise flow_limit."
-                        )
-        headings = list(found.values())
-        self._paths.add(headings)
-        for each in headings:
-            self._require_whole(name, each)
-        return found
+                    if key not in found:
+                        found[key] = heading(self.orbits, self.rank_classes[rank_class], exchange.peers)
+                        count += self._paths.unmet(found[key])
+                    named[rank_class, index, place] = found[key]
+                    self._require_few(name, count)
+        self._paths.add(list(found.values()))
+        rows = {id(each): self._paths.rows(each) for each in found.values()}
+        for each in found.values():
+            self._require_whole(name, each, rows[id(each)])
+        return {key: (each, rows[id(each)]) for key, each in named.items()}
 
-    def _require_whole(self, name: str, each: Heading) -> None:
-        """A source sends to all ranks that are alike to it, or to none of them."""
-        for peer, count, code in zip(each.peers, each.counts, each.codes, strict=True):
-            alike = self._paths.of(each.source, code).per_source
-            if alike != count:
-                raise NotModelled(
-                    f"{name}: rank {each.source.representative} sends to {count} of the {alike} ranks that are alike "
-                    f"to it (rank {peer} is one), so its group does not follow the folded dimensions. "
-                    "Fold with symmetric=False, or name the group in `ordered`."
-                )
-
-    def _flows(self, each: Heading, exchange: Exchange) -> tuple[list[FlowClass], float]:
-        """The flow classes of one exchange of one source class, and the latency of the slowest."""
-        flows = []
-        slowest = 0.0
-        for count, code, payload in zip(each.counts, each.codes, sizes(each, exchange), strict=True):
-            path = self._paths.of(each.source, code)
-            slowest = max(slowest, path.latency)
-            total = each.source.size * count
-            flows.append(
-                FlowClass(
-                    links=path.links,
-                    load=path.load,
-                    size=payload,
-                    count=total,
-                    source_class=each.source.key,
-                    flows_per_source=count,
-                    target_class=path.target_class,
-                    flows_per_target=total / self.rank_classes[path.target_class].size,
-                )
+    def _require_few(self, name: str, pairs: int) -> None:
+        """So many classes of pairs can be routed."""
+        if pairs > self._flow_limit:
+            raise NotModelled(
+                f"{name}: more than {self._flow_limit} classes of pairs of ranks. Relax some defects "
+                "(simulator.network.ladder), take fewer of them, or raise flow_limit."
             )
-        return flows, slowest
+
+    def _require_whole(self, name: str, each: Heading, rows: Ints) -> None:
+        """A source sends to all ranks that are alike to it, or to none of them."""
+        alike = self._paths.per_source[rows]
+        if not np.array_equal(alike, each.counts):
+            at = int(np.argmax(alike != each.counts))
+            raise NotModelled(
+                f"{name}: rank {each.source.representative} sends to {each.counts[at]} of the {alike[at]} ranks that are alike "
+                f"to it (rank {each.peers[at]} is one), so its group does not follow the folded dimensions. "
+                "Fold with symmetric=False, or name the group in `ordered`."
+            )
 
 
 def scale_up_domain(fabric: Fabric) -> int:

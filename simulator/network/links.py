@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 
 import numpy as np
 
-from simulator.network.contract import PORTS, FlowClass, LinkClass, RankClass
+from simulator.network.contract import PORTS, LinkClass, RankClass
 from simulator.network.course import Need
+from simulator.network.numbering import numbered
 from simulator.network.orbits import Orbits
+from simulator.network.phase import Phase
 from simulator.spec.errors import TopologyError
 from topologies.fabric import Defect, Fabric, Floats, Ints
 from topologies.faults import weakened
-from topologies.naming import links_named
+from topologies.naming import link_name, links_named
 
 _UNMET = -1  # a link, or a device's pooled limit, whose class no route has asked for
 
@@ -55,26 +57,28 @@ class LinkTable:
             for key, left in zip(orbits.link_keys(relaxed), self.fabric.capacity[relaxed].tolist(), strict=True):
                 self._weakest[key] = min(left, self._weakest.get(key, math.inf))
 
-    def spread(self, flow: Ints, links: Ints, fraction: Floats, counts: Ints) -> list[tuple[Ints, Floats]]:
-        """For each of ``len(counts)`` classes of flows the link classes it crosses and its load on one link of each.
+    def spread(self, flow: Ints, links: Ints, fraction: Floats, counts: Ints) -> tuple[Ints, Ints, Floats]:
+        """The link classes that each of ``len(counts)`` classes of flows crosses, and its load on one link of each.
 
         ``flow``, ``links`` and ``fraction`` are the rows of the routes of one flow of each, put together; class i has
-        ``counts[i]`` such flows, all at unit payload rate. Loads are wire bytes, fraction / efficiency of the tier, so that
-        they compare with raw capacities.
+        ``counts[i]`` such flows, all at unit payload rate, and entries ``starts[i]`` to ``starts[i + 1]`` of what is returned:
+        starts, link classes, loads. Loads are wire bytes, fraction / efficiency of the tier, so that they compare with raw
+        capacities.
         """
         wire = fraction * self._per_payload[self.fabric.link_tier[links]]
         crossed = [self._classes_of(links), *self._ports_of(links)]
         flows = np.concatenate([flow] * len(crossed))
         met = np.concatenate(crossed)
         amounts = np.concatenate([wire] * len(crossed))
-        real = met >= 0
-        number = len(self.classes)
-        pairs, place = np.unique(flows[real] * number + met[real], return_inverse=True)
-        totals = np.bincount(place, weights=amounts[real], minlength=len(pairs))
-        owner, ids = pairs // max(number, 1), pairs % max(number, 1)
-        load = totals * counts[owner] / np.array(self._sizes)[ids]
-        ends = np.searchsorted(owner, np.arange(len(counts) + 1)).tolist()
-        return [(ids[start:end], load[start:end]) for start, end in pairwise(ends)]
+        if len(crossed) > 1:
+            real = met >= 0
+            flows, met, amounts = flows[real], met[real], amounts[real]
+        number = max(len(self.classes), 1)
+        pairs, place = numbered(flows * number + met)
+        totals = np.bincount(place, weights=amounts, minlength=len(pairs))
+        owner, ids = np.divmod(pairs, number)
+        load = totals * counts[owner] / np.array(self._sizes)[ids] if len(ids) else totals
+        return np.searchsorted(owner, np.arange(len(counts) + 1)).astype(np.int64), ids, load.astype(np.float64)
 
     def weakest_in(self, links: Ints) -> set[int]:
         """The classes, as far as routes have met them, in which one of these links has no more than the class."""
@@ -103,57 +107,65 @@ class LinkTable:
         known = int(self._port_ids[("out", "in").index(direction), rank_class]) if rank_class >= 0 else _UNMET
         return NamedLink(PORTS, self.fabric.ports, self.classes[known] if known != _UNMET else None)
 
-    def seconds(self, together: Sequence[Sequence[Sequence[FlowClass]]]) -> list[dict[int, float]]:
+    def seconds(self, together: Sequence[Sequence[Phase]]) -> list[Floats]:
         """For each phase what undamaged links need for the bytes of all these operations, by class [s]."""
-        undamaged = np.array(self._undamaged)
-        found: list[dict[int, float]] = []
-        for index in range(max((len(phases) for phases in together), default=0)):
-            flows = [flow for phases in together if index < len(phases) for flow in phases[index]]
-            links = np.concatenate([np.empty(0, dtype=np.int64), *(flow.links for flow in flows)])
-            sizes = np.repeat([flow.size for flow in flows], [len(flow.links) for flow in flows])
-            load = np.concatenate([np.empty(0), *(flow.load for flow in flows)])
-            needed = np.bincount(links, weights=load * sizes / undamaged[links])
-            found.append({link: float(needed[link]) for link in np.unique(links).tolist()})
+        whole = np.array(self._undamaged)
+        found = [np.zeros(len(whole)) for _ in range(max((len(phases) for phases in together), default=0))]
+        for phases in together:
+            for table, phase in zip(found, phases, strict=False):
+                np.add.at(table, phase.links, phase.load * phase.size[phase.owner] / whole[phase.links])
         return found
 
-    def need(self, phases: Sequence[Sequence[FlowClass]], seconds: Sequence[Mapping[int, float]]) -> Need:
+    def need(self, phases: Sequence[Phase], seconds: Sequence[Floats]) -> Need:
         """What the busiest of the links of these phases needs, where ``seconds`` says what each one does."""
         total, longest, leaves = 0.0, 0.0, False
         for table, phase in zip(seconds, phases, strict=False):
-            used = {link for flow in phase for link in flow.links.tolist()}
-            link = max(used, key=table.__getitem__, default=None)
-            if link is not None:
-                total += table[link]
-                if table[link] > longest:
-                    longest, leaves = table[link], self.classes[link].tier in self._outer
+            if len(phase.links):
+                used, _ = numbered(phase.links)
+                link = int(used[np.argmax(table[used])])
+                most = float(table[link])
+                total += most
+                if most > longest:
+                    longest, leaves = most, self.classes[link].tier in self._outer
         return Need(total, leaves)
 
     def _classes_of(self, links: Ints) -> Ints:
         """The class of each link."""
         new = links[self._class_of[links] == _UNMET]
         if len(new):
-            new = np.unique(new)
-            for link, key in zip(new.tolist(), self.orbits.link_keys(new), strict=True):
-                found = self._link_ids.get(key)
-                self._class_of[link] = self._link_class(key, link) if found is None else found
+            met = np.zeros(len(self._class_of), dtype=bool)
+            met[new] = True
+            new = np.flatnonzero(met)
+            first, kind = self.orbits.kinds_of_links(new)
+            examples = new[first]
+            known = [self._link_ids.get(key) for key in self.orbits.link_keys(examples)]
+            fresh = [place for place, number in enumerate(known) if number is None]
+            for place, number in zip(fresh, self._new_classes(examples[fresh]), strict=True):
+                known[place] = number
+            self._class_of[new] = np.array(known, dtype=np.int64)[kind]
         return self._class_of[links]
 
-    def _link_class(self, key: tuple[object, ...], link: int) -> int:
+    def _new_classes(self, links: Ints) -> list[int]:
+        """Numbers for the classes of these links, of which none is known yet."""
         fabric = self.fabric
-        name = f"{fabric.node_name(int(fabric.tail[link]))}->{fabric.node_name(int(fabric.head[link]))}"
-        weakest = self._weakest.get(key, math.inf)
-        capacity = min(float(fabric.capacity[link]), weakest)
-        if not capacity > 0.0:
-            raise TopologyError(
-                f"{fabric.name}: a route uses link {name} of no capacity",
-                got=capacity,
-                do="Route around dead links, or give the link what it can carry.",
+        keys, sizes = self.orbits.link_keys(links), self.orbits.links_in_classes(links).tolist()
+        found = []
+        for link, key, size in zip(links.tolist(), keys, sizes, strict=True):
+            weakest = self._weakest.get(key, math.inf)
+            capacity = min(float(fabric.capacity[link]), weakest)
+            if not capacity > 0.0:
+                raise TopologyError(
+                    f"{fabric.name}: a route uses link {link_name(fabric, link)} of no capacity",
+                    got=capacity,
+                    do="Route around dead links, or give the link what it can carry.",
+                )
+            tier = fabric.tiers[int(fabric.link_tier[link])].name
+            number = self._add(
+                tier, capacity, size, partial(link_name, fabric, link), float(self._whole[link]), relaxed=weakest < math.inf
             )
-        tier = fabric.tiers[int(fabric.link_tier[link])].name
-        size = self.orbits.links_in_class(link)
-        whole = float(self._whole[link])
-        self._link_ids[key] = self._add(tier, capacity, size, name, whole, relaxed=weakest < math.inf)
-        return self._link_ids[key]
+            self._link_ids[key] = number
+            found.append(number)
+        return found
 
     def _ports_of(self, links: Ints) -> tuple[Ints, ...]:
         """The pooled limits that bytes on these links also count on: of the device left, of the device entered; -1: none."""
@@ -172,9 +184,11 @@ class LinkTable:
             found.append(np.where(device, ids[rank_class], _UNMET))
         return tuple(found)
 
-    def _add(self, tier: str, capacity: float, size: int, example: str, whole: float, relaxed: bool = False) -> int:
+    def _add(
+        self, tier: str, capacity: float, size: int, called: str | Callable[[], str], whole: float, relaxed: bool = False
+    ) -> int:
         number = len(self.classes)
-        self.classes.append(LinkClass(number, tier, capacity, size, example, relaxed))
+        self.classes.append(LinkClass(number, tier, capacity, size, called, relaxed))
         self._sizes.append(size)
         self._undamaged.append(whole)
         return number

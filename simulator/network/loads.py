@@ -20,6 +20,8 @@ from simulator.network.blocks import GROUP, Blocks
 from simulator.network.contract import PORTS, LinkClass, RankClass
 from simulator.network.course import Need
 from simulator.network.links import without_defects
+from simulator.network.mirrors import mirrors
+from simulator.network.numbering import first_of_each
 from simulator.network.orbits import Orbits
 from simulator.network.paths import heading
 from simulator.network.placement import SubDimension, refine
@@ -106,7 +108,10 @@ def _moved(fabric: Fabric, whole: Fabric, parts: tuple[SubDimension, ...], block
     change, hop = np.zeros(links), 0.0
     dead = np.array(sorted(node for node in fabric.dead if node < fabric.ranks), dtype=np.int64)
     sources, targets = _crossing(whole, parts, blocks, np.flatnonzero(fabric.capacity == 0.0))
-    _, first, counts = np.unique(orbits.kinds_of_pairs(sources, targets), return_index=True, return_counts=True)
+    reflections = mirrors(fabric, parts, orbits.parts)
+    for mirror in reflections:
+        sources, targets = mirror.lower(sources, targets)
+    _, first, counts = first_of_each(orbits.kinds_of_pairs(sources, targets))
     for start in range(0, len(first), 2 * AT_ONCE):
         chosen = slice(start, start + 2 * AT_ONCE)
         one, other, weight = sources[first[chosen]], targets[first[chosen]], counts[chosen].astype(np.float64)
@@ -115,7 +120,10 @@ def _moved(fabric: Fabric, whole: Fabric, parts: tuple[SubDimension, ...], block
         added, longest = loads(fabric.router, one[left], other[left], weight[left], links)
         change += added
         hop = max(hop, longest)
-    return (np.bincount(kind, weights=change) / np.bincount(kind))[kind], hop
+    change = (np.bincount(kind, weights=change) / np.bincount(kind))[kind]
+    for mirror in reflections:
+        change = mirror.averaged(change)
+    return change, hop
 
 
 def _whole(fabric: Fabric) -> Fabric:
@@ -134,8 +142,7 @@ def _representatives(orbits: Orbits, blocks: Blocks) -> Iterator[tuple[Pairs, Fl
         number += len(found.peers)
         if number > MOST:
             raise NotModelled(f"more than {MOST} classes of pairs of ranks: the fabric has too few symmetries.")
-        peers = np.array(found.peers, dtype=np.int64)
-        yield (np.full(len(peers), rank, dtype=np.int64), peers), np.array(found.counts, dtype=np.float64) * size
+        yield (np.full(len(found.peers), rank, dtype=np.int64), found.peers), found.counts.astype(np.float64) * size
 
 
 def _uniform(fabric: Fabric, orbits: Orbits, blocks: Blocks) -> tuple[Floats, float]:

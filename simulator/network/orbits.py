@@ -12,13 +12,17 @@ a tuple of types and its size the product of theirs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 
 import numpy as np
 
+from simulator.network.numbering import first_of_each, numbered, places
 from simulator.network.placement import SubDimension
 from simulator.network.splits import split
-from simulator.spec.errors import TopologyError
-from topologies.adjacency import by_end
+from simulator.spec.errors import IdentityBroken, TopologyError
+from topologies.adjacency import KEPT, by_end, spans
 from topologies.fabric import Defect, Fabric, Ints
 
 _WORD = 1 << 62  # codes are packed into 64-bit words
@@ -39,16 +43,17 @@ class Orbits:
         tell_apart: Callable[[Sequence[SubDimension]], tuple[SubDimension, ...]] = tuple,
     ) -> None:
         self.fabric = fabric
-        columns = [_slice(fabric.coordinates[:, part.dimension], part) for part in parts]
-        self.coordinates: Ints = np.stack(columns, axis=1) if columns else np.zeros((len(fabric.coordinates), 0), np.int64)
+        self._columns = [_slice(fabric.coordinates[:, part.dimension], part) for part in parts]
+        nothing = np.zeros((0, len(fabric.coordinates)), dtype=np.int64)
+        self.coordinates: Ints = (np.stack(self._columns) if self._columns else nothing).T  # [nodes, parts]
         self.parts = tell_apart(split(parts, fabric, self.coordinates, fabric.defects if active is None else active))
         self.relaxed = active is not None and len(active) < len(fabric.defects)
         self.trivial = all(part.symmetry == "none" or part.size == 1 for part in self.parts)
         self._check_device_coordinates()
-        self._columns = [np.ascontiguousarray(self.coordinates[:, column]) for column in range(len(self.parts))]
         labels = [np.array((*part.labels, -1), dtype=np.int64) for part in self.parts]
         self._labels = [label[column] + 1 for label, column in zip(labels, self._columns, strict=True)]  # 0: no coordinate
         self._sizes = [np.bincount(label[:-1]).tolist() for label in labels]
+        self._known: dict[tuple[int, int, int], Types] = {}
         self._classify_ranks()
 
     def _classify_ranks(self) -> None:
@@ -58,31 +63,74 @@ class Orbits:
             if part.unit:
                 labels = labels * part.classes + self._labels[column][:ranks] - 1
         alive = self.fabric.alive
-        _, first, inverse, sizes = np.unique(labels[alive], return_index=True, return_inverse=True, return_counts=True)
-        order = np.argsort(first)  # classes numbered by their lowest rank
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
+        first, inverse = places(labels[alive])
         self.rank_class: Ints = np.full(ranks, -1, dtype=np.int64)
-        self.rank_class[alive] = place[inverse]
-        self.representatives: Ints = alive[first[order]]
-        self.rank_class_sizes: Ints = sizes[order]
+        self.rank_class[alive] = inverse
+        self.representatives: Ints = alive[first]
+        self.rank_class_sizes: Ints = np.bincount(inverse, minlength=len(first)).astype(np.int64)
 
     def pair_codes(self, source: int, targets: Ints) -> Ints:
-        """[targets, words]: equal rows are pairs of ``source`` with targets that are alike to it."""
-        packed = _Words(len(targets))
+        """[targets]: equal codes are pairs of ``source`` with targets that are alike to it.
+
+        A part has at most twice as many types as coordinates, so codes stay below ranks squared.
+        """
+        found = np.zeros(len(targets), dtype=np.int64)
+        for column, types in self._types_from(source):
+            found += types.code[self._columns[column][targets]]
+        return found
+
+    @cached_property
+    def nested(self) -> bool:
+        """Whether every combination of the devices' coordinates is a rank: each part begins where the one before ends."""
+        unit = 1
+        for part in self.parts:
+            if part.unit and part.size > 1:
+                if part.unit != unit:
+                    return False
+                unit *= part.size
+        return unit == self.fabric.ranks
+
+    def pairs_with_all(self, source: int) -> tuple[Ints, Ints, Ints]:
+        """Classes of the pairs of ``source`` with all other ranks: codes, ascending; the lowest rank of each; how many ranks.
+
+        As counted from :meth:`pair_codes`, in closed form: a class has every combination of coordinates of its types, parts being
+        ``nested``.
+        """
+        codes, lowest, counts = (np.full(1, number, dtype=np.int64) for number in (0, 0, 1))
+        for column, types in reversed(self._types_from(source)):
+            unit = self.parts[column].unit
+            codes = (types.kinds[:, None] + codes).ravel()  # outer codes lie apart by more than all inner ones
+            lowest = ((types.first * unit)[:, None] + lowest).ravel()
+            counts = (types.counts[:, None] * counts).ravel()
+        others = np.flatnonzero(lowest != source)  # only the rank itself is alike to itself in every part
+        return codes[others], lowest[others], counts[others]
+
+    def pairs_of_all(self) -> int:
+        """How many classes of pairs of different ranks there are. For ``nested`` parts."""
+        number = np.ones(len(self.representatives), dtype=np.int64)
         for column, part in enumerate(self.parts):
-            if part.size == 1:
-                continue
-            here, there = self._columns[column][source], self._columns[column][targets]
-            if part.symmetry == "cyclic":
-                packed.add(np.where(there < 0, 0, 1 + (there - here) % part.size), part.size + 1)
-            elif part.symmetry == "dihedral":
-                packed.add(np.where(there < 0, 0, 1 + _apart(here, there, part.size)), part.size + 1)
-            elif part.classes == part.size:
-                packed.add(there + 1, part.size + 1)
-            else:
-                packed.add(2 * self._labels[column][targets] + (there == here), 2 * part.classes + 2)
-        return packed.words()
+            if part.size > 1 and part.unit:
+                here, place = np.unique(self._columns[column][self.representatives], return_inverse=True)
+                number *= np.array([len(self._types(column, each, 1).kinds) for each in here.tolist()], dtype=np.int64)[place]
+        return int((number - 1).sum())
+
+    def _types_from(self, source: int) -> list[tuple[int, Types]]:
+        """Columns of the devices' parts, innermost first, with the types of pairs of ``source``; the first digit weighs most."""
+        parts = [(column, part) for column, part in enumerate(self.parts) if part.size > 1 and part.unit]
+        scale = prod(_radix(part) for _, part in parts)
+        if scale > _WORD:
+            raise IdentityBroken(f"{self.fabric.name}: {scale} types of pairs of ranks, more than 64 bits tell apart")
+        found = []
+        for column, part in parts:
+            scale //= _radix(part)
+            found.append((column, self._types(column, int(self._columns[column][source]), scale)))
+        return found
+
+    def _types(self, column: int, here: int, weight: int) -> Types:
+        found = self._known.get((column, here, weight))
+        if found is None:
+            found = self._known[column, here, weight] = Types.of(self.parts[column], here, weight)
+        return found
 
     def targets_in_class(self, sources: Ints, targets: Ints) -> Ints:
         """How many ranks are to each source what its target is: the orbit of target under the swaps that fix source."""
@@ -121,8 +169,8 @@ class Orbits:
         """The number of the class of every ordered pair of devices, counted from 0 [pairs]."""
         found = np.zeros(len(ones), dtype=np.int64)
         for column in self._codes(ones, others).T:
-            values, code = np.unique(column, return_inverse=True)
-            found = np.unique(found * len(values) + code, return_inverse=True)[1].astype(np.int64)
+            _, code = numbered(column)
+            found = numbered(found * (int(code.max(initial=0)) + 1) + code)[1] if found.any() else code
         return found
 
     def link_kinds(self) -> Ints:
@@ -130,33 +178,44 @@ class Orbits:
         fabric = self.fabric
         if self.trivial:
             return np.arange(len(fabric.tail), dtype=np.int64)
-        numbers = {kind: number for number, kind in enumerate(dict.fromkeys(fabric.node_kind))}
-        node = np.array([numbers[kind] for kind in fabric.node_kind], dtype=np.int64)
-        capacity = np.unique(fabric.capacity, return_inverse=True)[1]
-        found = (node[fabric.tail] * len(numbers) + node[fabric.head]) * len(fabric.tiers) + fabric.link_tier
-        for column in (capacity, *self._codes(fabric.tail, fabric.head).T):
-            values, code = np.unique(column, return_inverse=True)
-            found = np.unique(found * len(values) + code, return_inverse=True)[1].astype(np.int64)
-        return found
+        return self.kinds_of_links(np.arange(len(fabric.tail), dtype=np.int64))[1]
+
+    def kinds_of_links(self, links: Ints) -> tuple[Ints, Ints]:
+        """One of each class of these links, by place, in the order in which they come; and the number of each link's class."""
+        if self.trivial:
+            return np.arange(len(links), dtype=np.int64), np.arange(len(links), dtype=np.int64)
+        fabric = self.fabric
+        tails, heads = fabric.tail[links], fabric.head[links]
+        columns = [*self._codes(tails, heads).T]
+        if not self.relaxed:
+            columns.append(np.unique(fabric.capacity[links], return_inverse=True)[1].astype(np.int64))
+        kinds = node_kinds(fabric)
+        found = (kinds[tails] * (int(kinds.max()) + 1) + kinds[heads]) * len(fabric.tiers) + fabric.link_tier[links]
+        for column in columns:
+            _, code = numbered(column)
+            found = numbered(found * (int(code.max(initial=0)) + 1) + code)[1]
+        return places(found)
 
     def links_in_class(self, link: int) -> int:
-        """How many links are in the class of ``link``, in closed form times the parallel links of its own node pair."""
+        """How many links are in the class of ``link``."""
+        return int(self.links_in_classes(np.array([link], dtype=np.int64))[0])
+
+    def links_in_classes(self, links: Ints) -> Ints:
+        """How many links are in the class of each, in closed form times the parallel links of its own node pair."""
         if self.trivial:
-            return 1
-        tail, head = int(self.fabric.tail[link]), int(self.fabric.head[link])
-        count = self._parallel(link)
+            return np.ones(len(links), dtype=np.int64)
+        tails, heads = self.fabric.tail[links], self.fabric.head[links]
+        count = self._parallel(links)
         for column, part in enumerate(self.parts):
-            one, other = int(self._columns[column][tail]), int(self._columns[column][head])
+            one, other = self._columns[column][tails], self._columns[column][heads]
             if part.symmetry in ("cyclic", "dihedral"):
-                count *= part.size if one >= 0 or other >= 0 else 1
-                if part.symmetry == "dihedral" and one >= 0 and other >= 0:
-                    count *= int(_ways(np.array(one), np.array(other), part.size))
+                count *= np.where((one >= 0) | (other >= 0), part.size, 1)
+                if part.symmetry == "dihedral":
+                    count *= np.where((one >= 0) & (other >= 0), _ways(one, other, part.size), 1)
                 continue
-            first, second = int(self._labels[column][tail]), int(self._labels[column][head])
-            if first:
-                count *= self._sizes[column][first - 1]
-            if second and one != other:
-                count *= self._sizes[column][second - 1] - int(first == second)
+            first, second = self._labels[column][tails], self._labels[column][heads]
+            sizes = np.array([1, *self._sizes[column]])  # 0: no coordinate
+            count *= sizes[first] * np.where((second > 0) & (one != other), sizes[second] - (first == second), 1)
         return count
 
     def check(self) -> None:
@@ -181,13 +240,21 @@ class Orbits:
                 )
 
     def _check_device_coordinates(self) -> None:
-        ranks = np.arange(self.fabric.ranks, dtype=np.int64)
         for column, part in enumerate(self.parts):
-            if part.unit and not np.array_equal(self.coordinates[: len(ranks), column], ranks // part.unit % part.size):
+            if part.unit and not self._counts_along(column, part):
                 raise TopologyError(
                     f"{self.fabric.name}: devices must be numbered along their dimensions, innermost first",
                     do=f"Give device r the coordinate r // {part.unit} % {part.size} along {part.name}.",
                 )
+
+    def _counts_along(self, column: int, part: SubDimension) -> bool:
+        """Whether device r has the coordinate r // unit % size."""
+        ranks = self.fabric.ranks
+        if ranks % (part.unit * part.size):  # the last box is not full
+            expected = np.arange(ranks, dtype=np.int64) // part.unit % part.size
+            return np.array_equal(self._columns[column][:ranks], expected)
+        boxes = self._columns[column][:ranks].reshape(-1, part.size, part.unit)
+        return bool((boxes == np.arange(part.size, dtype=np.int64)[:, None]).all())
 
     def _codes(self, tails: Ints, heads: Ints) -> Ints:
         """[pairs, words]: the types of node pairs along all sub-dimensions, packed into integers."""
@@ -204,16 +271,46 @@ class Orbits:
                 packed.add(2 * (labels[tails] * radix + labels[heads]) + (one == other), 2 * radix * radix)
         return packed.words()
 
-    def _parallel(self, link: int) -> int:
-        """Links that share tail, head, tier and capacity with ``link``, itself included."""
+    def _parallel(self, links: Ints) -> Ints:
+        """Links that share tail, head, tier and capacity with each of ``links``, itself included."""
         fabric = self.fabric
         order, starts = by_end(fabric.tail)
-        tail = int(fabric.tail[link])
-        near = order[starts[tail] : starts[tail + 1]]
-        same = (fabric.head[near] == fabric.head[link]) & (fabric.link_tier[near] == fabric.link_tier[link])
+        near, owner = spans(order, starts, fabric.tail[links])
+        mine = links[owner]
+        same = (fabric.head[near] == fabric.head[mine]) & (fabric.link_tier[near] == fabric.link_tier[mine])
         if not self.relaxed:
-            same &= fabric.capacity[near] == fabric.capacity[link]
-        return int(np.count_nonzero(same))
+            same &= fabric.capacity[near] == fabric.capacity[mine]
+        return np.bincount(owner[same], minlength=len(links)).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Types:
+    """Pairs of one coordinate of a part with all: ``code`` of each [size]; ``kinds`` of codes, where each is first, how often."""
+
+    code: Ints
+    kinds: Ints
+    first: Ints
+    counts: Ints
+
+    @classmethod
+    def of(cls, part: SubDimension, here: int, weight: int) -> Types:
+        """The codes are multiples of ``weight``. Devices have a coordinate along every part of theirs."""
+        there = np.arange(part.size, dtype=np.int64)
+        if part.symmetry == "cyclic":
+            code = (there - here) % part.size
+        elif part.symmetry == "dihedral":
+            code = _apart(np.array(here), there, part.size)
+        elif part.classes == part.size:
+            code = there
+        else:
+            code = 2 * np.array(part.labels, dtype=np.int64) + (there == here)
+        kinds, first, counts = first_of_each(code)
+        return cls(code * weight, kinds * weight, first, counts)
+
+
+def _radix(part: SubDimension) -> int:
+    """How many codes a pair of coordinates of a part may have."""
+    return part.size if part.symmetry in ("cyclic", "dihedral") or part.classes == part.size else 2 * part.classes
 
 
 class _Words:
@@ -253,3 +350,21 @@ def _ways(here: Ints, there: Ints, size: int) -> Ints:
 def _slice(coordinates: Ints, part: SubDimension) -> Ints:
     """Coordinates along one sub-dimension; -1 stays -1."""
     return np.where(coordinates < 0, -1, coordinates // part.stride % part.size).astype(np.int64)
+
+
+def node_kinds(fabric: Fabric) -> Ints:
+    """The number of each node's kind, counted from 0 [nodes]; remembered, as faulty versions of a fabric share their kinds."""
+    known = _KINDS.get(id(fabric.node_kind))
+    if known is None:
+        while len(_KINDS) >= KEPT:
+            del _KINDS[next(iter(_KINDS))]
+        known = _KINDS[id(fabric.node_kind)] = (fabric.node_kind, _numbers_of(fabric.node_kind))
+    return known[1]
+
+
+_KINDS: dict[int, tuple[tuple[str, ...], Ints]] = {}
+
+
+def _numbers_of(kinds: tuple[str, ...]) -> Ints:
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    return np.fromiter(map(numbers.__getitem__, kinds), dtype=np.int64, count=len(kinds))

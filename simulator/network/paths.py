@@ -10,8 +10,11 @@ import numpy as np
 from simulator.network.collectives.pattern import Exchange
 from simulator.network.contract import RankClass
 from simulator.network.links import LinkTable
+from simulator.network.numbering import first_of_each
 from simulator.network.orbits import Orbits
+from simulator.network.phase import Phase
 from simulator.spec.errors import IdentityBroken
+from topologies.adjacency import spans
 from topologies.batch import routes
 from topologies.fabric import Floats, Ints
 
@@ -25,103 +28,129 @@ class Path:
     latency: float
     per_source: int
     target_class: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heading:
-    """Where the flows of one source class go: for each class of targets one peer, how many peers, and its code."""
+    """Where the flows of one source class go: for each class of targets one peer, how many peers [classes], and its code."""
 
     source: RankClass
-    peers: tuple[int, ...]
-    counts: tuple[int, ...]
-    codes: tuple[object, ...]
+    peers: Ints
+    counts: Ints
+    codes: tuple[int, ...]
 
 
 def heading(orbits: Orbits, source: RankClass, peers: Ints) -> Heading:
     """Peers of the representative by class, one of each, in the order of the codes."""
-    codes = orbits.pair_codes(source.representative, peers)
-    if codes.shape[1] == 1:
-        kinds, first, counts = _first_of_each(codes[:, 0])
-        named: tuple[object, ...] = tuple(kinds.tolist())
-    else:
-        rows, first, counts = np.unique(codes, axis=0, return_index=True, return_counts=True)
-        named = tuple(map(tuple, rows.tolist()))
-    return Heading(source, tuple(peers[first].tolist()), tuple(counts.tolist()), named)
+    rank = source.representative
+    if orbits.nested and _everyone_else(peers, rank, orbits.fabric.ranks):
+        kinds, lowest, counts = orbits.pairs_with_all(rank)
+        return Heading(source, lowest, counts, tuple(kinds.tolist()))
+    kinds, first, counts = first_of_each(orbits.pair_codes(rank, peers))
+    return Heading(source, peers[first], counts, tuple(kinds.tolist()))
 
 
-def sizes(each: Heading, exchange: Exchange) -> list[float]:
+def _everyone_else(peers: Ints, rank: int, ranks: int) -> bool:
+    """Whether these are all ranks but one, in order."""
+    return len(peers) == ranks - 1 and np.array_equal(peers, np.delete(np.arange(ranks, dtype=np.int64), rank))
+
+
+def sizes(each: Heading, exchange: Exchange) -> Floats:
     """What one peer of each class gets; peers of a class all get the same."""
     if exchange.sizes is None:
-        return [exchange.payload] * len(each.peers)
+        return np.full(len(each.peers), exchange.payload)
     by_peer = dict(zip(exchange.peers.tolist(), exchange.sizes.tolist(), strict=True))
-    found = [by_peer[peer] for peer in each.peers]
-    asked, folded = float(exchange.sizes.sum()), sum(size * count for size, count in zip(found, each.counts, strict=True))
+    found = [by_peer[peer] for peer in each.peers.tolist()]
+    asked = float(exchange.sizes.sum())
+    folded = sum(size * count for size, count in zip(found, each.counts.tolist(), strict=True))
     if abs(asked - folded) > 1e-9 * asked:
         raise IdentityBroken(
             f"rank {each.source.representative} sends {asked} B, its classes {folded} B: unequal peers in one class"
         )
-    return found
-
-
-def _first_of_each(codes: Ints) -> tuple[Ints, Ints, Ints]:
-    """The codes that occur, ascending, where each occurs first and how often: a ``unique`` without a sort if codes are small."""
-    room = int(codes.max(initial=0)) + 1
-    if room > 8 * len(codes):
-        kinds, at, often = np.unique(codes, return_index=True, return_counts=True)
-        return kinds, at, often
-    counts = np.bincount(codes, minlength=room)
-    first = np.zeros(room, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    kinds = np.flatnonzero(counts)
-    return kinds, first[kinds], counts[kinds]
+    return np.array(found, dtype=np.float64)
 
 
 class Paths:
-    """Paths found so far: each class of pairs is routed once, many at a time."""
+    """Paths found so far, in columns: each class of pairs is routed once, many at a time."""
 
     def __init__(self, orbits: Orbits, links: LinkTable) -> None:
         self.orbits = orbits
         self._links = links
-        self._found: dict[tuple[int, object], Path] = {}
+        self._found: dict[int, dict[int, int]] = {}  # by source class and code the row
+        self._starts: Ints = np.zeros(1, dtype=np.int64)  # row i loads the entries from starts[i] to starts[i + 1]
+        self._entries: tuple[Ints, Floats] = np.empty(0, dtype=np.int64), np.empty(0)  # link classes, loads
+        self.latency: Floats = np.empty(0)
+        self.per_source: Ints = np.empty(0, dtype=np.int64)
+        self.target_class: Ints = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self.latency)
 
     def unmet(self, each: Heading) -> int:
         """How many of these classes of pairs are not routed yet."""
-        return sum((each.source.key, code) not in self._found for code in each.codes)
+        known = self._found.get(each.source.key)
+        return sum(code not in known for code in each.codes) if known else len(each.codes)
 
     def add(self, headings: Sequence[Heading]) -> None:
         """Route a representative of every class that is new."""
-        new = {
-            (each.source.key, code): (each.source, peer)
-            for each in headings
-            for peer, code in zip(each.peers, each.codes, strict=True)
-            if (each.source.key, code) not in self._found
-        }
-        if not new:
-            return
-        ends = list(new.values())
-        sources = np.array([source.representative for source, _ in ends], dtype=np.int64)
-        peers = np.array([peer for _, peer in ends], dtype=np.int64)
+        ends: list[tuple[RankClass, Ints]] = []
+        number = len(self)
+        for each in headings:
+            known = self._found.setdefault(each.source.key, {})
+            new = [place for place, code in enumerate(each.codes) if code not in known] if known else range(len(each.codes))
+            for place in new:
+                known[each.codes[place]] = number
+                number += 1
+            ends.append((each.source, each.peers[list(new)] if known else each.peers))
+        if number > len(self):
+            self._route(ends)
+
+    def _route(self, ends: Sequence[tuple[RankClass, Ints]]) -> None:
+        lengths = [len(peers) for _, peers in ends]
+        sources = np.repeat(np.array([source.representative for source, _ in ends], dtype=np.int64), lengths)
+        peers = np.concatenate([peers for _, peers in ends])
         found = routes(self.orbits.fabric.router, sources, peers)
         per_source = self.orbits.targets_in_class(sources, peers)
-        counts = per_source * np.array([source.size for source, _ in ends], dtype=np.int64)
-        loads = self._links.spread(found.flow, found.link, found.fraction, counts)
-        target = self.orbits.rank_class[peers].tolist()
-        for key, slow, load, count, rank_class in zip(
-            new, found.latency.tolist(), loads, per_source.tolist(), target, strict=True
-        ):
-            self._found[key] = Path(*load, slow, count, rank_class)
+        counts = per_source * np.repeat(np.array([source.size for source, _ in ends], dtype=np.int64), lengths)
+        starts, *entries = self._links.spread(found.flow, found.link, found.fraction, counts)
+        self._starts = np.concatenate((self._starts, starts[1:] + self._starts[-1]))
+        self._entries = np.concatenate((self._entries[0], entries[0])), np.concatenate((self._entries[1], entries[1]))
+        self.latency = np.concatenate((self.latency, found.latency))
+        self.per_source = np.concatenate((self.per_source, per_source))
+        self.target_class = np.concatenate((self.target_class, self.orbits.rank_class[peers]))
 
-    def of(self, source: RankClass, code: object) -> Path:
-        """The path of a class of pairs that was added before."""
-        return self._found[source.key, code]
+    def rows(self, each: Heading) -> Ints:
+        """The row of each class of pairs; they were added before."""
+        known = self._found[each.source.key]
+        return np.array([known[code] for code in each.codes], dtype=np.int64)
+
+    def _loads(self, rows: Ints) -> tuple[Ints, Ints, Floats]:
+        """Where the entries of each row start, one more for the end; their link classes; their loads."""
+        entries, _ = spans(np.arange(len(self._entries[0]), dtype=np.int64), self._starts, rows)
+        starts = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(self._starts[rows + 1] - self._starts[rows])))
+        return starts, self._entries[0][entries], self._entries[1][entries]
+
+    def phase(self, flows: Sequence[tuple[Heading, Ints, Floats]]) -> Phase:
+        """The flow classes of these headings: each with its rows and what one peer of each class gets [B]."""
+        none = np.empty(0, dtype=np.int64)
+        rows = np.concatenate([none, *(rows for _, rows, _ in flows)])
+        per_source = np.concatenate([none, *(each.counts for each, _, _ in flows)])
+        lengths = [len(rows) for _, rows, _ in flows]
+        source = np.repeat(np.array([each.source.key for each, _, _ in flows], dtype=np.int64), lengths)
+        count = per_source * np.repeat(np.array([each.source.size for each, _, _ in flows], dtype=np.int64), lengths)
+        target = self.target_class[rows]
+        size = np.concatenate([np.empty(0), *(payloads for _, _, payloads in flows)])
+        per_target = count / self.orbits.rank_class_sizes[target]
+        return Phase(*self._loads(rows), size, count, (source, per_source.astype(np.float64), target, per_target), path=rows)
 
     def between(self, source: int, target: int) -> Path:
         """The path of the class of one pair of ranks that was added before."""
         found = heading(self.orbits, _only(source, self.orbits), np.array([target], dtype=np.int64))
-        return self._found[found.source.key, found.codes[0]]
+        row = int(self._found[found.source.key][found.codes[0]])
+        span = slice(int(self._starts[row]), int(self._starts[row + 1]))
+        links, loads = self._entries[0][span], self._entries[1][span]
+        return Path(links, loads, float(self.latency[row]), int(self.per_source[row]), int(self.target_class[row]), row)
 
 
 def _only(rank: int, orbits: Orbits) -> RankClass:

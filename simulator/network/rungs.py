@@ -15,6 +15,7 @@ import numpy as np
 
 from simulator.network.contract import FlowClass, LinkClass
 from simulator.network.drain import busiest, events, proportional
+from simulator.network.phase import Phase
 
 Rung = Literal["exact", "makespan-only", "approximate"]
 
@@ -38,7 +39,7 @@ def _held_up(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> b
 
 def stopping(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> set[int]:
     """The relaxed link classes that are full at some time of the phase."""
-    relaxed = {int(link) for flow in phase for link in flow.links.tolist() if link_classes[link].relaxed}
+    relaxed = {link for link in np.unique(Phase.of(phase).links).tolist() if link_classes[link].relaxed}
     if not relaxed:
         return set()
     full: set[int] = set()

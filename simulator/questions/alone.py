@@ -19,6 +19,7 @@ from simulator.network.drain import busiest_link, bytes_on_links, last_end
 from simulator.network.fluid import FluidNetwork
 from simulator.network.fold import Fold, scale_up_domain
 from simulator.network.loads import LinkLoads, direct_loads
+from simulator.network.phase import Phase
 from simulator.spec.errors import NotModelled
 from topologies.fabric import Fabric, Ints
 from workloads.instructions import Communication
@@ -120,7 +121,7 @@ class Bench:
         asked = replace(communication, name=f"{library.name} {algorithm or ''} {communication.collective}")
         operations = {operation.key: operation for operation in self._operations(fold, asked)}
         together = tuple(operations.values())
-        phases = [sum(each, ()) for each in zip_longest(*(operation.phases for operation in together), fillvalue=())]
+        phases = [Phase.joined(each) for each in zip_longest(*(operation.phases for operation in together), fillvalue=())]
         merged = replace(together[0], phases=tuple(phases))
         return Alone(
             operations=together,

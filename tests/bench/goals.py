@@ -28,6 +28,7 @@ from simulator.network.blocks import Blocks  # noqa: E402
 from simulator.network.drain import drain  # noqa: E402
 from simulator.network.fold import Fold  # noqa: E402
 from simulator.network.maxmin import Loads, Solver, max_min  # noqa: E402
+from simulator.network.phase import Phase  # noqa: E402
 from simulator.spec.files import make  # noqa: E402
 from topologies.fabric import Fabric  # noqa: E402
 from topologies.naming import link_name  # noqa: E402
@@ -101,7 +102,7 @@ def every_end(system: str, chips: int, fault: str, limit: int | None = None) -> 
         fold = Fold(broken, Blocks(chips, chips), **({"flow_limit": limit} if limit else {}))
         exchange = Communication("", "collective", "all-to-all", "group", 2.0**26)
         phases = {id(made): made.phases for made in (fold.collective(each.key, exchange) for each in fold.rank_classes)}
-        flows = [flow for made in phases.values() for phase in made for flow in phase]
+        flows = Phase.joined([phase for made in phases.values() for phase in made])
         return len(set(drain(flows, fold.link_classes)[1]))
 
     return ask

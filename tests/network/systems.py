@@ -68,7 +68,7 @@ def launch_all(fold: Fold, operations: Sequence[Communication | Send]) -> list[l
                 made = fold.collective(rank_class.key, operation)
                 phases[made.key] = made.phases
         longest = max((len(each) for each in phases.values()), default=0)
-        found.append([sum((each[index] for each in phases.values() if index < len(each)), ()) for index in range(longest)])
+        found.append([sum((tuple(each[index]) for each in phases.values() if index < len(each)), ()) for index in range(longest)])
     return found
 
 
@@ -89,14 +89,14 @@ def rates_of_each_flow(
 ) -> Floats:
     """The folded rate of every unfolded flow, found by operation, source class, pair and size."""
     table: Mapping[tuple[int, int, int, float], float] = {
-        (operation, flow.source_class, id(flow.links), about(flow.size)): rate
+        (operation, flow.source_class, flow.path, about(flow.size)): rate
         for (operation, flow), rate in zip(tagged, rates.tolist(), strict=True)
     }
     found = []
     for flow in chosen:
         source, target = int(each.source[flow]), int(each.target[flow])
         path = fold.path(source, target)
-        key = (int(each.operation[flow]), int(fold.orbits.rank_class[source]), id(path.links), about(float(each.size[flow])))
+        key = (int(each.operation[flow]), int(fold.orbits.rank_class[source]), path.number, about(float(each.size[flow])))
         found.append(table[key])
     return np.array(found)
 

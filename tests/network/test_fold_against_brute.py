@@ -201,7 +201,7 @@ def dressed(
             for phase, flows in enumerate(whole_class.phases):
                 changed = []
                 for flow in flows:
-                    key = (number, phase, about(flow.size), (flow.source_class, id(flow.links)))
+                    key = (number, phase, about(flow.size), (flow.source_class, flow.path))
                     places = np.array(rows[key], dtype=np.int64)
                     assert len(places) == flow.count
                     factor, heavy, fraction = skew[key]

@@ -55,12 +55,11 @@ def test_limits_that_never_bind_are_left_out_and_the_ends_of_all_flows_are_exact
     ends = drain(every.phases[0], plain.link_classes)[1]
     assert len(ends) == 64 * 63
     ours = {
-        id(flow.links): end
-        for flow, end in zip(operation.phases[0], drain(operation.phases[0], fold.link_classes)[1], strict=True)
+        flow.path: end for flow, end in zip(operation.phases[0], drain(operation.phases[0], fold.link_classes)[1], strict=True)
     }
     for flow, end in zip(every.phases[0], ends, strict=True):
         path = fold.path(flow.source_class, flow.target_class)  # every rank is a class of its own there
-        assert ours[id(path.links)] == pytest.approx(end, rel=1e-10)
+        assert ours[path.number] == pytest.approx(end, rel=1e-10)
 
 
 def test_only_the_defects_that_bind_are_taken_back() -> None:

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simulator.network.numbering import first_of_each
 from simulator.network.orbits import Orbits
-from simulator.network.placement import refine
+from simulator.network.placement import SubDimension, refine
 from simulator.spec.errors import TopologyError
 from tests.network import fabrics
 from tests.network.systems import FABRICS, plans
 from topologies.fabric import Dimension
+from topologies.naming import link_name
 from workloads.groups import Groups
 
 CASES = [(name, plan) for name, make in FABRICS.items() for plan in plans(make().ranks)]
@@ -30,9 +32,9 @@ def test_closed_forms_count_every_link_rank_and_pair(name: str, groups: Groups) 
     assert np.array_equal(np.bincount(orbits.rank_class), orbits.rank_class_sizes)
     everyone = np.arange(fabric.ranks)
     for source in orbits.representatives.tolist():
-        alike = Counter(code.tobytes() for code in orbits.pair_codes(source, everyone))
+        alike = Counter(orbits.pair_codes(source, everyone).tolist())
         for target in range(fabric.ranks):
-            code = orbits.pair_codes(source, np.array([target]))[0].tobytes()
+            code = int(orbits.pair_codes(source, np.array([target]))[0])
             assert alike[code] == orbits.targets_in_class(np.array([source]), np.array([target]))[0]
 
 
@@ -76,9 +78,13 @@ def test_codes_longer_than_a_word_keep_classes_apart() -> None:
     coordinates = np.concatenate((mesh.coordinates, np.full((64, 4), -1)), axis=1)
     fabric = replace(mesh, dimensions=dimensions + hidden, coordinates=coordinates)
     orbits = Orbits(fabric, refine(fabric.dimensions, Groups(1, 1, 64, 1)))
-    codes = orbits.pair_codes(0, np.arange(64))
-    assert codes.shape[1] > 1
-    assert len(np.unique(codes, axis=0)) == 64
+    assert len(np.unique(orbits.pair_codes(0, np.arange(64)))) == 64
+    links = np.arange(len(fabric.tail))
+    keys = orbits.link_keys(links)
+    assert len(keys[0]) > 5  # kinds, tier, capacity and more than one word
+    first, kind = orbits.kinds_of_links(links)
+    assert len(first) == len(set(keys))
+    assert [keys[first[number]] for number in kind.tolist()] == keys
     orbits.check()
 
 
@@ -89,3 +95,30 @@ def test_parallel_links_are_counted() -> None:
     orbits = Orbits(fabric, refine(fabric.dimensions, Groups(1, 1, 3, 1)))
     assert orbits.links_in_class(0) == 12
     orbits.check()
+
+
+@pytest.mark.parametrize(("name", "groups"), CASES, ids=str)
+@pytest.mark.parametrize("faults", ["none", "a weak link"])
+def test_pairs_with_all_others_in_closed_form_are_those_that_are_counted(name: str, groups: Groups, faults: str) -> None:
+    """Codes, the lowest rank of each class, how many ranks it has, and how many classes there are in all."""
+    fabric = FABRICS[name]()
+    if faults != "none":
+        fabric = fabric.with_faults([{"link": link_name(fabric, len(fabric.tail) // 3), "capacity": 0.5}])
+    orbits = Orbits(fabric, refine(fabric.dimensions, groups))
+    number = 0
+    for source in orbits.representatives.tolist():
+        everyone = np.arange(fabric.ranks)
+        others = everyone[everyone != source]
+        kinds, first, counts = first_of_each(orbits.pair_codes(source, others))
+        for closed, counted in zip(orbits.pairs_with_all(source), (kinds, others[first], counts), strict=True):
+            np.testing.assert_array_equal(closed, counted)
+        number += len(kinds)
+    assert orbits.pairs_of_all() == number
+
+
+def test_parts_that_do_not_fill_the_ranks_are_not_counted_by_combinations() -> None:
+    """Nine nodes of a graph under groups of two: the last box of the cut is not full."""
+    fabric = fabrics.mesh((9,), (1.0,))
+    parts = (SubDimension("node", 0, 1, 2, "none", 1), SubDimension("node/2", 0, 2, 5, "none", 2))
+    assert Orbits(fabric, refine(fabric.dimensions, Groups(1, 1, 9, 1))).nested
+    assert not Orbits(fabric, parts).nested

@@ -102,8 +102,8 @@ class Watched(FluidNetwork):
 
 
 def classes(fold: Fold, source: Ints, target: Ints) -> list[tuple[int, int]]:
-    """The class of each pair of ranks: (class of the source, id of the links that it loads)."""
-    found: dict[tuple[int, tuple[int, ...]], int] = {}
+    """The class of each pair of ranks: (class of the source, number of its path)."""
+    found: dict[tuple[int, int], int] = {}
     keys = []
     of = fold.orbits.rank_class
     order = np.argsort(source, kind="stable")
@@ -112,10 +112,10 @@ def classes(fold: Fold, source: Ints, target: Ints) -> list[tuple[int, int]]:
     for chosen in np.split(order, starts[1:]):
         rank = int(source[chosen[0]])
         codes = fold.orbits.pair_codes(rank, target[chosen])
-        for place, code in zip(chosen.tolist(), map(tuple, codes.tolist()), strict=True):
+        for place, code in zip(chosen.tolist(), codes.tolist(), strict=True):
             key = (int(of[rank]), code)
             if key not in found:
-                found[key] = id(fold.path(rank, int(target[place])).links)
+                found[key] = fold.path(rank, int(target[place])).number
                 keys.append(key)
             named[place] = (int(of[rank]), found[key])
     return named

@@ -23,6 +23,7 @@ import numpy as np
 
 from simulator.network.collectives.pattern import Exchange, Pattern
 from simulator.spec.errors import NotModelled
+from topologies.adjacency import links_at
 from topologies.fabric import Fabric, Ints
 from workloads.instructions import Communication
 
@@ -42,7 +43,7 @@ def axes_of(fabric: Fabric) -> tuple[Axis, ...]:
 
     A line (a slice of a torus too short to close) is a ring whose last hop goes all the way back.
     """
-    linked = set(fabric.head[fabric.tail == 0].tolist())
+    linked = set(fabric.head[links_at(fabric.tail, 0)].tolist())
     found = []
     stride = 1
     for dimension in fabric.dimensions:
