@@ -23,6 +23,17 @@ SLOT = LANES.index("slot")
 CELL = re.compile(r"(?P<kind>[FBIW])(?P<micro_batch>\d+) stage (?P<stage>\d+)(?P<reverse> reverse)?")
 
 
+class Drawn:
+    """Curves that came from another process."""
+
+    def __init__(self, curves: tuple[MemoryTimeline, ...]) -> None:
+        self._curves = curves
+
+    def timelines(self) -> tuple[MemoryTimeline, ...]:
+        """One a pipeline rank."""
+        return self._curves
+
+
 class MemoryBook:
     """Knows what was laid out and when its works ran; draws the curves when they are asked for."""
 
@@ -30,6 +41,10 @@ class MemoryBook:
         self._prepared = prepared
         self._recording = recording
         self._drawn: tuple[MemoryTimeline, ...] | None = None
+
+    def __reduce__(self) -> tuple[type[Drawn], tuple[tuple[MemoryTimeline, ...]]]:
+        """Another process gets the curves: what they are drawn from stays with the run."""
+        return Drawn, (self.timelines(),)
 
     def timelines(self) -> tuple[MemoryTimeline, ...]:
         """One a pipeline rank, of its ranks that hold most."""

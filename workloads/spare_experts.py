@@ -70,7 +70,7 @@ def hosted(shares: Floats, homes: Ints, ep: int, places: int) -> Floats:
     """Who holds what, 1 or 0 [positions, experts], when copies are dealt out for these shares of the load.
 
     >>> hosted(np.array([0.7, 0.1, 0.1, 0.1]), np.array([0, 0, 1, 1]), 2, 3).tolist()
-    [[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 1.0]]
+    [[1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 1.0, 1.0]]
     """
     found = np.zeros((ep, len(shares)))
     found[homes, np.arange(len(shares))] = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,12 @@ def test_a_result_from_a_file_says_that_it_holds_no_curve(result: Result, tmp_pa
     result.save(tmp_path / "result.json")
     with pytest.raises(FileProblem, match="memory over time"):
         Result.load(tmp_path / "result.json").memory_over_time()
+
+
+def test_curves_go_with_a_result_to_another_process() -> None:
+    """What they are drawn from stays behind; drawn, they are the same."""
+    result = simulate(Scenario.load("examples/v3_on_atlas_950_1024.yaml"))
+    there = pickle.loads(pickle.dumps(result))
+    for here, other in zip(result.memory_over_time(), there.memory_over_time(), strict=True):
+        assert (here.pp_rank, here.peak_gib) == (other.pp_rank, other.peak_gib)
+        assert here.time_s.tolist() == other.time_s.tolist()
