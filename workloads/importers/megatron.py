@@ -185,6 +185,7 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
         "param_gather": flags.has("overlap_param_gather") or fsdp,
     }
     plan["dispatcher"] = _dispatcher(flags)
+    plan |= _graphs(flags)
     plan |= _context(flags, plan["cp"])
     if flags.has("use_tp_pp_dp_mapping"):
         plan["placement"] = "tp-cp-ep-pp-dp"
@@ -196,6 +197,17 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
         if flags.has(flag):
             raise NotModelled(f"{flags.flag(flag)}: {what} cannot be imported yet.")
     return plan
+
+
+def _graphs(flags: Flags) -> Fields:
+    """Which kernels are captured. Without a scope whole layers are, which leaves out experts whose shapes depend on the data."""
+    asked = [flags.has("enable_cuda_graph"), flags.has("external_cuda_graph")]
+    kind = flags.text("cuda_graph_impl", "local" if any(asked) else "none")
+    scope = flags.values["cuda_graph_scope"] if flags.has("cuda_graph_scope") else []
+    if kind == "none":
+        return {}
+    whole = "full_iteration" in scope or (not scope and not flags.has("num_experts"))
+    return {"graphs": "full" if whole else "partial"}
 
 
 def _context(flags: Flags, cp: int) -> Fields:

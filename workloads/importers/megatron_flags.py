@@ -52,7 +52,7 @@ _HARMLESS: dict[str, str] = {
         no-persist-layer-norm moe-grouped-gemm moe-permute-fusion cross-entropy-loss-fusion
         cross-entropy-fusion-impl fused-linear-cross-entropy apply-query-key-layer-scaling te-rng-tracker
         distributed-backend distributed-timeout-minutes local-rank lazy-mpu-init use-cpu-initialization
-        enable-cuda-graph external-cuda-graph cuda-graph-scope cuda-graph-impl cuda-graph-warmup-steps manual-gc
+        cuda-graph-warmup-steps manual-gc
         manual-gc-interval manual-gc-eval nccl-communicator-config-path
         align-grad-reduce align-param-gather no-align-grad-reduce no-align-param-gather ddp-bucket-size
         ddp-num-buckets ddp-average-in-collective ddp-pad-buckets-for-high-nccl-busbw use-sharp

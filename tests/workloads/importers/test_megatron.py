@@ -204,3 +204,18 @@ def test_without_swiglu_or_bias_flags_the_defaults_are_megatrons(tmp_path: Path)
     )
     gated = import_launch(run + " --swiglu", system="dgx-h100", chips=8).document["model"]
     assert gated["ffn"]["width"] == 2688  # 4096 x 2/3 = 2730.7, down to a multiple of 64
+
+
+@pytest.mark.parametrize(
+    ("flags", "graphs"),
+    [
+        ("", None),
+        ("--cuda-graph-impl none --cuda-graph-scope attn", None),
+        ("--cuda-graph-impl transformer_engine --cuda-graph-scope attn moe_router moe_preprocess", "partial"),
+        ("--cuda-graph-impl local --cuda-graph-scope full_iteration", "full"),
+        ("--enable-cuda-graph", "partial"),  # of a mixture: whole layers but for what depends on the data
+    ],
+)
+def test_captured_graphs_are_read(flags: str, graphs: str | None) -> None:
+    document = import_launch(f"{launches.MIXTRAL} {flags}", system="dgx-h100", chips=64).document
+    assert document["plan"].get("graphs") == graphs
