@@ -156,7 +156,8 @@ class Question:
             if reading.per_slice:
                 per_slice(data, notes)
             data, filled = filled_in(data, suited(reading.fill, data))
-            notes += [f"{name} as tables of {reading.stack} are read" for name in filled]
+            how = ", inferred" if reading.inferred else ""
+            notes += [f"{name} as tables of {reading.stack} are read{how}" for name in filled]
         return build(Document(data, self.document.keys, self.document.values), Scenario), tuple(notes)
 
 

@@ -35,6 +35,7 @@ class Reading(Spec):
     when: dict[str, Any] = {}
     fill: dict[str, Any] = {}
     assumptions: str = ""
+    inferred: bool = False
     per_rank: bool = False
     per_slice: bool = False
     source: str

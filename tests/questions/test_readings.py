@@ -74,6 +74,18 @@ def test_a_recipe_is_that_of_its_release_machine_and_precision(
     assert found.fused_experts is (graphs == "full")
 
 
+def test_what_is_inferred_says_so(tmp_path: Path) -> None:
+    """Fused experts of Qwen3 from 26.06 on stand in no recipe of theirs; those of gpt-oss do."""
+    given: dict[str, Any] = {
+        "system": "gb200-nvl72",
+        "chips": 64,
+        "training": TRAINING | {"precision": "mxfp8", "global_batch": 512},
+    }
+    for model, how in (("qwen3-30b-a3b", ", inferred"), ("gpt-oss-120b", "")):
+        _, notes = read(tmp_path, "megatron-bridge-26.06", model, ep=8, **given)
+        assert f"plan.expert_kernels as tables of megatron-bridge-26.06 are read{how}" in notes
+
+
 def test_what_hangs_on_a_choice_goes_with_it(tmp_path: Path) -> None:
     """A case that recomputes nothing takes no modules from the recipe, one of two stages no chunks of four."""
     given: dict[str, Any] = {"system": "dgx-h100", "chips": 64, "training": TRAINING | {"global_batch": 512}}
