@@ -26,7 +26,7 @@ def read_attention(keys: Keys, family: Family, layers: int, hidden: int) -> Fiel
 
 def _grouped(keys: Keys, family: Family, layers: int, hidden: int) -> Fields:
     heads = keys.whole("heads")
-    kv_heads = keys.whole("kv_heads") if family.kv_heads is None else keys.whole("kv_heads", family.kv_heads or heads)
+    kv_heads = _key_value_heads(keys, family, heads)
     if not keys.has("head_dim") and not family.head_dim and hidden % heads:
         raise keys.refuse("heads", f"must divide the hidden size {hidden} where the file has no head_dim", "Add head_dim.")
     fields: Fields = {
@@ -52,6 +52,19 @@ def _grouped(keys: Keys, family: Family, layers: int, hidden: int) -> Fields:
     return fields | _windows(keys, family, layers) | _full_layers(keys, family, heads)
 
 
+def _key_value_heads(keys: Keys, family: Family, heads: int) -> int:
+    """Falcon and ChatGLM say by switches whether one head, a few or all of them have keys and values of their own."""
+    if family.multi_query:
+        grouped = keys.has("new_decoder_architecture") and keys.flag("new_decoder_architecture")
+        one = keys.flag(family.multi_query, True)
+        keys.has("kv_heads")  # read only where the switches ask for it
+        if family.multi_query == "multi_query_attention":
+            grouped, one = one, False
+        return keys.whole("kv_heads", heads) if grouped else 1 if one else heads
+    keys.only("multi_query", False, "one key-value head for all is not known in this family")
+    return keys.whole("kv_heads") if family.kv_heads is None else keys.whole("kv_heads", family.kv_heads or heads)
+
+
 def _windows(keys: Keys, family: Family, layers: int) -> Fields:
     """``window`` and ``window_pattern``, one entry a layer where the file lists them, shortened to what repeats."""
     if family.windows == "none":
@@ -74,14 +87,14 @@ def _windows(keys: Keys, family: Family, layers: int) -> Fields:
     if family.windows == "chunks":
         return _chunks(keys, layers, window)
     if keys.has("layer_types"):
+        keys.has("window_every")  # said already, layer by layer
         return _pattern(keys, layers, window)
     if family.windows == "qwen":
         first = min(keys.whole("max_window_layers", least=0), layers)
         return {"window": window, "window_pattern": shortest(["full"] * first + ["local"] * (layers - first))}
     if family.windows == "alternate":
         return {"window": window, "window_pattern": ["local", "full"]}
-    every = 6 if family.windows == "pattern" else None
-    step = keys.whole("sliding_window_pattern", every) if every else keys.whole("sliding_window_pattern")
+    step = keys.whole("window_every", family.window_every) if family.windows == "pattern" else keys.whole("window_every")
     return {"window": window, "window_pattern": ["local"] * (step - 1) + ["full"]}
 
 

@@ -20,23 +20,27 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "hidden": ("hidden_size", "n_embd", "n_embed", "d_model"),
     "vocab": ("vocab_size", "padded_vocab_size"),
     "heads": ("num_attention_heads", "n_head", "n_heads"),
-    "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "kv_n_heads", "multi_query_group_num"),
     "head_dim": ("head_dim", "attention_head_dim", "kv_channels"),
     "width": ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size"),
     "activation": ("hidden_act", "hidden_activation", "activation_function", "mlp_hidden_act"),
     "tied": ("tie_word_embeddings",),
     "experts": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
-    "top_k": ("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "top_k_experts", "moe_top_k"),
+    "top_k": (
+        "num_experts_per_tok", "experts_per_token", "num_experts_per_token", "top_k_experts", "moe_top_k", "moe_topk", "moe_k",
+    ),
     "expert_width": ("moe_intermediate_size", "expert_intermediate_size", "moe_ffn_hidden_size"),
-    "shared_experts": ("n_shared_experts", "num_shared_experts"),
+    "shared_experts": ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"),
     "shared_width": ("shared_expert_intermediate_size", "shared_intermediate_size"),
-    "positions": ("n_positions", "max_position_embeddings"),
+    "positions": ("n_positions", "max_position_embeddings", "max_seq_len"),
     "window": ("sliding_window", "attention_chunk_size"),
     "groups": ("n_group", "num_expert_group"),
     "top_groups": ("topk_group",),
-    "score": ("scoring_func",),
+    "score": ("scoring_func", "score_function"),
     "mtp": ("num_nextn_predict_layers", "num_mtp_modules"),
-}
+    "window_every": ("sliding_window_pattern", "layer_switch"),
+    "sparse_first": ("first_k_dense_replace", "moe_layer_start_index", "moe_layer_num_skipped"),
+}  # fmt: skip
 """Our name of a dimension -> the keys that mean it, the usual one first."""
 
 _MISSING = object()
@@ -53,8 +57,13 @@ class Keys:
         self.defaults: dict[str, Any] = {}
 
     def whole(self, name: str, default: Any = _MISSING, *, least: int = 1) -> int:
-        """A whole number of at least ``least``; ``default`` where the file has none, an error where there is no default."""
+        """A whole number of at least ``least``; ``default`` where the file has none, an error where there is no default.
+
+        A list that says the same for every layer is that number.
+        """
         value = self._find(name, default)
+        if isinstance(value, list) and value and value == value[:1] * len(value):
+            value = value[0]
         if type(value) is not int or value < least:
             raise self.refuse(name, f"must be a whole number of at least {least}", "Correct it.")
         return value

@@ -19,7 +19,8 @@ from simulator.spec.files import make, read_document
 from simulator.spec.near import suggest
 from workloads.importers.attention_readers import read_attention
 from workloads.importers.config_keys import Keys
-from workloads.importers.families import FAMILIES, NOT_MODELLED, WRAPPERS, Family
+from workloads.importers.families import FAMILIES, NOT_MODELLED, SPOKEN, WRAPPERS, Family
+from workloads.importers.harmless import HARMLESS
 from workloads.importers.layer_readers import read_layers
 from workloads.model import Model
 
@@ -92,9 +93,19 @@ def _language_model(document: Document, family: str | None, ignore: Collection[s
     """The keys of the language model and its family; a configuration with a vision encoder nests them."""
     top = Keys(document, document.data)
     kind = family or top.word("model_type")
-    if kind in WRAPPERS and "text_config" in document.data:
-        return _nested(document, WRAPPERS[kind], ignore), WRAPPERS[kind]
-    kind = WRAPPERS.get(kind, kind)
+    text = document.data.get("text_config")
+    if kind in WRAPPERS and text is not None:
+        inner = text.get("model_type") if isinstance(text, dict) and family is None else None
+        inner = SPOKEN.get(str(inner), str(inner)) if inner else WRAPPERS[kind]
+        return _nested(document, _known(inner, top), ignore), inner
+    kind = WRAPPERS.get(kind, SPOKEN.get(kind, kind))
+    _known(kind, top)
+    top.understood["model_type"] = "family"
+    return _flat(document, FAMILIES[kind]), kind
+
+
+def _known(kind: str, top: Keys) -> str:
+    """``kind`` if it is a family that can be read, else an error that says why not."""
     if kind in NOT_MODELLED:
         raise NotModelled(f"model_type {kind} cannot be imported: {NOT_MODELLED[kind]}.")
     if kind not in FAMILIES:
@@ -106,8 +117,24 @@ def _language_model(document: Document, family: str | None, ignore: Collection[s
             path="model_type",
             where=top.where("model_type"),
         )
-    top.understood["model_type"] = "family"
-    return top, kind
+    return kind
+
+
+def _flat(document: Document, family: Family) -> Keys:
+    """The keys of a configuration, with those of its sections beside them."""
+    merged = {key: value for key, value in document.data.items() if key not in family.sections}
+    present = [section for section in family.sections if document.data.get(section) is not None]
+    for section in present:
+        inside = document.data[section]
+        if not isinstance(inside, dict):
+            raise ModelError("must be a mapping of keys to values", got=inside, do="Is the file whole?", path=section)
+        for key, value in inside.items():
+            if key in merged and key not in ("model_type", *HARMLESS) and merged[key] != value:
+                raise ModelError(f"differs from {key} in {section}", got=merged[key], do="Remove one.", path=key)
+            merged.setdefault(key, value)
+    keys = Keys(document, merged)
+    keys.understood |= {"model_type": "family"} | dict.fromkeys(present, "its keys")
+    return keys
 
 
 def _nested(document: Document, kind: str, ignore: Collection[str]) -> Keys:
@@ -138,14 +165,14 @@ def _read(keys: Keys, family: Family, kind: str) -> dict[str, Any]:
     hidden, layers = keys.whole("hidden"), keys.whole("layers")
     data: dict[str, Any] = {"layers": layers, "hidden": hidden, "vocab": keys.whole("vocab")}
     data["tied_embeddings"] = keys.flag("tied", family.tied)
-    if family.positions is not None:
+    if family.positions is not None and not _no_table(keys):
         data["learned_positions"] = keys.whole("positions") + family.positions
-    for trait in ("norm_bias", "embedding_norm", "sandwich_norm", "parallel_block"):
+    for trait in ("norm_bias", "embedding_norm", "sandwich_norm"):
         if getattr(family, trait):
             data[trait] = True
-    if keys.has("use_parallel_residual") and keys.flag("use_parallel_residual"):
+    if keys.flag(family.parallel_key, family.parallel_block) if family.parallel_key else family.parallel_block:
         data["parallel_block"] = True
-    _only_known_variants(keys, hidden)
+    _only_known_variants(keys, family, hidden)
     data["attention"] = read_attention(keys, family, layers, hidden)
     data |= read_layers(keys, family, layers, hidden)
     if kind == "deepseek_v4":
@@ -153,8 +180,22 @@ def _read(keys: Keys, family: Family, kind: str) -> dict[str, Any]:
     return data
 
 
-def _only_known_variants(keys: Keys, hidden: int) -> None:
+def _no_table(keys: Keys) -> bool:
+    """Whether a family that may have a table of positions has none here."""
+    table = keys.flag("learned_pos_emb") if keys.has("learned_pos_emb") else True
+    return not table or (keys.has("alibi") and keys.flag("alibi"))
+
+
+def _only_known_variants(keys: Keys, family: Family, hidden: int) -> None:
     """Switches that some families have and whose other setting is another model."""
+    for key in family.no_matter:
+        keys.has(key)
+    for switch, setting in family.only.items():
+        keys.only(switch, setting, f"in this kind of model only {str(setting).lower()} is simulated")
+    if family.qk_norm_key != "use_qk_norm" and family.windows != "chunks":  # Llama 4's norms have no weights
+        keys.only("use_qk_norm", False, "norms of queries and keys in this family are not simulated")
+    if family.parallel_key != "use_parallel_residual":
+        keys.only("use_parallel_residual", False, "attention and FFN side by side are not known in this family")
     keys.only("word_embed_proj_dim", hidden, "an embedding narrower than the layers is not simulated")
     keys.only("do_layer_norm_before", True, "norms after the layers are not simulated")
     keys.only("_remove_final_layer_norm", False, "a model without its final norm is not simulated")
@@ -162,8 +203,8 @@ def _only_known_variants(keys: Keys, hidden: int) -> None:
     keys.only("apply_residual_connection_post_layernorm", False, "residuals after the norm are not simulated")
     keys.only("qk_layernorm", False, "norms of queries and keys in this family are not simulated")
     keys.only("qk_norm_type", "per_layer", "norms of queries and keys are known over their full width only")
-    for switch in ("use_qk_norm", "multi_query"):
-        keys.has(switch)
+    if family.windows == "chunks":
+        keys.has("use_qk_norm")
     if keys.has("attn_type_list") and set(keys.sequence("attn_type_list")) != {1}:
         raise keys.refuse("attn_type_list", "layers with linear attention are not simulated", "Import a model without them.")
 

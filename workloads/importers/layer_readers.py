@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from simulator.spec.errors import NotModelled
 from workloads.importers.attention_readers import Fields
 from workloads.importers.config_keys import Keys
@@ -21,7 +19,7 @@ _PLAIN = {
     "gelu": "gelu", "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "gelu_python": "gelu",
     "relu": "relu", "relu2": "squared-relu", "squared_relu": "squared-relu",
 }  # fmt: skip
-_SCORES = {"softmax": "softmax", "sigmoid": "sigmoid", "sqrtsoftplus": "sqrt-softplus"}
+_SCORES = {"softmax": "softmax", "sigmoid": "sigmoid", "sqrtsoftplus": "sqrt-softplus", "noaux_tc": "sigmoid"}
 
 
 def read_layers(keys: Keys, family: Family, layers: int, hidden: int) -> Fields:
@@ -53,6 +51,8 @@ def _activation(keys: Keys, family: Family) -> str:
 def _dense(keys: Keys, family: Family, hidden: int, activation: str) -> Fields:
     if keys.has("intermediate_size_mlp"):  # Llama 4: intermediate_size is the width of an expert
         width = keys.whole("intermediate_size_mlp")
+    elif keys.has("expansion_ratio"):
+        width = keys.whole("expansion_ratio") * hidden
     elif family.width_of_hidden:
         width = keys.whole("width", family.width_of_hidden * hidden)
     else:
@@ -67,7 +67,7 @@ def _sparse_layers(keys: Keys, family: Family, layers: int) -> list[bool]:
     """Which layers are a mixture of experts."""
     if family.experts == "none" or (family.experts == "optional" and not keys.flag("enable_moe_block", False)):
         for key in ("experts", "top_k", "expert_width"):
-            keys.only(key, None, "this kind of model has no experts")
+            keys.only(key, 1, "this kind of model has no experts")
         return [False] * layers
     if not keys.has("experts"):
         raise keys.refuse("experts", "this kind of model has experts, and the file does not say how many", "Add the key.")
@@ -75,20 +75,26 @@ def _sparse_layers(keys: Keys, family: Family, layers: int) -> list[bool]:
         kinds = keys.sequence("mlp_layer_types")
         if len(kinds) != layers or not set(kinds) <= {"dense", "sparse"}:
             raise keys.refuse("mlp_layer_types", f"must say dense or sparse for all {layers} layers", "Correct it.")
-        for said_already in ("first_k_dense_replace", "moe_layer_freq"):
+        for said_already in ("sparse_first", "moe_layer_freq"):
             keys.has(said_already)
         return [kind == "sparse" for kind in kinds]
     if keys.has("moe_layers"):
         chosen = set(keys.sequence("moe_layers"))
         keys.has("interleave_moe_layer_step")
         return [index in chosen for index in range(layers)]
-    step = "interleave_moe_layer_step" if keys.has("interleave_moe_layer_step") else "decoder_sparse_step"
-    every = keys.whole(step) if keys.has(step) else 1
+    every = 1
+    for step in ("interleave_moe_layer_step", "decoder_sparse_step", "moe_layer_interval", "moe_layer_frequency"):
+        every = keys.whole(step) if keys.has(step) else every
     dense = set(keys.sequence("mlp_only_layers")) if keys.has("mlp_only_layers") else set()
-    first = keys.whole("first_k_dense_replace", least=0) if keys.has("first_k_dense_replace") else 0
+    first = keys.whole("sparse_first", least=0) if keys.has("sparse_first") else 0
+    last = keys.whole("moe_layer_end_index", least=-1) if keys.has("moe_layer_end_index") else -1
     frequency = keys.whole("moe_layer_freq") if keys.has("moe_layer_freq") else 1
     return [
-        index >= first and index % frequency == 0 and (index + 1) % every == 0 and index not in dense for index in range(layers)
+        first <= index <= (last if last >= 0 else layers)
+        and index % frequency == 0
+        and (index + 1) % every == 0
+        and index not in dense
+        for index in range(layers)
     ]
 
 
@@ -97,7 +103,7 @@ def _experts(keys: Keys, family: Family, sparse: list[bool], activation: str) ->
     fields: Fields = {
         "experts": keys.whole("experts"),
         "top_k": keys.whole("top_k"),
-        "width": keys.whole("width" if family.experts == "width" else "expert_width"),
+        "width": _expert_width(keys, family),
         "gated": family.gated,
         "activation": activation,
     }
@@ -107,6 +113,13 @@ def _experts(keys: Keys, family: Family, sparse: list[bool], activation: str) ->
     fields |= {name: value for name, value in (("first_dense", first), ("interval", interval)) if value != (name == "interval")}
     fields["router"] = _router(keys, family)
     return fields
+
+
+def _expert_width(keys: Keys, family: Family) -> int:
+    """Width of a routed expert; some kinds fall back on the dense width, and some state it under both names."""
+    if family.experts == "width" or (family.experts == "either" and not keys.has("expert_width")):
+        return keys.whole("width")
+    return keys.whole("expert_width")
 
 
 def placement(sparse: list[bool]) -> tuple[int, int]:
@@ -126,9 +139,16 @@ def _shared(keys: Keys, family: Family, width: int) -> Fields:
         return {"shared_experts": 1, "shared_width": keys.whole("width")}
     if family.shared == "count":
         count = keys.whole("shared_experts", 0, least=0)
+        keys.only("moe_shared_expert_intermediate_size", width, "a shared expert is as wide as a routed one in this family")
         return {"shared_experts": count} if count else {}
     if family.shared == "one":
         return {"shared_experts": 1}
+    if family.shared == "mixed":  # Hunyuan: the count holds only where the switch is on
+        return {"shared_experts": keys.whole("shared_experts")} if keys.flag("use_mixed_mlp_moe", False) else {}
+    if family.shared == "residual":  # Arctic: a dense FFN as wide as the model, added to what the experts give
+        keys.only("use_residual", True, "an Arctic without its dense residual FFN is not known")
+        keys.only("parallel_attn_mlp_res", True, "an Arctic whose experts follow its dense FFN is not known")
+        return {"shared_experts": 1, "shared_width": keys.whole("hidden")}
     if family.shared == "width":
         total = keys.whole("shared_width", 0, least=0)
         if total:
@@ -141,7 +161,7 @@ def _router(keys: Keys, family: Family) -> Fields:
     if word not in _SCORES:
         raise keys.refuse("score", f"must be one of {', '.join(_SCORES)}", "Others are not simulated.")
     router: Fields = {"score": _SCORES[word]}
-    bias: Any = keys.flag("use_routing_bias", True) if keys.has("use_routing_bias") else True
+    bias = all(keys.flag(switch) for switch in ("use_routing_bias", "moe_router_enable_expert_bias") if keys.has(switch))
     if family.router_bias and bias:
         router["bias"] = True
     grouped = not keys.has("topk_method") or keys.word("topk_method") in ("noaux_tc", "group_limited_greedy")

@@ -19,10 +19,17 @@ from workloads.accounting import active_parameters, total_flops_per_token, total
 from workloads.importers.families import FAMILIES
 from workloads.importers.hugging_face import ImportedModel, import_config, import_document
 
-_spec = importlib.util.spec_from_file_location("configurations", Path(__file__).with_name("configurations.py"))
-assert _spec and _spec.loader
-published = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(published)
+
+def _beside(name: str) -> Any:
+    """A module of data that stands beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+published, more = _beside("configurations"), _beside("checkpoints")
 LLAMA = published.PRESETS["llama3.1-8b"]
 V3 = published.PRESETS["deepseek-v3"]
 
@@ -35,10 +42,10 @@ def _import(config: dict[str, Any], **options: Any) -> ImportedModel:
 def test_a_published_configuration_has_the_parameters_of_our_preset(name: str) -> None:
     """All parameters, and those of prediction blocks, are the preset's; where they differ, by exactly what is written down."""
     imported, preset = _import(published.PRESETS[name]).model, workloads.load(name)
-    more, _ = published.DIFFERENCES.get(name, (0, ""))
-    assert total_parameters(imported) - total_parameters(preset) == more
-    assert active_parameters(imported) - active_parameters(preset) == more
-    assert total_parameters(imported, mtp=True) - total_parameters(preset, mtp=True) == more
+    extra, _ = published.DIFFERENCES.get(name, (0, ""))
+    assert total_parameters(imported) - total_parameters(preset) == extra
+    assert active_parameters(imported) - active_parameters(preset) == extra
+    assert total_parameters(imported, mtp=True) - total_parameters(preset, mtp=True) == extra
 
 
 @pytest.mark.parametrize("name", sorted(set(published.PRESETS) - set(published.DIFFERENCES)))
@@ -66,15 +73,88 @@ def test_a_model_without_preset_is_as_large_as_its_publisher_says(name: str) -> 
     assert active_parameters(model) / 1e9 == pytest.approx(active, rel=0.07)
 
 
+@pytest.mark.parametrize("name", more.CHECKPOINTS)
+def test_a_checkpoint_has_the_parameters_of_its_files(name: str) -> None:
+    """To the last one, but where the publisher rounds or counts otherwise, which is then written beside it."""
+    checkpoint = more.CHECKPOINTS[name]
+    assert abs(total_parameters(_import(checkpoint.config).model) - checkpoint.parameters) <= (
+        checkpoint.tolerance * checkpoint.parameters
+    )
+    assert (checkpoint.tolerance > 0) == bool(checkpoint.why)
+
+
+@pytest.mark.parametrize("name", more.REFUSED)
+def test_a_model_of_other_layers_is_refused_in_one_line(name: str) -> None:
+    """With the kind of layer that is not simulated, never as something similar."""
+    config, reason = more.REFUSED[name]
+    with pytest.raises(NotModelled, match=reason) as refusal:
+        _import(config)
+    assert "\n" not in str(refusal.value)
+
+
 def test_every_family_that_is_known_is_tested() -> None:
     """A family without a published configuration in these tests must be named here."""
     configs = [
         *published.PRESETS.values(),
         *(c for _, c in published.PUBLISHED.values()),
         *(c for *_, c in published.STATED.values()),
+        *(checkpoint.config for checkpoint in more.CHECKPOINTS.values()),
     ]
     seen = {config.get("text_config", config)["model_type"] for config in configs}
-    assert set(FAMILIES) - seen == {"granite", "gpt_neox"}
+    assert set(FAMILIES) - seen == {"ministral", "granitemoeshared"}
+
+
+@pytest.mark.parametrize("key", ["use_qk_norm", "use_parallel_residual", "multi_query"])
+def test_a_switch_that_the_family_does_not_have_is_refused_where_it_is_on(key: str) -> None:
+    """Norms of queries, parallel residuals and one key-value head change a model; a family that has none says so."""
+    assert total_parameters(_import(LLAMA | {key: False}).model) == total_parameters(_import(LLAMA).model)
+    with pytest.raises(ModelError, match=key):
+        _import(LLAMA | {key: True})
+
+
+def test_a_list_with_an_entry_a_layer_is_one_number_only_where_all_are_alike() -> None:
+    """Hunyuan writes its experts' sizes layer by layer; layers that differ are refused."""
+    config = more.CHECKPOINTS["Hunyuan-A13B"].config
+    with pytest.raises(ModelError, match="moe_topk: must be a whole number"):
+        _import(config | {"moe_topk": [8] * 31 + [4]})
+
+
+def test_layers_between_the_first_and_the_last_sparse_one_are_sparse() -> None:
+    """ERNIE names both ends; an end before the last layer leaves a dense one behind, which no pattern of ours has."""
+    config = more.CHECKPOINTS["ERNIE-4.5-21B-A3B"].config
+    assert [shape.moe for shape in _import(config).model.layer_shapes()] == [False] + [True] * 27
+    with pytest.raises(NotModelled, match="26 of 28"):
+        _import(config | {"moe_layer_end_index": 26})
+
+
+def test_keys_of_a_section_are_read_and_refused_like_others() -> None:
+    """DBRX and MPT nest the keys of attention and FFN."""
+    config = more.CHECKPOINTS["DBRX"].config
+    assert _import(config).model.attention.kv_heads == 8  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match="something_new"):
+        _import(config | {"attn_config": config["attn_config"] | {"something_new": 1}})
+    with pytest.raises(ModelError, match="ffn_config: must be a mapping"):
+        _import(config | {"ffn_config": 7})
+    with pytest.raises(ModelError, match="differs from d_model in ffn_config"):
+        _import(config | {"ffn_config": config["ffn_config"] | {"d_model": 1}})
+
+
+def test_windows_of_every_fourth_layer_are_left_out() -> None:
+    """Command-R7B: three layers with a window, then one that sees everything."""
+    shapes = _import(more.CHECKPOINTS["Command-R7B"].config).model.layer_shapes()
+    assert [shape.window for shape in shapes[:8]] == [4096, 4096, 4096, 0] * 2
+
+
+def test_one_key_value_head_or_a_few_as_falcon_says_it() -> None:
+    """multi_query leaves one head, the new decoder as many as the file names, neither all of them."""
+    config = more.CHECKPOINTS["Falcon-7B"].config
+
+    def kv_heads(**changed: Any) -> int:
+        return int(_import(config | changed).model.attention.kv_heads)  # type: ignore[union-attr]
+
+    assert kv_heads() == 1
+    assert kv_heads(multi_query=False) == 71
+    assert kv_heads(new_decoder_architecture=True, num_kv_heads=71) == 71
 
 
 def test_every_key_is_accounted_for_once() -> None:
