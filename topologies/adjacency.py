@@ -32,8 +32,8 @@ def by_end(ends: Ints, nodes: int = 0, usable: npt.NDArray[np.bool_] | None = No
     if usable is None or usable.all():
         return order, starts
     kept = usable[order]
-    before: Ints = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)))
-    return order[kept], before[starts]
+    left: Ints = starts - np.searchsorted(np.flatnonzero(~kept), starts)
+    return order[kept], left
 
 
 def links_at(ends: Ints, node: int) -> Ints:

@@ -92,14 +92,17 @@ def _over_steps(router: Tiered, sources: Ints, targets: Ints, apart: bool) -> tu
     latency = np.zeros(len(sources))
     taken = []
     for place, parts in legs(router, sources, targets).items():
-        flow, share = np.concatenate([leg.flow for leg in parts]), np.concatenate([leg.share for leg in parts])
-        tail, head = np.concatenate([leg.tail for leg in parts]), np.concatenate([leg.head for leg in parts])
+        flow, tail, head = (np.concatenate([getattr(leg, end) for leg in parts]) for end in ("flow", "tail", "head"))
+        share = np.concatenate([leg.share for leg in parts])
         pair = np.arange(len(flow), dtype=np.int64)
         if not apart:
             tail, head, pair = distinct(router.steps[place], tail, head)
         ways = router.steps[place].segments(tail, head)
-        first = np.repeat([leg.first for leg in parts], [len(leg.flow) for leg in parts])
-        np.add.at(latency, flow[first], ways.latency[pair[first]])
+        start = 0
+        for leg in parts:  # each flow has one of the first legs
+            first = slice(start, start + leg.first)
+            latency[flow[first]] += ways.latency[pair[first]]
+            start += len(leg.flow)
         taken.append(Taken(ways, pair, flow, share))
     return taken, latency
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -20,14 +22,17 @@ DENSE = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Leg:
-    """Flows [n] that take one step from ``tail`` to ``head`` with ``share`` of their bytes; ``first``: their latency counts."""
+class Legs:
+    """Legs over one step, from ``tail`` to ``head`` with ``share`` of the bytes of ``flow``; ``first``: how many are first steps.
+
+    Those come first, one of each flow: its latency over this step counts once, whatever it has done before.
+    """
 
     flow: Ints
     tail: Ints
     head: Ints
     share: Floats
-    first: bool
+    first: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +46,19 @@ class Taken:
 
     def rows(self) -> tuple[Ints, Ints, Floats]:
         """Flow, link and fraction of every link of every leg."""
-        order = np.argsort(self.ways.flow, kind="stable")
         counts = np.bincount(self.ways.flow, minlength=len(self.ways.latency))
+        width = int(counts.max(initial=0))
+        if width == counts.min(initial=width):  # as many links for each pair: a table
+            order = _grouped(self.ways.flow).reshape(len(counts), width)
+            row = order[self.pair].ravel()
+            return np.repeat(self.flow, width), self.ways.link[row], np.repeat(self.share, width) * self.ways.fraction[row]
+        order = _grouped(self.ways.flow)
         repeat = counts[self.pair]
-        leg = np.repeat(np.arange(len(self.pair), dtype=np.int64), repeat)
         ends = np.cumsum(repeat)
-        at = np.arange(len(leg), dtype=np.int64) - np.repeat(ends - repeat - (np.cumsum(counts) - counts)[self.pair], repeat)
+        at = np.arange(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
+        at += np.repeat((np.cumsum(counts) - counts)[self.pair] - ends + repeat, repeat)
         row = order[at]
-        return self.flow[leg], self.ways.link[row], self.share[leg] * self.ways.fraction[row]
+        return np.repeat(self.flow, repeat), self.ways.link[row], np.repeat(self.share, repeat) * self.ways.fraction[row]
 
     def on_links(self, links: int, weight: Floats) -> Floats:
         """What flows of these weights put on each link [links]."""
@@ -81,39 +91,55 @@ def moves(steps: Sequence[Step], sources: Ints, targets: Ints) -> Iterator[Moves
         differing |= taken.astype(np.int64) << place
         if step.joins:
             climbing &= ~taken
-    for pattern in np.unique(differing).tolist():
-        flow = np.flatnonzero(differing == pattern)
+    if len(steps) < 16:  # numbers of two bytes are sorted in one pass, whatever their order
+        order = np.argsort(differing.astype(np.uint16), kind="stable")
+    else:
+        order = np.argsort(differing, kind="stable")
+    patterns = differing[order]
+    edges = [0, *(np.flatnonzero(patterns[1:] != patterns[:-1]) + 1).tolist(), len(patterns)]
+    for start, end in pairwise(edges):
+        if start == end:  # no flow at all
+            continue
+        flow, pattern = order[start:end], int(patterns[start])
         chosen = tuple(place for place in range(len(steps)) if pattern >> place & 1)
         yield Moves(flow, sources[flow], chosen, tuple(deltas[place][flow] for place in chosen))
 
 
-def legs(router: Tiered, sources: Ints, targets: Ints) -> dict[int, list[Leg]]:
+def legs(router: Tiered, sources: Ints, targets: Ints) -> dict[int, list[Legs]]:
     """The legs of all flows, by the place of their step."""
-    found: dict[int, list[Leg]] = {}
+    found: dict[int, list[Legs]] = {}
     for each in moves(router.steps, sources, targets):
         for place, leg in _sprayed(each) if router.policy == "spray" else _ordered(each):
             found.setdefault(place, []).append(leg)
     return found
 
 
-def _sprayed(each: Moves) -> Iterator[tuple[int, Leg]]:
+def _sprayed(each: Moves) -> Iterator[tuple[int, Legs]]:
     """The steps of :func:`topologies.routing.spray`: every order equally often."""
-    m = len(each.steps)
-    nodes: dict[int, Ints] = {}
-    for done in range(2**m - 1):
-        corrected = done.bit_count()
-        share = np.broadcast_to(1.0 / (comb(m, corrected) * (m - corrected)), len(each.flow))
-        node = nodes[done] = nodes[done & (done - 1)] + each.delta[(done & -done).bit_length() - 1] if done else each.source
-        for i in range(m):
-            if not done >> i & 1:
-                yield each.steps[i], Leg(each.flow, node, node + each.delta[i], share, done == 0)
+    m, count = len(each.steps), len(each.flow)
+    nodes = each.source[None]  # by the steps that were taken before, as bits of a number [2^m, flows]
+    for delta in each.delta:
+        nodes = np.concatenate((nodes, nodes + delta))
+    for i, (place, delta) in enumerate(zip(each.steps, each.delta, strict=True)):
+        before, share = _befores(m, i)
+        tail = nodes[before]
+        head = tail + delta
+        yield place, Legs(np.tile(each.flow, len(before)), tail.ravel(), head.ravel(), np.repeat(share, count), count)
 
 
-def _ordered(each: Moves) -> Iterator[tuple[int, Leg]]:
+@cache
+def _befores(m: int, i: int) -> tuple[Ints, Floats]:
+    """The sets of the other m - 1 steps that may be taken before step i, and the share of a flow's bytes that takes it then."""
+    before = np.array([done for done in range(2**m - 1) if not done >> i & 1], dtype=np.int64)
+    counts = [done.bit_count() for done in before.tolist()]
+    return before, np.array([1.0 / (comb(m, count) * (m - count)) for count in counts])
+
+
+def _ordered(each: Moves) -> Iterator[tuple[int, Legs]]:
     """The steps of :func:`topologies.routing.dimension_order`: innermost first."""
     node = each.source
     for place, delta in zip(each.steps, each.delta, strict=True):
-        yield place, Leg(each.flow, node, node + delta, np.ones(len(each.flow)), True)
+        yield place, Legs(each.flow, node, node + delta, np.ones(len(each.flow)), len(each.flow))
         node = node + delta
 
 
@@ -132,10 +158,20 @@ def distinct(step: Step, tails: Ints, heads: Ints) -> tuple[Ints, Ints, Ints]:
         met = np.zeros(room, dtype=bool)
         met[key] = True
         pairs = np.flatnonzero(met)
-        place = (np.cumsum(met) - 1)[key]
+        number = np.empty(room, dtype=np.int64)
+        number[pairs] = np.arange(len(pairs), dtype=np.int64)
+        place = number[key]
     else:
         pairs, place = np.unique(key, return_inverse=True)
     tail, other = np.divmod(pairs, units)
     inside = tail % step.box
     head = other if step.joins else inside + (other - inside // below) * below
     return tail, tail - inside + head, place
+
+
+def _grouped(items: Ints) -> Ints:
+    """The places of the items in ascending order, of equals as they are."""
+    count = len(items)
+    if not count or (items[1:] >= items[:-1]).all():
+        return np.arange(count, dtype=np.int64)
+    return np.sort(items * count + np.arange(count, dtype=np.int64)) % count  # a plain sort takes a fifth of a stable one

@@ -14,17 +14,18 @@ from functools import partial
 
 import numpy as np
 
+from simulator.network.boxes import box_of
 from simulator.network.collectives.choice import SKEWED, candidates, pattern_of
 from simulator.network.collectives.dimensions import axes_of
 from simulator.network.collectives.library import Libraries, Library
 from simulator.network.collectives.pattern import Exchange, Pattern
 from simulator.network.contract import LinkClass, OperationClass, Placement, RankClass
-from simulator.network.course import Course, Need, Run, Wait, between_domains, fastest, hop
+from simulator.network.course import Course, Need, Run, between_domains, fastest
+from simulator.network.courses import Courses
 from simulator.network.links import LinkTable, NamedLink, touched
 from simulator.network.orbits import Orbits
 from simulator.network.order import require_order
-from simulator.network.paths import Heading, Path, Paths, heading, sizes
-from simulator.network.phase import Phase
+from simulator.network.paths import Path, Paths
 from simulator.network.placement import refine
 from simulator.network.rungs import judge
 from simulator.network.unlike import tell_apart
@@ -88,9 +89,9 @@ class Fold:
         self._ep = ep = groups.runs_of("ep") if self.loads else ()
         self.orbits = Orbits(fabric, parts, active, lambda found: tell_apart(found, ep, self.loads))
         self.rank_classes = self._rank_classes(class_limit if symmetric else fabric.ranks)
-        self._flow_limit = flow_limit if symmetric else fabric.ranks**2
         self._links = LinkTable(self.orbits, self.rank_classes, touched(fabric, self.relaxed))
         self._paths = Paths(self.orbits, self._links)
+        self._routed = Courses(self.rank_classes, self._paths, self.domain, flow_limit if symmetric else fabric.ranks**2)
         self.axes = axes_of(fabric)
         self._network = between_domains(fabric)
         self._courses: dict[tuple[object, ...], Course] = {}
@@ -165,6 +166,13 @@ class Fold:
                 self._operations[participant, communication] = operation
         return operation
 
+    def route_all(self, group: str) -> None:
+        """Find the ways of a direct exchange within all groups at once: quicker than for one class of groups at a time."""
+        members = self._members(group, self.rank_classes[0].representative)
+        box = None if self.fabric.dead else box_of(self.orbits, members)
+        if box:
+            self._routed.route_all(box)
+
     def send(self, rank_class: int, target_pp_rank: int, payload: float) -> OperationClass:
         """Point to point from every rank of the class to its counterpart in another stage. Participants: the sender."""
         key = (rank_class, target_pp_rank, payload)
@@ -207,7 +215,9 @@ class Fold:
         found = self._participants.get((group, rank_class))
         if found is None:
             members = self._members(group, self.rank_classes[rank_class].representative)
-            found = tuple(np.unique(self.orbits.rank_class[members]).tolist())
+            met = np.zeros(len(self.rank_classes), dtype=bool)
+            met[self.orbits.rank_class[members]] = True
+            found = tuple(np.flatnonzero(met).tolist())
             self._participants.update({(group, participant): found for participant in found})
         return found
 
@@ -233,48 +243,22 @@ class Fold:
                     f"{communication.name}: {algorithm} with unequal loads is not modelled. Choose {' or '.join(SKEWED)}"
                     " (network.algorithms), or a balanced router."
                 )
-            if algorithm == "direct" and communication.skew is None:
-                first = self._members(communication.group, self.rank_classes[participants[0]].representative)
-                if len(first) == self.fabric.ranks and self.orbits.nested:  # what would be named can be counted
-                    self._require_few(communication.name, self.orbits.pairs_of_all())
-            patterns: dict[int, Pattern] = {}
-            one = replace(communication, payload=1.0)
-            for participant in participants:
-                rank = self.rank_classes[participant].representative
-                members = self._members(communication.group, rank)
-                patterns[participant] = pattern_of(algorithm, members, rank, one, self.domain, self.axes)
-                require_order(self.orbits, members, patterns[participant], communication)
-            course = self._courses[key] = self._course(communication.name, algorithm, patterns)
+            course = self._courses[key] = self._new_course(participants, communication, algorithm)
         return course
 
-    def _course(self, name: str, algorithm: str, patterns: Mapping[int, Pattern]) -> Course:
-        """Turn what each participating class does with one byte into flow classes."""
-        headings = self._headings(name, patterns)
-        phases: list[Phase] = []
-        wire, inside, outside = 0.0, 0, 0
-        for index in range(max(len(pattern.phases) for pattern in patterns.values())):
-            flows: list[tuple[Heading, Ints, Floats]] = []
-            waits: dict[int, list[Wait]] = {}  # by place of the exchange in its phase
-            for rank_class, pattern in patterns.items():
-                rank = self.rank_classes[rank_class]
-                for place, exchange in enumerate(pattern.phases[index] if index < len(pattern.phases) else ()):
-                    each, rows = headings[rank_class, index, place]
-                    flows.append((each, rows, sizes(each, exchange)))
-                    slowest = float(self._paths.latency[rows].max(initial=0.0))
-                    waits.setdefault(place, []).append(Wait(exchange, slowest, rank.size, self._leaves(rank, exchange)))
-            phases.append(self._paths.phase(flows))
-            for entries in waits.values():
-                count = max(wait.exchange.steps for wait in entries)
-                wire += count * hop(entries)
-                crosses = any(wait.leaves for wait in entries)
-                inside, outside = inside + (not crosses) * count, outside + crosses * count
-        return Course(algorithm, tuple(phases), wire, inside, outside)
-
-    def _leaves(self, rank: RankClass, exchange: Exchange) -> bool:
-        """Whether an exchange sends anything out of the representative's domain."""
-        first = rank.representative // self.domain * self.domain
-        low, high = exchange.peers.min(initial=first), exchange.peers.max(initial=first)
-        return bool(low < first or high >= first + self.domain)
+    def _new_course(self, participants: tuple[int, ...], communication: Communication, algorithm: str) -> Course:
+        one = replace(communication, payload=1.0)
+        patterns: dict[int, Pattern] = {}
+        for participant in participants:
+            rank = self.rank_classes[participant].representative
+            members = self._members(communication.group, rank)
+            patterns[participant] = pattern = pattern_of(algorithm, members, rank, one, self.domain, self.axes)
+            if algorithm == "direct" and communication.skew is None and not self.fabric.dead:
+                box = box_of(self.orbits, members)
+                if box and self._routed.takes(communication.name, box, whole=len(members) == self.fabric.ranks):
+                    return self._routed.exchange(communication.name, box, participants, pattern)
+            require_order(self.orbits, members, pattern, communication)
+        return self._routed.course(communication.name, algorithm, patterns)
 
     def _need(self, participants: tuple[int, ...], communication: Communication, library: Library, course: Course) -> Need:
         """What a course needs of its links while all groups of its stages do the same on links that are whole.
@@ -303,7 +287,7 @@ class Fold:
             source = self.rank_classes[rank_class]
             target = source.representative + offset(self._stages, target_pp_rank) - offset(self._stages, source.pp_rank)
             pattern = Pattern(((Exchange(np.array([target], dtype=np.int64), 1.0),),))
-            course = self._courses[key] = self._course("send", "ring", {rank_class: pattern})
+            course = self._courses[key] = self._routed.course("send", "ring", {rank_class: pattern})
         return course
 
     def _send_need(self, rank_class: int, target_pp_rank: int, course: Course) -> Need:
@@ -336,45 +320,6 @@ class Fold:
         )
         self._made.append(operation)
         return operation
-
-    def _headings(self, name: str, patterns: Mapping[int, Pattern]) -> dict[tuple[int, int, int], tuple[Heading, Ints]]:
-        """Where each class sends in each exchange (class, phase, place), all of it routed, and the rows of its paths."""
-        found: dict[tuple[int, bytes], Heading] = {}
-        named: dict[tuple[int, int, int], Heading] = {}
-        count = len(self._paths)
-        for rank_class, pattern in patterns.items():
-            for index, phase in enumerate(pattern.phases):
-                for place, exchange in enumerate(phase):
-                    key = (rank_class, exchange.peers.tobytes())
-                    if key not in found:
-                        found[key] = heading(self.orbits, self.rank_classes[rank_class], exchange.peers)
-                        count += self._paths.unmet(found[key])
-                    named[rank_class, index, place] = found[key]
-                    self._require_few(name, count)
-        self._paths.add(list(found.values()))
-        rows = {id(each): self._paths.rows(each) for each in found.values()}
-        for each in found.values():
-            self._require_whole(name, each, rows[id(each)])
-        return {key: (each, rows[id(each)]) for key, each in named.items()}
-
-    def _require_few(self, name: str, pairs: int) -> None:
-        """So many classes of pairs can be routed."""
-        if pairs > self._flow_limit:
-            raise NotModelled(
-                f"{name}: more than {self._flow_limit} classes of pairs of ranks. Relax some defects "
-                "(simulator.network.ladder), take fewer of them, or raise flow_limit."
-            )
-
-    def _require_whole(self, name: str, each: Heading, rows: Ints) -> None:
-        """A source sends to all ranks that are alike to it, or to none of them."""
-        alike = self._paths.per_source[rows]
-        if not np.array_equal(alike, each.counts):
-            at = int(np.argmax(alike != each.counts))
-            raise NotModelled(
-                f"{name}: rank {each.source.representative} sends to {each.counts[at]} of the {alike[at]} ranks that are alike "
-                f"to it (rank {each.peers[at]} is one), so its group does not follow the folded dimensions. "
-                "Fold with symmetric=False, or name the group in `ordered`."
-            )
 
 
 def scale_up_domain(fabric: Fabric) -> int:

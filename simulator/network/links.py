@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from topologies.fabric import Defect, Fabric, Floats, Ints
 from topologies.faults import weakened
 from topologies.naming import link_name, links_named
 
-_UNMET = -1  # a link, or a device's pooled limit, whose class no route has asked for
+_UNMET = -1  # a device's pooled limit whose class no route has asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,11 @@ class LinkTable:
         self.rank_classes = rank_classes
         self.classes: list[LinkClass] = []
         self._link_ids: dict[tuple[object, ...], int] = {}
-        self._class_of: Ints = np.full(len(self.fabric.tail), _UNMET, dtype=np.int64)
+        self._class_of = np.zeros(len(self.fabric.tail), dtype=np.int32)  # one more than the class; 0: not met yet
         self._port_ids: Ints = np.full((2, len(rank_classes)), _UNMET, dtype=np.int64)
         efficiency = np.array([tier.efficiency for tier in self.fabric.tiers])
         self._per_payload: Floats = 1.0 / efficiency
         self._sizes: list[int] = []
-        self._whole = without_defects(self.fabric)
         self._undamaged: list[float] = []  # capacity of a class without degraded links [B/s]
         self._outer = frozenset(tier.name for tier in self.fabric.tiers if tier.scale_out)
         self._weakest: dict[tuple[object, ...], float] = {}
@@ -92,8 +91,8 @@ class LinkTable:
         if device and direction in ("out", "in"):
             return self._named_ports(device, direction)
         link = links_named(self.fabric, name)[0]
-        known = int(self._class_of[link])
-        if known == _UNMET:
+        known = int(self._class_of[link]) - 1
+        if known < 0:
             known = self._link_ids.get(self.orbits.link_keys(np.array([link], dtype=np.int64))[0], _UNMET)
         tier = self.fabric.tiers[int(self.fabric.link_tier[link])].name
         return NamedLink(tier, float(self.fabric.capacity[link]), self.classes[known] if known != _UNMET else None)
@@ -131,41 +130,43 @@ class LinkTable:
 
     def _classes_of(self, links: Ints) -> Ints:
         """The class of each link."""
-        new = links[self._class_of[links] == _UNMET]
+        found = self._class_of[links]
+        new = links[found == 0]
         if len(new):
             met = np.zeros(len(self._class_of), dtype=bool)
             met[new] = True
             new = np.flatnonzero(met)
             first, kind = self.orbits.kinds_of_links(new)
             examples = new[first]
-            known = [self._link_ids.get(key) for key in self.orbits.link_keys(examples)]
-            fresh = [place for place, number in enumerate(known) if number is None]
-            for place, number in zip(fresh, self._new_classes(examples[fresh]), strict=True):
-                known[place] = number
-            self._class_of[new] = np.array(known, dtype=np.int64)[kind]
-        return self._class_of[links]
+            keys = self.orbits.link_keys(examples)
+            fresh = [place for place, key in enumerate(keys) if key not in self._link_ids]
+            self._new_classes(examples[fresh], [keys[place] for place in fresh])
+            self._class_of[new] = np.array([self._link_ids[key] + 1 for key in keys], dtype=np.int64)[kind]
+            found = self._class_of[links]
+        return found.astype(np.int64) - 1
 
-    def _new_classes(self, links: Ints) -> list[int]:
-        """Numbers for the classes of these links, of which none is known yet."""
+    def _new_classes(self, links: Ints, keys: Sequence[tuple[object, ...]]) -> None:
+        """Number the classes of these links, of which none is known yet."""
         fabric = self.fabric
-        keys, sizes = self.orbits.link_keys(links), self.orbits.links_in_classes(links).tolist()
-        found = []
-        for link, key, size in zip(links.tolist(), keys, sizes, strict=True):
-            weakest = self._weakest.get(key, math.inf)
-            capacity = min(float(fabric.capacity[link]), weakest)
-            if not capacity > 0.0:
-                raise TopologyError(
-                    f"{fabric.name}: a route uses link {link_name(fabric, link)} of no capacity",
-                    got=capacity,
-                    do="Route around dead links, or give the link what it can carry.",
-                )
-            tier = fabric.tiers[int(fabric.link_tier[link])].name
-            number = self._add(
-                tier, capacity, size, partial(link_name, fabric, link), float(self._whole[link]), relaxed=weakest < math.inf
+        weakest = np.array([self._weakest.get(key, math.inf) for key in keys]) if self._weakest else np.full(len(keys), math.inf)
+        capacity = np.minimum(fabric.capacity[links], weakest)
+        if not (capacity > 0.0).all():
+            link = int(links[np.argmin(capacity > 0.0)])
+            raise TopologyError(
+                f"{fabric.name}: a route uses link {link_name(fabric, link)} of no capacity",
+                got=0.0,
+                do="Route around dead links, or give the link what it can carry.",
             )
+        names = [tier.name for tier in fabric.tiers]
+        columns = (links, fabric.link_tier[links], capacity, self.orbits.links_in_classes(links))
+        relaxed = np.isfinite(weakest).tolist()
+        number = len(self.classes)
+        for key, link, tier, left, size, weak in zip(keys, *(column.tolist() for column in columns), relaxed, strict=True):
             self._link_ids[key] = number
-            found.append(number)
-        return found
+            self.classes.append(LinkClass(number, names[tier], left, size, partial(link_name, fabric, link), weak))
+            number += 1
+        self._sizes += columns[-1].tolist()
+        self._undamaged += without_defects(fabric, links).tolist()
 
     def _ports_of(self, links: Ints) -> tuple[Ints, ...]:
         """The pooled limits that bytes on these links also count on: of the device left, of the device entered; -1: none."""
@@ -180,26 +181,21 @@ class LinkTable:
                 if ids[key] == _UNMET:
                     rank = self.rank_classes[key]
                     name = f"{self.fabric.node_name(rank.representative)} ports {direction}"
-                    ids[key] = self._add(PORTS, self.fabric.ports, rank.size, name, self.fabric.ports)
+                    ids[key] = len(self.classes)
+                    self.classes.append(LinkClass(len(self.classes), PORTS, self.fabric.ports, rank.size, name))
+                    self._sizes.append(rank.size)
+                    self._undamaged.append(self.fabric.ports)
             found.append(np.where(device, ids[rank_class], _UNMET))
         return tuple(found)
 
-    def _add(
-        self, tier: str, capacity: float, size: int, called: str | Callable[[], str], whole: float, relaxed: bool = False
-    ) -> int:
-        number = len(self.classes)
-        self.classes.append(LinkClass(number, tier, capacity, size, called, relaxed))
-        self._sizes.append(size)
-        self._undamaged.append(whole)
-        return number
 
-
-def without_defects(fabric: Fabric) -> Floats:
-    """The capacity that each link had before it was degraded [B/s]; a dead one has none."""
-    whole = fabric.capacity.copy()
+def without_defects(fabric: Fabric, links: Ints | None = None) -> Floats:
+    """The capacity that each link, or each of ``links``, had before it was degraded [B/s]; a dead one has none."""
+    whole = fabric.capacity.copy() if links is None else fabric.capacity[links]
     for defect in fabric.defects:
         if defect.left > 0.0 and defect.kind != "chip":
-            whole[touched(fabric, [defect])] /= defect.left
+            weak = touched(fabric, [defect])
+            whole[weak if links is None else np.isin(links, weak)] /= defect.left
     return whole
 
 

@@ -17,13 +17,14 @@ from itertools import product
 import numpy as np
 
 from simulator.network.blocks import GROUP, Blocks
+from simulator.network.boxes import BOXED, box_of, headings_within, pairs_within
 from simulator.network.contract import PORTS, LinkClass, RankClass
 from simulator.network.course import Need
 from simulator.network.links import without_defects
 from simulator.network.mirrors import mirrors
 from simulator.network.numbering import first_of_each
 from simulator.network.orbits import Orbits
-from simulator.network.paths import heading
+from simulator.network.paths import Heading, heading
 from simulator.network.placement import SubDimension, refine
 from simulator.spec.errors import IdentityBroken, NotModelled
 from topologies.batch import loads, routes
@@ -136,13 +137,26 @@ def _whole(fabric: Fabric) -> Fabric:
 def _representatives(orbits: Orbits, blocks: Blocks) -> Iterator[tuple[Pairs, Floats]]:
     """One pair of ranks of each class, and how many there are of it, some at a time."""
     number = 0
-    for key, (rank, size) in enumerate(zip(orbits.representatives.tolist(), orbits.rank_class_sizes.tolist(), strict=True)):
-        members = blocks.members(GROUP, rank)
-        found = heading(orbits, RankClass(key, rank, size, 0), members[members != rank])
+    for found in _headings(orbits, blocks):
         number += len(found.peers)
         if number > MOST:
             raise NotModelled(f"more than {MOST} classes of pairs of ranks: the fabric has too few symmetries.")
-        yield (np.full(len(found.peers), rank, dtype=np.int64), found.peers), found.counts.astype(np.float64) * size
+        source = found.source
+        sources = np.full(len(found.peers), source.representative, dtype=np.int64)
+        yield (sources, found.peers), found.counts.astype(np.float64) * source.size
+
+
+def _headings(orbits: Orbits, blocks: Blocks) -> Iterator[Heading]:
+    """Where one rank of each class sends."""
+    ends = zip(orbits.representatives.tolist(), orbits.rank_class_sizes.tolist(), strict=True)
+    classes = [RankClass(key, rank, size, 0) for key, (rank, size) in enumerate(ends)]
+    box = None if orbits.fabric.dead else box_of(orbits, blocks.members(GROUP, classes[0].representative))
+    if box and pairs_within(orbits, box) <= BOXED:
+        yield from headings_within(orbits, classes, box)
+        return
+    for each in classes:
+        members = blocks.members(GROUP, each.representative)
+        yield heading(orbits, each, members[members != each.representative])
 
 
 def _uniform(fabric: Fabric, orbits: Orbits, blocks: Blocks) -> tuple[Floats, float]:

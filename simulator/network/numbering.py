@@ -29,9 +29,17 @@ def numbered(codes: Ints) -> tuple[Ints, Ints]:
     if room > ROOMY + 16 * len(codes):
         kinds, place = np.unique(codes, return_inverse=True)
         return kinds, place.astype(np.int64)
+    return marked(codes, room)
+
+
+def marked(codes: Ints, room: int) -> tuple[Ints, Ints]:
+    """:func:`numbered` for codes below ``room``: by a table, whatever its size."""
     met = np.zeros(room, dtype=bool)
     met[codes] = True
-    return np.flatnonzero(met), (np.cumsum(met, dtype=np.int64) - 1)[codes]
+    kinds = np.flatnonzero(met)
+    number = np.empty(room, dtype=np.int64)  # only what was met is filled in, which is less than a running sum
+    number[kinds] = np.arange(len(kinds), dtype=np.int64)
+    return kinds, number[codes]
 
 
 def places(codes: Ints) -> tuple[Ints, Ints]:

@@ -18,6 +18,7 @@ from math import prod
 
 import numpy as np
 
+from simulator.network.grid import grid_of
 from simulator.network.numbering import first_of_each, numbered, places
 from simulator.network.placement import SubDimension
 from simulator.network.splits import split
@@ -43,31 +44,46 @@ class Orbits:
         tell_apart: Callable[[Sequence[SubDimension]], tuple[SubDimension, ...]] = tuple,
     ) -> None:
         self.fabric = fabric
-        self._columns = [_slice(fabric.coordinates[:, part.dimension], part) for part in parts]
-        nothing = np.zeros((0, len(fabric.coordinates)), dtype=np.int64)
-        self.coordinates: Ints = (np.stack(self._columns) if self._columns else nothing).T  # [nodes, parts]
+        grid = grid_of(fabric, parts)
+        self._columns = grid.columns
+        self.coordinates: Ints = grid.columns.T  # [nodes, parts]
+        self.nested = grid.nested
         self.parts = tell_apart(split(parts, fabric, self.coordinates, fabric.defects if active is None else active))
         self.relaxed = active is not None and len(active) < len(fabric.defects)
         self.trivial = all(part.symmetry == "none" or part.size == 1 for part in self.parts)
-        self._check_device_coordinates()
-        labels = [np.array((*part.labels, -1), dtype=np.int64) for part in self.parts]
-        self._labels = [label[column] + 1 for label, column in zip(labels, self._columns, strict=True)]  # 0: no coordinate
-        self._sizes = [np.bincount(label[:-1]).tolist() for label in labels]
-        self._known: dict[tuple[int, int, int], Types] = {}
+        labels = [np.array(part.labels, dtype=np.int64) for part in self.parts]
+        self._sizes = [np.append(1, np.bincount(label)) for label in labels]  # by label, 1 for no coordinate
+        self._labels = [np.append(label + 1, 0) for label in labels]  # by coordinate; 0, where -1 finds it: no coordinate
+        self._known: dict[tuple[int, int], Types] = {}
         self._classify_ranks()
 
     def _classify_ranks(self) -> None:
-        ranks = self.fabric.ranks
-        labels = np.zeros(ranks, dtype=np.int64)
-        for column, part in enumerate(self.parts):
-            if part.unit:
-                labels = labels * part.classes + self._labels[column][:ranks] - 1
         alive = self.fabric.alive
-        first, inverse = places(labels[alive])
-        self.rank_class: Ints = np.full(ranks, -1, dtype=np.int64)
-        self.rank_class[alive] = inverse
+        labels = self._rank_labels()
+        first, inverse = places(labels if len(alive) == len(labels) else labels[alive])
         self.representatives: Ints = alive[first]
         self.rank_class_sizes: Ints = np.bincount(inverse, minlength=len(first)).astype(np.int64)
+        self.rank_class: Ints = inverse
+        if len(alive) < len(labels):
+            self.rank_class = np.full(len(labels), -1, dtype=np.int64)
+            self.rank_class[alive] = inverse
+
+    def _rank_labels(self) -> Ints:
+        """A number for each rank, the same for those whose coordinates are alike in every part."""
+        labels = np.zeros(1 if self.nested else self.fabric.ranks, dtype=np.int64)
+        for column, part in enumerate(self.parts):
+            if self.nested and part.unit and part.size > 1:
+                digits = (self._labels[column][:-1] - 1) * (int(labels.max()) + 1)
+                labels = (digits[:, None] + labels).ravel()
+            elif part.unit and part.size > 1:
+                labels = labels * part.classes + self._labels[column][self._columns[column, : len(labels)]] - 1
+        return labels
+
+    def _label(self, column: int, nodes: Ints) -> Ints:
+        """The class of each node's coordinate along a part, counted from 1; 0: it has none."""
+        labels, column_of = self._labels[column], self._columns[column]
+        found: Ints = labels[column_of][nodes] if len(nodes) > len(column_of) else labels[column_of[nodes]]
+        return found
 
     def pair_codes(self, source: int, targets: Ints) -> Ints:
         """[targets]: equal codes are pairs of ``source`` with targets that are alike to it.
@@ -79,57 +95,32 @@ class Orbits:
             found += types.code[self._columns[column][targets]]
         return found
 
-    @cached_property
-    def nested(self) -> bool:
-        """Whether every combination of the devices' coordinates is a rank: each part begins where the one before ends."""
-        unit = 1
-        for part in self.parts:
-            if part.unit and part.size > 1:
-                if part.unit != unit:
-                    return False
-                unit *= part.size
-        return unit == self.fabric.ranks
+    def firsts_along(self, column: int) -> list[int]:
+        """The first coordinate of each class of coordinates along a part."""
+        labels = self.parts[column].labels
+        return [labels.index(label) for label in range(self.parts[column].classes)]
 
-    def pairs_with_all(self, source: int) -> tuple[Ints, Ints, Ints]:
-        """Classes of the pairs of ``source`` with all other ranks: codes, ascending; the lowest rank of each; how many ranks.
-
-        As counted from :meth:`pair_codes`, in closed form: a class has every combination of coordinates of its types, parts being
-        ``nested``.
-        """
-        codes, lowest, counts = (np.full(1, number, dtype=np.int64) for number in (0, 0, 1))
-        for column, types in reversed(self._types_from(source)):
-            unit = self.parts[column].unit
-            codes = (types.kinds[:, None] + codes).ravel()  # outer codes lie apart by more than all inner ones
-            lowest = ((types.first * unit)[:, None] + lowest).ravel()
-            counts = (types.counts[:, None] * counts).ravel()
-        others = np.flatnonzero(lowest != source)  # only the rank itself is alike to itself in every part
-        return codes[others], lowest[others], counts[others]
-
-    def pairs_of_all(self) -> int:
-        """How many classes of pairs of different ranks there are. For ``nested`` parts."""
-        number = np.ones(len(self.representatives), dtype=np.int64)
-        for column, part in enumerate(self.parts):
-            if part.size > 1 and part.unit:
-                here, place = np.unique(self._columns[column][self.representatives], return_inverse=True)
-                number *= np.array([len(self._types(column, each, 1).kinds) for each in here.tolist()], dtype=np.int64)[place]
-        return int((number - 1).sum())
+    def types_along(self, column: int) -> list[Types]:
+        """The types of pairs of the first coordinate of each class along a part of the devices."""
+        return [self._types(column, here) for here in self.firsts_along(column)]
 
     def _types_from(self, source: int) -> list[tuple[int, Types]]:
-        """Columns of the devices' parts, innermost first, with the types of pairs of ``source``; the first digit weighs most."""
+        """Columns of the devices' parts with the types of pairs of ``source``."""
+        return [(column, self._types(column, int(self._columns[column, source]))) for column in self._weights]
+
+    @cached_property
+    def _weights(self) -> dict[int, int]:
+        """What a type along each of the devices' parts adds to a code, innermost part first: its digit weighs most."""
         parts = [(column, part) for column, part in enumerate(self.parts) if part.size > 1 and part.unit]
         scale = prod(_radix(part) for _, part in parts)
         if scale > _WORD:
             raise IdentityBroken(f"{self.fabric.name}: {scale} types of pairs of ranks, more than 64 bits tell apart")
-        found = []
-        for column, part in parts:
-            scale //= _radix(part)
-            found.append((column, self._types(column, int(self._columns[column][source]), scale)))
-        return found
+        return {column: (scale := scale // _radix(part)) for column, part in parts}
 
-    def _types(self, column: int, here: int, weight: int) -> Types:
-        found = self._known.get((column, here, weight))
+    def _types(self, column: int, here: int) -> Types:
+        found = self._known.get((column, here))
         if found is None:
-            found = self._known[column, here, weight] = Types.of(self.parts[column], here, weight)
+            found = self._known[column, here] = Types.of(self.parts[column], here, self._weights[column])
         return found
 
     def targets_in_class(self, sources: Ints, targets: Ints) -> Ints:
@@ -137,9 +128,9 @@ class Orbits:
         count = np.ones(len(sources), dtype=np.int64)
         for column, part in enumerate(self.parts):
             if part.symmetry == "full":
-                mine, other = self._labels[column][sources], self._labels[column][targets]
+                mine, other = self._label(column, sources), self._label(column, targets)
                 moved = self._columns[column][sources] != self._columns[column][targets]
-                count *= np.where(moved, np.array([1, *self._sizes[column]])[other] - (mine == other), 1)
+                count *= np.where(moved, self._sizes[column][other] - (mine == other), 1)
             elif part.symmetry == "dihedral":
                 count *= _ways(self._columns[column][sources], self._columns[column][targets], part.size)
         return count
@@ -213,8 +204,8 @@ class Orbits:
                 if part.symmetry == "dihedral":
                     count *= np.where((one >= 0) & (other >= 0), _ways(one, other, part.size), 1)
                 continue
-            first, second = self._labels[column][tails], self._labels[column][heads]
-            sizes = np.array([1, *self._sizes[column]])  # 0: no coordinate
+            first, second = self._label(column, tails), self._label(column, heads)
+            sizes = self._sizes[column]
             count *= sizes[first] * np.where((second > 0) & (one != other), sizes[second] - (first == second), 1)
         return count
 
@@ -239,23 +230,6 @@ class Orbits:
                     do="Declare symmetry none along the dimensions in which the links differ, or the links as defects.",
                 )
 
-    def _check_device_coordinates(self) -> None:
-        for column, part in enumerate(self.parts):
-            if part.unit and not self._counts_along(column, part):
-                raise TopologyError(
-                    f"{self.fabric.name}: devices must be numbered along their dimensions, innermost first",
-                    do=f"Give device r the coordinate r // {part.unit} % {part.size} along {part.name}.",
-                )
-
-    def _counts_along(self, column: int, part: SubDimension) -> bool:
-        """Whether device r has the coordinate r // unit % size."""
-        ranks = self.fabric.ranks
-        if ranks % (part.unit * part.size):  # the last box is not full
-            expected = np.arange(ranks, dtype=np.int64) // part.unit % part.size
-            return np.array_equal(self._columns[column][:ranks], expected)
-        boxes = self._columns[column][:ranks].reshape(-1, part.size, part.unit)
-        return bool((boxes == np.arange(part.size, dtype=np.int64)[:, None]).all())
-
     def _codes(self, tails: Ints, heads: Ints) -> Ints:
         """[pairs, words]: the types of node pairs along all sub-dimensions, packed into integers."""
         packed = _Words(len(tails))
@@ -268,7 +242,7 @@ class Orbits:
             else:
                 radix = part.classes + 1
                 labels = self._labels[column]
-                packed.add(2 * (labels[tails] * radix + labels[heads]) + (one == other), 2 * radix * radix)
+                packed.add(2 * (labels[one] * radix + labels[other]) + (one == other), 2 * radix * radix)
         return packed.words()
 
     def _parallel(self, links: Ints) -> Ints:
@@ -345,11 +319,6 @@ def _ways(here: Ints, there: Ints, size: int) -> Ints:
     """How many coordinates are as far from ``here`` as ``there``: one on each side, or one where the sides meet."""
     apart = _apart(here, there, size)
     return np.where((apart == 0) | (2 * apart == size), 1, 2)
-
-
-def _slice(coordinates: Ints, part: SubDimension) -> Ints:
-    """Coordinates along one sub-dimension; -1 stays -1."""
-    return np.where(coordinates < 0, -1, coordinates // part.stride % part.size).astype(np.int64)
 
 
 def node_kinds(fabric: Fabric) -> Ints:

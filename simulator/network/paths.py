@@ -38,22 +38,14 @@ class Heading:
     source: RankClass
     peers: Ints
     counts: Ints
-    codes: tuple[int, ...]
+    codes: Ints
 
 
 def heading(orbits: Orbits, source: RankClass, peers: Ints) -> Heading:
     """Peers of the representative by class, one of each, in the order of the codes."""
     rank = source.representative
-    if orbits.nested and _everyone_else(peers, rank, orbits.fabric.ranks):
-        kinds, lowest, counts = orbits.pairs_with_all(rank)
-        return Heading(source, lowest, counts, tuple(kinds.tolist()))
     kinds, first, counts = first_of_each(orbits.pair_codes(rank, peers))
-    return Heading(source, peers[first], counts, tuple(kinds.tolist()))
-
-
-def _everyone_else(peers: Ints, rank: int, ranks: int) -> bool:
-    """Whether these are all ranks but one, in order."""
-    return len(peers) == ranks - 1 and np.array_equal(peers, np.delete(np.arange(ranks, dtype=np.int64), rank))
+    return Heading(source, peers[first], counts, kinds)
 
 
 def sizes(each: Heading, exchange: Exchange) -> Floats:
@@ -90,21 +82,29 @@ class Paths:
     def unmet(self, each: Heading) -> int:
         """How many of these classes of pairs are not routed yet."""
         known = self._found.get(each.source.key)
-        return sum(code not in known for code in each.codes) if known else len(each.codes)
+        return sum(code not in known for code in each.codes.tolist()) if known else len(each.codes)
 
-    def add(self, headings: Sequence[Heading]) -> None:
-        """Route a representative of every class that is new."""
+    def add(self, headings: Sequence[Heading]) -> list[Ints]:
+        """The rows of the classes of pairs of each heading; a representative of every class that is new is routed."""
         ends: list[tuple[RankClass, Ints]] = []
+        rows: list[Ints] = []
         number = len(self)
         for each in headings:
             known = self._found.setdefault(each.source.key, {})
-            new = [place for place, code in enumerate(each.codes) if code not in known] if known else range(len(each.codes))
-            for place in new:
-                known[each.codes[place]] = number
-                number += 1
-            ends.append((each.source, each.peers[list(new)] if known else each.peers))
+            peers, codes = each.peers, each.codes.tolist()
+            if known:
+                new = [place for place, code in enumerate(codes) if code not in known]
+                known.update(zip((codes[place] for place in new), range(number, number + len(new)), strict=True))
+                peers = peers[new]
+                rows.append(np.array([known[code] for code in codes], dtype=np.int64))
+            else:
+                known.update(zip(codes, range(number, number + len(peers)), strict=True))
+                rows.append(np.arange(number, number + len(peers), dtype=np.int64))
+            ends.append((each.source, peers))
+            number += len(peers)
         if number > len(self):
             self._route(ends)
+        return rows
 
     def _route(self, ends: Sequence[tuple[RankClass, Ints]]) -> None:
         lengths = [len(peers) for _, peers in ends]
@@ -119,11 +119,6 @@ class Paths:
         self.latency = np.concatenate((self.latency, found.latency))
         self.per_source = np.concatenate((self.per_source, per_source))
         self.target_class = np.concatenate((self.target_class, self.orbits.rank_class[peers]))
-
-    def rows(self, each: Heading) -> Ints:
-        """The row of each class of pairs; they were added before."""
-        known = self._found[each.source.key]
-        return np.array([known[code] for code in each.codes], dtype=np.int64)
 
     def _loads(self, rows: Ints) -> tuple[Ints, Ints, Floats]:
         """Where the entries of each row start, one more for the end; their link classes; their loads."""
@@ -147,7 +142,7 @@ class Paths:
     def between(self, source: int, target: int) -> Path:
         """The path of the class of one pair of ranks that was added before."""
         found = heading(self.orbits, _only(source, self.orbits), np.array([target], dtype=np.int64))
-        row = int(self._found[found.source.key][found.codes[0]])
+        row = int(self._found[found.source.key][int(found.codes[0])])
         span = slice(int(self._starts[row]), int(self._starts[row + 1]))
         links, loads = self._entries[0][span], self._entries[1][span]
         return Path(links, loads, float(self.latency[row]), int(self.per_source[row]), int(self.target_class[row]), row)

@@ -14,6 +14,7 @@ import numpy as np
 
 from simulator.network.contract import FlowClass
 from simulator.network.maxmin import Loads
+from simulator.network.numbering import marked
 from topologies.adjacency import spans
 from topologies.fabric import Floats, Ints
 
@@ -117,10 +118,7 @@ class Phase(Sequence[FlowClass]):
         lengths = np.diff(self.starts)[chosen]
         entries, _ = spans(np.arange(len(self.links), dtype=np.int64), self.starts, chosen)
         links = self.links[entries]
-        met = np.zeros(int(links.max(initial=-1)) + 1, dtype=bool)
-        met[links] = True
-        used = np.flatnonzero(met)
-        place = (np.cumsum(met, dtype=np.int64) - 1)[links]
+        used, place = marked(links, int(links.max(initial=-1)) + 1)
         flow = np.repeat(np.arange(len(chosen), dtype=np.int64), lengths)
         return Loads(flow, place, self.load[entries], len(chosen), len(used)), used
 

@@ -98,14 +98,16 @@ class Bench:
             if (communication.collective, algorithm, relaxed) in self._refused:
                 continue
             try:
-                return self._run(communication, library, algorithm, relaxed)
+                return self._run(communication, library, algorithm, names, relaxed)
             except NotModelled:
                 if names != ("direct",) and relaxed == weak:
                     raise
                 self._refused.add((communication.collective, algorithm, relaxed))
         return self._counted(communication, library)
 
-    def _run(self, communication: Communication, library: Library, algorithm: str | None, relaxed: bool) -> Alone:
+    def _run(
+        self, communication: Communication, library: Library, algorithm: str | None, names: tuple[str, ...], relaxed: bool
+    ) -> Alone:
         """On one fold."""
         survives = "swaps"
         if algorithm is not None:
@@ -119,6 +121,8 @@ class Bench:
         fold.algorithms = {communication.collective: algorithm} if algorithm else {}
         # The name tells it from what was asked of the same fold before, under other libraries and algorithms.
         asked = replace(communication, name=f"{library.name} {algorithm or ''} {communication.collective}")
+        if names == ("direct",) and self.blocks.size < self.fabric.ranks:
+            fold.route_all(GROUP)
         operations = {operation.key: operation for operation in self._operations(fold, asked)}
         together = tuple(operations.values())
         phases = [Phase.joined(each) for each in zip_longest(*(operation.phases for operation in together), fillvalue=())]

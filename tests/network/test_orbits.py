@@ -8,6 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simulator.network.blocks import Blocks
+from simulator.network.boxes import Box, box_of, headings_within, pairs_within
+from simulator.network.contract import RankClass
 from simulator.network.numbering import first_of_each
 from simulator.network.orbits import Orbits
 from simulator.network.placement import SubDimension, refine
@@ -105,15 +108,53 @@ def test_pairs_with_all_others_in_closed_form_are_those_that_are_counted(name: s
     if faults != "none":
         fabric = fabric.with_faults([{"link": link_name(fabric, len(fabric.tail) // 3), "capacity": 0.5}])
     orbits = Orbits(fabric, refine(fabric.dimensions, groups))
+    everyone = np.arange(fabric.ranks)
+    box = box_of(orbits, everyone)
+    assert box is not None
     number = 0
-    for source in orbits.representatives.tolist():
-        everyone = np.arange(fabric.ranks)
+    classes = [RankClass(key, rank, 1, 0) for key, rank in enumerate(orbits.representatives.tolist())]
+    for rank_class, closed in zip(classes, headings_within(orbits, classes, box), strict=True):
+        source = rank_class.representative
         others = everyone[everyone != source]
         kinds, first, counts = first_of_each(orbits.pair_codes(source, others))
-        for closed, counted in zip(orbits.pairs_with_all(source), (kinds, others[first], counts), strict=True):
-            np.testing.assert_array_equal(closed, counted)
+        assert closed.source is rank_class
+        for one, counted in zip((closed.codes, closed.peers, closed.counts), (kinds, others[first], counts), strict=True):
+            np.testing.assert_array_equal(one, counted)
         number += len(kinds)
-    assert orbits.pairs_of_all() == number
+    assert pairs_within(orbits, box) == number
+
+
+@pytest.mark.parametrize("faults", ["none", "a weak link"])
+@pytest.mark.parametrize(("size", "stride"), [(2, 1), (8, 1), (4, 2), (2, 8)])
+def test_pairs_within_groups_in_closed_form_are_those_that_are_counted(size: int, stride: int, faults: str) -> None:
+    """The same where a group is a box of a 4x4x2 mesh, whatever the other coordinates of its source are."""
+    fabric = fabrics.mesh((4, 4, 2), (1.0, 1.0, 1.0))
+    if faults != "none":
+        fabric = fabric.with_faults([{"link": link_name(fabric, 17), "capacity": 0.5}])
+    blocks = Blocks(32, size, stride)
+    orbits = Orbits(fabric, refine(fabric.dimensions, blocks))
+    classes = [RankClass(key, rank, 1, 0) for key, rank in enumerate(orbits.representatives.tolist())]
+    boxes = {box_of(orbits, blocks.members("group", each.representative)) for each in classes}
+    assert len(boxes) == 1
+    (box,) = boxes
+    assert box is not None
+    found = headings_within(orbits, classes, box)
+    for each, rank_class in zip(found, classes, strict=True):
+        members = blocks.members("group", rank_class.representative)
+        others = members[members != rank_class.representative]
+        kinds, first, counts = first_of_each(orbits.pair_codes(rank_class.representative, others))
+        for one, counted in zip((each.codes, each.peers, each.counts), (kinds, others[first], counts), strict=True):
+            np.testing.assert_array_equal(one, counted)
+    assert pairs_within(orbits, box) == sum(len(each.peers) for each in found)
+
+
+def test_ranks_that_are_not_all_combinations_of_coordinates_fill_no_box() -> None:
+    """Three of the four corners of a square, and a diagonal, are no boxes; a row is."""
+    fabric = fabrics.mesh((4, 4), (1.0, 1.0))
+    orbits = Orbits(fabric, refine(fabric.dimensions, Groups(1, 1, 16, 1)))
+    assert box_of(orbits, np.array([0, 1, 4])) is None
+    assert box_of(orbits, np.array([0, 5])) is None
+    assert box_of(orbits, np.array([4, 5, 6, 7])) == Box((0,))
 
 
 def test_parts_that_do_not_fill_the_ranks_are_not_counted_by_combinations() -> None:
