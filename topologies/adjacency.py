@@ -10,6 +10,9 @@ from topologies.fabric import Ints
 KEPT = 8
 """Arrays of ends whose order is remembered: tails and heads of the last few fabrics; all faulty versions of one share theirs."""
 
+RUNS = 64
+"""Runs of neighbouring numbers that are cut out piece by piece."""
+
 _SORTED: dict[int, tuple[Ints, Ints, Ints]] = {}
 
 
@@ -36,6 +39,19 @@ def by_end(ends: Ints, nodes: int = 0, usable: npt.NDArray[np.bool_] | None = No
     return order[kept], left
 
 
+def largest(values: Ints) -> int:
+    """The largest of an array that never changes (-1: none), remembered as the order of ends is."""
+    known = _LARGEST.get(id(values))
+    if known is None:
+        while len(_LARGEST) >= 2 * KEPT:
+            del _LARGEST[next(iter(_LARGEST))]
+        known = _LARGEST[id(values)] = (values, int(values.max(initial=-1)))
+    return known[1]
+
+
+_LARGEST: dict[int, tuple[Ints, int]] = {}
+
+
 def links_at(ends: Ints, node: int) -> Ints:
     """The links that have the node at this end, in order of their numbers."""
     order, starts = by_end(ends)
@@ -47,6 +63,17 @@ def between(tail: Ints, head: Ints, a: int, b: int) -> Ints:
     out = links_at(tail, a)
     found: Ints = out[head[out] == b]
     return found
+
+
+def links_of(order: Ints, start: Ints, nodes: Ints) -> Ints:
+    """The links of these nodes (ascending), from :func:`by_end`: cut out in one piece for each run of neighbouring numbers."""
+    breaks = np.flatnonzero(nodes[1:] - nodes[:-1] != 1)
+    if len(breaks) > RUNS:
+        return spans(order, start, nodes)[0]
+    firsts = [0, *(breaks + 1).tolist()] if len(nodes) else []
+    lasts = [*breaks.tolist(), len(nodes) - 1]
+    pieces = [order[start[nodes[first]] : start[nodes[last] + 1]] for first, last in zip(firsts, lasts, strict=False)]
+    return pieces[0] if len(pieces) == 1 else np.concatenate([order[:0], *pieces])
 
 
 def spans(values: Ints, start: Ints, nodes: Ints) -> tuple[Ints, Ints]:

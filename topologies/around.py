@@ -140,7 +140,7 @@ def _pruned(router: Avoiding, found: Routes, broken: Mask, tails: Ints, heads: I
     chosen = np.flatnonzero(broken[found.flow] & router.usable[found.link])
     pair, link, fraction = found.flow[chosen], found.link[chosen], found.fraction[chosen]
     pairs = np.flatnonzero(broken)
-    width = int(max(router.tail.max(), router.head.max())) + 1
+    width = router.nodes
     ends = np.concatenate((pair * width + router.tail[link], pair * width + router.head[link]))
     ends = np.concatenate((ends, pairs * width + tails[pairs], pairs * width + heads[pairs]))
     nodes, place = np.unique(ends, return_inverse=True)

@@ -91,19 +91,14 @@ def _over_steps(router: Tiered, sources: Ints, targets: Ints, apart: bool) -> tu
     """The legs over each step, and each flow's latency; ``apart``: legs with the same ends are not put together."""
     latency = np.zeros(len(sources))
     taken = []
-    for place, parts in legs(router, sources, targets).items():
-        flow, tail, head = (np.concatenate([getattr(leg, end) for leg in parts]) for end in ("flow", "tail", "head"))
-        share = np.concatenate([leg.share for leg in parts])
-        pair = np.arange(len(flow), dtype=np.int64)
+    for each in legs(router, sources, targets):
+        step, tail, head = router.steps[each.place], each.tail, each.head
+        pair = np.arange(len(tail), dtype=np.int64)
         if not apart:
-            tail, head, pair = distinct(router.steps[place], tail, head)
-        ways = router.steps[place].segments(tail, head)
-        start = 0
-        for leg in parts:  # each flow has one of the first legs
-            first = slice(start, start + leg.first)
-            latency[flow[first]] += ways.latency[pair[first]]
-            start += len(leg.flow)
-        taken.append(Taken(ways, pair, flow, share))
+            tail, head, pair = distinct(step, tail, head)
+        ways = step.segments(tail, head)
+        latency[each.flow[each.first]] += ways.latency[pair[each.first]]
+        taken.append(Taken(ways, pair, each.flow, each.share))
     return taken, latency
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.spec.errors import TopologyError
+from topologies.adjacency import largest
 from topologies.fabric import Floats, Ints, Route, Routes
 from topologies.fewest import Net, fewest
 from topologies.routing import STAY, Step, Tiered, corrections
@@ -188,7 +189,7 @@ class Avoiding:
     @cached_property
     def tiers(self) -> int:
         """How many of ``Fabric.tiers`` there are links of."""
-        return int(self.link_tier.max()) + 1
+        return largest(self.link_tier) + 1
 
     def _net(self, bundles: int) -> Net:
         """What is left of the innermost tiers."""
@@ -200,7 +201,7 @@ class Avoiding:
     @cached_property
     def nodes(self) -> int:
         """One more than the highest number of a node with links."""
-        return int(max(self.tail.max(), self.head.max())) + 1
+        return max(largest(self.tail), largest(self.head)) + 1
 
 
 def _sum(parts: list[tuple[Route, float]], latency: float) -> Route:

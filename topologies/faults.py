@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from simulator.spec.base import Spec
@@ -21,7 +20,7 @@ from simulator.spec.errors import TopologyError, Words
 from simulator.spec.files import make
 from topologies.adjacency import KEPT, between, by_end, links_at
 from topologies.fabric import Defect, Fabric, Floats, Ints
-from topologies.fewest import Net, distances
+from topologies.fewest import Net, joined
 from topologies.naming import links_named
 from topologies.policies import respecting
 from topologies.routing import reach
@@ -97,8 +96,9 @@ def with_faults(fabric: Fabric, faults: Iterable[Fault | Mapping[str, Any]]) -> 
         _apply(fabric, defect, capacity, speed)
     dead = fabric.dead | {defect.nodes[0] for defect in new if defect.kind != "link" and defect.left == 0}
     broken = replace(fabric, capacity=capacity, speed=speed, dead=dead, defects=tuple(defects))
-    if (capacity == 0).any():
-        _check_connected(broken)
+    lost = np.flatnonzero(capacity == 0.0)
+    if len(lost):
+        _check_connected(broken, lost)
         broken = replace(broken, router=respecting(broken, broken.router))
     return broken
 
@@ -177,40 +177,37 @@ def weakened(fabric: Fabric, defect: Defect) -> Ints:
     return np.union1d(links_at(fabric.tail, node), links_at(fabric.head, node))
 
 
-def _check_connected(fabric: Fabric) -> None:
-    """Every device that is alive still reaches every other; the error says which do not."""
+def _check_connected(fabric: Fabric, lost: Ints) -> None:
+    """Every device that is alive still reaches every other without the links ``lost``; the error says which do not."""
     alive = fabric.alive
     if not len(alive):
         raise TopologyError("no chip is left alive", do="Take some faults away.", path="faults")
     first = int(alive[0])
-    live = fabric.capacity > 0
-    if not fabric.dead and _bypassed(fabric, live):
+    if not fabric.dead and _bypassed(fabric, lost):
         return
+    live = fabric.capacity > 0
     for word, here, there in (("to", fabric.tail, fabric.head), ("from", fabric.head, fabric.tail)):
         order, starts = by_end(here, len(fabric.node_kind), live)
         hops = reach(there[order], starts, first)
-        lost = alive[hops[alive] < 0]
-        if len(lost):
-            names = ", ".join(fabric.node_name(int(device)) for device in lost[:5])
-            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        away = alive[hops[alive] < 0]
+        if len(away):
+            names = ", ".join(fabric.node_name(int(device)) for device in away[:5])
+            more = f" and {len(away) - 5} more" if len(away) > 5 else ""
             way = f"from {fabric.node_name(first)} to" if word == "to" else f"to {fabric.node_name(first)} from"
             raise TopologyError(
-                f"no way is left {way} {len(lost)} of the {len(alive) - 1} other devices",
+                f"no way is left {way} {len(away)} of the {len(alive) - 1} other devices",
                 got=Words(names + more),
                 do="Take a fault away, or make the chips that are cut off dead too (speed: 0).",
                 path="faults",
             )
 
 
-def _bypassed(fabric: Fabric, live: npt.NDArray[np.bool_]) -> bool:
+def _bypassed(fabric: Fabric, lost: Ints) -> bool:
     """Whether all is connected for sure: the whole machine is, and the tail of each dead link still reaches its head."""
-    if not _whole_is_connected(fabric.tail, fabric.head, fabric.ranks):
+    if len(lost) > FEW or not _whole_is_connected(fabric.tail, fabric.head, fabric.ranks):
         return False
-    dead = np.flatnonzero(~live)
-    net = Net(len(fabric.node_kind), fabric.tail, fabric.head, np.empty(0), lambda links: live[links])
-    return len(dead) <= FEW and all(
-        distances(net, int(fabric.tail[link]), True, fabric.head[[link]])[fabric.head[link]] >= 0 for link in dead.tolist()
-    )
+    net = Net(len(fabric.node_kind), fabric.tail, fabric.head, np.empty(0), lambda links: fabric.capacity[links] > 0)
+    return all(joined(net, int(fabric.tail[link]), int(fabric.head[link])) for link in lost.tolist())
 
 
 def _whole_is_connected(tail: Ints, head: Ints, ranks: int) -> bool:

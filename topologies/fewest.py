@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from topologies.adjacency import by_end, spans
+from topologies.adjacency import by_end, links_of, spans
 from topologies.fabric import Floats, Ints, Routes
 
 Mask = npt.NDArray[np.bool_]
@@ -63,11 +63,34 @@ def distances(net: Net, origin: int, forward: bool, ends: Ints) -> Ints:
     frontier, hops = np.array([origin], dtype=np.int64), 0
     while len(frontier) and (found[ends] < 0).any():
         hops += 1
-        links, _ = spans(order, starts, frontier)
+        links = links_of(order, starts, frontier)
         met = other[links[net.open(links)]]
         found[met[found[met] < 0]] = hops
         frontier = np.flatnonzero(found == hops)
     return found
+
+
+def joined(net: Net, source: int, target: int) -> bool:
+    """Whether there is a way from one node to another: looked for from both, whichever has fewer links to look at next."""
+    sides = [(by_end(net.tail, net.nodes), net.head, source), (by_end(net.head, net.nodes), net.tail, target)]
+    seen = np.zeros((2, net.nodes), dtype=bool)
+    seen[0, source] = seen[1, target] = True
+    frontiers = [np.array([node], dtype=np.int64) for _, _, node in sides]
+    while not (seen[0, frontiers[1]].any() or seen[1, frontiers[0]].any()):
+        widths = [
+            int((starts[front + 1] - starts[front]).sum()) for ((_, starts), _, _), front in zip(sides, frontiers, strict=True)
+        ]
+        at = int(widths[1] < widths[0])
+        (order, starts), other, _ = sides[at]
+        links = links_of(order, starts, frontiers[at])
+        met = other[links[net.open(links)]]
+        fresh = np.zeros(net.nodes, dtype=bool)
+        fresh[met] = True
+        frontiers[at] = np.flatnonzero(fresh & ~seen[at])
+        seen[at, frontiers[at]] = True
+        if not len(frontiers[at]):
+            return False
+    return True
 
 
 def _walk(net: Net, hops: Ints, pairs: Ints, ends: Ints, forward: bool) -> Iterator[tuple[Ints, Ints]]:

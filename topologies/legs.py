@@ -13,6 +13,7 @@ from itertools import pairwise
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 
 from topologies.fabric import Floats, Ints, Routes
 from topologies.routing import Step, Tiered
@@ -23,16 +24,17 @@ DENSE = 1 << 21
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Legs:
-    """Legs over one step, from ``tail`` to ``head`` with ``share`` of the bytes of ``flow``; ``first``: how many are first steps.
+    """Legs over step ``place``, from ``tail`` to ``head`` with ``share`` of the bytes of ``flow``.
 
-    Those come first, one of each flow: its latency over this step counts once, whatever it has done before.
+    ``first`` are the places of those that come before all other steps: one of each flow that takes it, whose latency counts.
     """
 
+    place: int
     flow: Ints
     tail: Ints
     head: Ints
     share: Floats
-    first: int
+    first: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,10 @@ class Taken:
 
     def rows(self) -> tuple[Ints, Ints, Floats]:
         """Flow, link and fraction of every link of every leg."""
+        if (
+            len(self.pair) == len(self.ways.latency) and (self.pair == np.arange(len(self.pair))).all()
+        ):  # each leg has ways of its own
+            return self.flow[self.ways.flow], self.ways.link, self.share[self.ways.flow] * self.ways.fraction
         counts = np.bincount(self.ways.flow, minlength=len(self.ways.latency))
         width = int(counts.max(initial=0))
         if width == counts.min(initial=width):  # as many links for each pair: a table
@@ -79,22 +85,9 @@ class Moves:
 
 def moves(steps: Sequence[Step], sources: Ints, targets: Ints) -> Iterator[Moves]:
     """Flows by the tiers in which they differ: :func:`topologies.routing.corrections` of all of them."""
-    deltas: dict[int, Ints] = {}
-    differing = np.zeros(len(sources), dtype=np.int64)
-    climbing = np.ones(len(sources), dtype=bool)
-    for place in range(len(steps) - 1, -1, -1):
-        step = steps[place]
-        here, there = sources % step.box, targets % step.box
-        own, other = here // step.below, there // step.below
-        taken = climbing & (own != other)
-        deltas[place] = there - here if step.joins else (other - own) * step.below
-        differing |= taken.astype(np.int64) << place
-        if step.joins:
-            climbing &= ~taken
-    if len(steps) < 16:  # numbers of two bytes are sorted in one pass, whatever their order
-        order = np.argsort(differing.astype(np.uint16), kind="stable")
-    else:
-        order = np.argsort(differing, kind="stable")
+    taken, deltas = _taken(steps, sources, targets)
+    differing = (taken << np.arange(len(steps), dtype=np.int64)[:, None]).sum(axis=0, dtype=np.int64)
+    order = _grouped(differing)
     patterns = differing[order]
     edges = [0, *(np.flatnonzero(patterns[1:] != patterns[:-1]) + 1).tolist(), len(patterns)]
     for start, end in pairwise(edges):
@@ -102,29 +95,70 @@ def moves(steps: Sequence[Step], sources: Ints, targets: Ints) -> Iterator[Moves
             continue
         flow, pattern = order[start:end], int(patterns[start])
         chosen = tuple(place for place in range(len(steps)) if pattern >> place & 1)
-        yield Moves(flow, sources[flow], chosen, tuple(deltas[place][flow] for place in chosen))
+        yield Moves(flow, sources[flow], chosen, tuple(deltas[place, flow] for place in chosen))
 
 
-def legs(router: Tiered, sources: Ints, targets: Ints) -> dict[int, list[Legs]]:
-    """The legs of all flows, by the place of their step."""
-    found: dict[int, list[Legs]] = {}
-    for each in moves(router.steps, sources, targets):
-        for place, leg in _sprayed(each) if router.policy == "spray" else _ordered(each):
-            found.setdefault(place, []).append(leg)
-    return found
+def _taken(steps: Sequence[Step], sources: Ints, targets: Ints) -> tuple[npt.NDArray[np.bool_], Ints]:
+    """Which steps each flow takes, and what each step would add to its device [steps, flows]."""
+    deltas = np.empty((len(steps), len(sources)), dtype=np.int64)
+    taken = np.zeros(deltas.shape, dtype=bool)
+    climbing = np.ones(len(sources), dtype=bool)
+    for place in range(len(steps) - 1, -1, -1):
+        step = steps[place]
+        here, there = sources % step.box, targets % step.box
+        own, other = here // step.below, there // step.below
+        taken[place] = climbing & (own != other)
+        deltas[place] = there - here if step.joins else (other - own) * step.below
+        if step.joins:
+            climbing &= ~taken[place]
+    return taken, deltas
 
 
-def _sprayed(each: Moves) -> Iterator[tuple[int, Legs]]:
-    """The steps of :func:`topologies.routing.spray`: every order equally often."""
-    m, count = len(each.steps), len(each.flow)
-    nodes = each.source[None]  # by the steps that were taken before, as bits of a number [2^m, flows]
-    for delta in each.delta:
-        nodes = np.concatenate((nodes, nodes + delta))
-    for i, (place, delta) in enumerate(zip(each.steps, each.delta, strict=True)):
-        before, share = _befores(m, i)
+def legs(router: Tiered, sources: Ints, targets: Ints) -> Iterator[Legs]:
+    """The legs of all flows, step by step."""
+    taken, deltas = _taken(router.steps, sources, targets)
+    number = taken.sum(axis=0)
+    spray = router.policy == "spray"
+    often = np.bincount(number).tolist()
+    room = sum(count * (m << m >> 1 if spray else m) for m, count in enumerate(often))
+    place, flow, tail, head = (np.empty(room, dtype=np.int64) for _ in range(4))
+    share, first = np.empty(room), np.zeros(room, dtype=bool)
+    start = 0
+    for m in range(1, len(often)):
+        own = np.flatnonzero(number == m)
+        chosen = np.argsort(~taken[:, own], axis=0, kind="stable")[:m]  # the steps that are taken, innermost first [m, flows]
+        for i, part in enumerate((_sprayed if spray else _ordered)(sources[own], deltas[chosen, own])):
+            filled = slice(start, start + part[0].size)
+            for column, values in zip((tail, head, share, place, flow), (*part, chosen[i], own), strict=True):
+                column[filled].reshape(part[0].shape)[...] = values
+            first[start : start + len(own)] = True
+            start = filled.stop
+    for step in range(len(router.steps)):
+        some = np.flatnonzero(place == step)
+        if len(some):
+            yield Legs(step, flow[some], tail[some], head[some], share[some], np.flatnonzero(first[some]))
+
+
+def _sprayed(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """The steps of :func:`topologies.routing.spray`: every order equally often. Tails, heads and shares of each step.
+
+    All flows take ``len(delta)`` steps; arrays are [sets of steps taken before, flows], none before in the first row.
+    """
+    nodes = source[None]  # by the steps that were taken before, as bits of a number [2^m, flows]
+    for step in delta:
+        nodes = np.concatenate((nodes, nodes + step))
+    for i, step in enumerate(delta):
+        before, share = _befores(len(delta), i)
         tail = nodes[before]
-        head = tail + delta
-        yield place, Legs(np.tile(each.flow, len(before)), tail.ravel(), head.ravel(), np.repeat(share, count), count)
+        yield tail, tail + step, share
+
+
+def _ordered(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """The same for :func:`topologies.routing.dimension_order`: innermost first, so each step once."""
+    node = source[None]
+    for step in delta:
+        yield node, node + step, np.ones((1, 1))
+        node = node + step
 
 
 @cache
@@ -132,15 +166,7 @@ def _befores(m: int, i: int) -> tuple[Ints, Floats]:
     """The sets of the other m - 1 steps that may be taken before step i, and the share of a flow's bytes that takes it then."""
     before = np.array([done for done in range(2**m - 1) if not done >> i & 1], dtype=np.int64)
     counts = [done.bit_count() for done in before.tolist()]
-    return before, np.array([1.0 / (comb(m, count) * (m - count)) for count in counts])
-
-
-def _ordered(each: Moves) -> Iterator[tuple[int, Legs]]:
-    """The steps of :func:`topologies.routing.dimension_order`: innermost first."""
-    node = each.source
-    for place, delta in zip(each.steps, each.delta, strict=True):
-        yield place, Legs(each.flow, node, node + delta, np.ones(len(each.flow)), len(each.flow))
-        node = node + delta
+    return before, np.array([[1.0 / (comb(m, count) * (m - count))] for count in counts])
 
 
 def at(each: Moves, done: int) -> Ints:

@@ -49,7 +49,7 @@ class LinkTable:
         efficiency = np.array([tier.efficiency for tier in self.fabric.tiers])
         self._per_payload: Floats = 1.0 / efficiency
         self._sizes: list[int] = []
-        self._undamaged: list[float] = []  # capacity of a class without degraded links [B/s]
+        self._examples: list[int] = []  # a link of each class, -1: the class is a pooled limit
         self._outer = frozenset(tier.name for tier in self.fabric.tiers if tier.scale_out)
         self._weakest: dict[tuple[object, ...], float] = {}
         if len(relaxed):
@@ -108,7 +108,8 @@ class LinkTable:
 
     def seconds(self, together: Sequence[Sequence[Phase]]) -> list[Floats]:
         """For each phase what undamaged links need for the bytes of all these operations, by class [s]."""
-        whole = np.array(self._undamaged)
+        examples = np.array(self._examples, dtype=np.int64)
+        whole = np.where(examples < 0, self.fabric.ports, without_defects(self.fabric, np.maximum(examples, 0)))
         found = [np.zeros(len(whole)) for _ in range(max((len(phases) for phases in together), default=0))]
         for phases in together:
             for table, phase in zip(found, phases, strict=False):
@@ -166,7 +167,7 @@ class LinkTable:
             self.classes.append(LinkClass(number, names[tier], left, size, partial(link_name, fabric, link), weak))
             number += 1
         self._sizes += columns[-1].tolist()
-        self._undamaged += without_defects(fabric, links).tolist()
+        self._examples += columns[0].tolist()
 
     def _ports_of(self, links: Ints) -> tuple[Ints, ...]:
         """The pooled limits that bytes on these links also count on: of the device left, of the device entered; -1: none."""
@@ -184,7 +185,7 @@ class LinkTable:
                     ids[key] = len(self.classes)
                     self.classes.append(LinkClass(len(self.classes), PORTS, self.fabric.ports, rank.size, name))
                     self._sizes.append(rank.size)
-                    self._undamaged.append(self.fabric.ports)
+                    self._examples.append(-1)
             found.append(np.where(device, ids[rank_class], _UNMET))
         return tuple(found)
 

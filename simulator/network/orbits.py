@@ -11,7 +11,7 @@ a tuple of types and its size the product of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -177,14 +177,15 @@ class Orbits:
             return np.arange(len(links), dtype=np.int64), np.arange(len(links), dtype=np.int64)
         fabric = self.fabric
         tails, heads = fabric.tail[links], fabric.head[links]
-        columns = [*self._codes(tails, heads).T]
-        if not self.relaxed:
-            columns.append(np.unique(fabric.capacity[links], return_inverse=True)[1].astype(np.int64))
         kinds = node_kinds(fabric)
         found = (kinds[tails] * (int(kinds.max()) + 1) + kinds[heads]) * len(fabric.tiers) + fabric.link_tier[links]
-        for column in columns:
-            _, code = numbered(column)
-            found = numbered(found * (int(code.max(initial=0)) + 1) + code)[1]
+        for code, radix in self._digits(tails, heads):
+            found = numbered(found * radix + code)[1]  # small after each digit, so it is never sorted
+        if not self.relaxed:
+            capacity = fabric.capacity[links]
+            values = np.unique(capacity)
+            if len(values) > 1:
+                found = numbered(found * len(values) + np.searchsorted(values, capacity))[1]
         return places(found)
 
     def links_in_class(self, link: int) -> int:
@@ -233,17 +234,22 @@ class Orbits:
     def _codes(self, tails: Ints, heads: Ints) -> Ints:
         """[pairs, words]: the types of node pairs along all sub-dimensions, packed into integers."""
         packed = _Words(len(tails))
+        for code, radix in self._digits(tails, heads):
+            packed.add(code, radix)
+        return packed.words()
+
+    def _digits(self, tails: Ints, heads: Ints) -> Iterator[tuple[Ints, int]]:
+        """The types of node pairs along each sub-dimension [pairs], and how many there may be."""
         for column, part in enumerate(self.parts):
             one, other = self._columns[column][tails], self._columns[column][heads]
             if part.symmetry in ("cyclic", "dihedral"):
                 lone = np.where(one < 0, np.where(other < 0, 0, 1), 2)
                 apart = (other - one) % part.size if part.symmetry == "cyclic" else _apart(one, other, part.size)
-                packed.add(np.where((one < 0) | (other < 0), lone, 3 + apart), 3 + part.size)
+                yield np.where((one < 0) | (other < 0), lone, 3 + apart), 3 + part.size
             else:
                 radix = part.classes + 1
                 labels = self._labels[column]
-                packed.add(2 * (labels[one] * radix + labels[other]) + (one == other), 2 * radix * radix)
-        return packed.words()
+                yield 2 * (labels[one] * radix + labels[other]) + (one == other), 2 * radix * radix
 
     def _parallel(self, links: Ints) -> Ints:
         """Links that share tail, head, tier and capacity with each of ``links``, itself included."""

@@ -26,7 +26,7 @@ class Phase(Sequence[FlowClass]):
     source, target class and flows per target. Nothing is changed after it is made.
     """
 
-    __slots__ = ("_rows", "flows", "links", "load", "path", "ranks", "rate_cap", "size", "starts", "weight")
+    __slots__ = ("_on_links", "_rows", "flows", "links", "load", "path", "ranks", "rate_cap", "size", "starts", "weight")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Phase(Sequence[FlowClass]):
         self.rate_cap = np.full(len(size), math.inf) if rate_cap is None else rate_cap
         self.path = np.full(len(size), -1, dtype=np.int64) if path is None else path
         self._rows: tuple[FlowClass, ...] | None = None
+        self._on_links: Floats | None = None
 
     @classmethod
     def of(cls, flows: Sequence[FlowClass]) -> Phase:
@@ -124,8 +125,11 @@ class Phase(Sequence[FlowClass]):
 
     def on_links(self, links: int) -> Floats:
         """Wire bytes on one link of each class [links]."""
-        amounts = self.load * np.repeat(self.size, np.diff(self.starts))
-        return np.bincount(self.links, weights=amounts, minlength=links).astype(np.float64)
+        if self._on_links is None or len(self._on_links) != links:
+            amounts = self.load * np.repeat(self.size, np.diff(self.starts))
+            self._on_links = np.bincount(self.links, weights=amounts, minlength=links).astype(np.float64)
+            self._on_links.setflags(write=False)
+        return self._on_links
 
     def rows(self) -> tuple[FlowClass, ...]:
         """Every flow class by itself; made once."""

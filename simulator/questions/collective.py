@@ -236,8 +236,13 @@ def _shipped_bench(system: str, faults: str, *choice: Any) -> tuple[Bench, str, 
 
 def _stack(assumptions: str | Path) -> Assumptions:
     """Assumptions by name or path; presets are kept."""
-    known = isinstance(assumptions, str) and assumptions in preset_names(PRESETS)
+    known = isinstance(assumptions, str) and assumptions in _shipped_stacks()
     return _shipped_stack(str(assumptions)) if known else Assumptions.load(assumptions)
+
+
+@lru_cache(maxsize=1)
+def _shipped_stacks() -> frozenset[str]:
+    return frozenset(preset_names(PRESETS))
 
 
 @lru_cache(maxsize=8)

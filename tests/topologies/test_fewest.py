@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from simulator.spec.errors import TopologyError
 from tests.topologies.machines import machine, tier
+from topologies.adjacency import RUNS, by_end, links_of, spans
 from topologies.faults import FEW
-from topologies.fewest import Net, distances, fewest
+from topologies.fewest import Net, distances, fewest, joined
 from topologies.naming import link_name
 from topologies.routing import Minimal
 
@@ -60,3 +61,19 @@ def test_a_chip_that_dead_links_cut_off_is_found_however_many_they_are(count):
     fabric.with_faults([{"link": link, "capacity": 0} for link in out[:-1]])
     with pytest.raises(TopologyError, match="no way is left from"):
         fabric.with_faults([{"link": link, "capacity": 0} for link in out])
+
+
+@given(st.integers(0, 10_000))
+def test_a_way_is_found_from_both_ends_where_a_search_from_one_finds_it(seed):
+    net, _, rng = random_net(seed)
+    source, target = rng.integers(0, net.nodes, 2).tolist()
+    assert joined(net, source, target) == (distances(net, source, True, np.array([target]))[target] >= 0)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 3 * RUNS))
+def test_links_of_neighbouring_nodes_cut_out_together_are_those_of_each(seed, gaps):
+    """Few runs and more than are cut out piece by piece, nodes without links, no nodes at all."""
+    rng = np.random.default_rng(seed)
+    order, start = by_end(rng.integers(0, 500, 900), 500)
+    nodes = np.setdiff1d(np.arange(rng.integers(0, 500)), rng.integers(0, 500, gaps))
+    np.testing.assert_array_equal(links_of(order, start, nodes), spans(order, start, nodes)[0])
