@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.network import maxmin, maxmin_many
+from simulator.network import maxmin, maxmin_compiled, maxmin_many
 from simulator.network.maxmin import MANY, Loads, is_max_min, max_min, max_min_few, water_filling
 from topologies.fabric import Floats
 
@@ -158,6 +158,31 @@ def test_compiled_rates_are_those_of_numpy_and_certified() -> None:
         rates = max_min(*case, solver="numba")
         assert is_max_min(loads, capacity, rates, weight, cap)
         assert np.allclose(rates, max_min(*case, solver="numpy"), rtol=1e-11, atol=0)
+
+
+@pytest.mark.parametrize("window", [(1 / 8, 512, 1), (1 / 3, 5, 2), (0.0, 3, 0), (1 / 8, 512, 10_000)])
+def test_how_many_links_the_compiled_heap_takes_changes_no_rate(
+    window: tuple[float, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    for name, value in zip(("PART", "SAMPLE", "FEWEST"), window, strict=True):
+        monkeypatch.setattr(maxmin_compiled, name, value)
+    for case in (random_system(600, 150), random_system(300, 2_000, seed=5)):
+        assert np.allclose(max_min(*case, solver="numba"), max_min(*case, solver="rounds"), rtol=1e-11, atol=0)
+
+
+@given(st.integers(0, 10_000))
+def test_compiled_rates_of_loads_in_any_order_some_of_them_nothing(seed: int) -> None:
+    """Entries in no order of flows, flows that put nothing on a link of theirs, links that nobody loads."""
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(seed)
+    loads, capacity, weight, cap = random_system(12, 6, seed)
+    order = rng.permutation(len(loads.load))
+    load = np.where(rng.random(len(order)) < 0.3, 0.0, loads.load)[order]
+    cap = np.minimum(cap, 50.0)
+    mixed = Loads(loads.flow[order], loads.link[order], load, loads.flows, loads.links)
+    rates = max_min(mixed, capacity, weight, cap, solver="numba")
+    assert np.allclose(rates, max_min(mixed, capacity, weight, cap, solver="rounds"), rtol=1e-11, atol=0)
 
 
 def test_the_number_of_loads_and_what_is_installed_choose_the_solver(monkeypatch: pytest.MonkeyPatch) -> None:
