@@ -18,6 +18,7 @@ from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Fabric
 from topologies.faults import with_faults
 from topologies.parts import Chip
+from topologies.spares import on_spares
 from topologies.system import System
 from workloads.groups import PIPELINE_PAIRS, Groups
 from workloads.instructions import HostLane, Program
@@ -72,14 +73,9 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
         )
     with scenario.blamed("training", at="training.precision"):
         chip.peak(scenario.training.precision)
-    if fabric is None:
-        with scenario.blamed("cluster"):
-            fabric = system.fabric(cluster.chips, cluster.chips_per_domain, _routing(scenario), cluster.slices)
-    else:
-        _check_own_fabric(scenario, fabric, chip)
-    with scenario.blamed("cluster", at="cluster.faults"):
-        fabric = with_faults(fabric, cluster.faults)
-    _refuse_dead_chips(fabric)
+    with scenario.blamed("cluster"):
+        fabric, moved = _machine(scenario, system, fabric)
+    warnings += moved
     with scenario.blamed("plan"):
         plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
     device = Device.of(
@@ -111,6 +107,27 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
         usable,
         (*warnings, *program.warnings),
     )
+
+
+def _machine(scenario: Scenario, system: System, own: Fabric | None) -> tuple[Fabric, tuple[str, ...]]:
+    """The machine as it is left: with its faults, spare chips in the place of dead ones, and what moved for that."""
+    cluster, routing = scenario.cluster, _routing(scenario)
+    if own is None:
+        fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing, cluster.slices)
+    else:
+        _check_own_fabric(scenario, own, system.chip)
+        fabric = own
+    with scenario.blamed("cluster", at="cluster.faults"):
+        fabric = with_faults(fabric, cluster.faults)
+    if own is None:
+        return on_spares(system, fabric, system.units(cluster.chips, cluster.chips_per_domain, cluster.slices), routing)
+    dead = [node for node in fabric.dead if node < fabric.ranks]
+    if dead:
+        raise NotModelled(
+            f"{fabric.node_name(min(dead))} is dead, and a graph that was passed in has no spare chips: leave it out of it, or"
+            " make it slow instead (speed above 0)."
+        )
+    return fabric, ()
 
 
 def _check_own_fabric(scenario: Scenario, fabric: Fabric, chip: Chip) -> None:
@@ -157,13 +174,3 @@ def assumptions_without_effect(scenario: Scenario, chip: str, vendor: str) -> It
 def _routing(scenario: Scenario) -> str | dict[str, Any]:
     routing = scenario.network.routing
     return routing if isinstance(routing, str) else routing.model_dump()
-
-
-def _refuse_dead_chips(fabric: Fabric) -> None:
-    """A plan counts on all its ranks: without one of them nothing of it runs."""
-    if fabric.dead and min(fabric.dead) < fabric.ranks:
-        names = ", ".join(fabric.node_name(node) for node in sorted(fabric.dead) if node < fabric.ranks)
-        raise NotModelled(
-            f"a training job cannot run on a dead chip ({names}): its plan needs all ranks. Ask for a part of the machine"
-            " without it (cluster.chips, cluster.chips_per_domain), or make the chip slow instead (speed above 0)."
-        )

@@ -10,7 +10,7 @@ from topologies.around import around
 from topologies.detour import Avoiding
 from topologies.fabric import Floats, Ints, Route, Routes
 from topologies.legs import Taken, distinct, legs
-from topologies.routing import Minimal, Tiered
+from topologies.routing import Minimal, Moved, Tiered
 
 Router = Callable[[int, int], Route]
 
@@ -22,6 +22,8 @@ ROUND = 16_384
 
 def routes(router: Router, sources: Ints, targets: Ints) -> Routes:
     """The routes from ``sources[i]`` to ``targets[i]``, by any router."""
+    if isinstance(router, Moved):
+        return routes(router.base, router.place[sources], router.place[targets])
     if isinstance(router, Tiered):
         return _tiered(router, sources, targets)
     if isinstance(router, Avoiding):
@@ -35,6 +37,8 @@ def loads(router: Router, sources: Ints, targets: Ints, weight: Floats, links: i
     As the sum of :func:`routes`, but that a tier's part of the way is asked for once for each pair of its ends. Each pair is
     there once, and no end is dead.
     """
+    if isinstance(router, Moved):
+        return loads(router.base, router.place[sources], router.place[targets], weight, links)
     if isinstance(router, Tiered):
         taken, latency = _over_steps(router, sources, targets, apart=False)
         return sum((each.on_links(links, weight) for each in taken), np.zeros(links)), float(latency.max(initial=0.0))

@@ -73,11 +73,12 @@ class Defect:
     """One thing that is not as its kind is: what a symmetry must map to a defect like it, or not be one.
 
     ``nodes`` are the tail and head of a ``link``, or the one ``chip`` (a device) or ``switch``; ``left`` is the fraction of its
-    capacity or speed that remains, 0 where it is dead. Two defects are alike if kind, left, node kinds and
+    capacity or speed that remains, 0 where it is dead. A ``moved`` device is whole and elsewhere than its coordinates say
+    (:mod:`topologies.spares`), with nothing ``left`` where they are. Two defects are alike if kind, left, node kinds and
     coordinates up to the symmetry agree.
     """
 
-    kind: Literal["link", "chip", "switch"]
+    kind: Literal["link", "chip", "switch", "moved"]
     nodes: tuple[int, ...]
     left: float
 

@@ -104,6 +104,17 @@ class Tiered:
         return route(self.steps, source, target)
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The routes of ``base`` between devices that are numbered otherwise: device r stands where ``base`` has ``place[r]``."""
+
+    base: Callable[[int, int], Route]
+    place: Ints
+
+    def __call__(self, source: int, target: int) -> Route:
+        return self.base(int(self.place[source]), int(self.place[target]))
+
+
 class Minimal:
     """Equal-cost multipath over flat arrays: at each node an equal share for every link on a way of fewest hops.
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+import topologies
 from simulator.results import Result
 from simulator.run import simulate
 from simulator.scenario import Scenario
-from simulator.spec.errors import InputError, NotModelled
+from simulator.spec.errors import NotModelled
 from simulator.spec.files import make
 
 WEAK = {"link": "server0.chip1->server0.switch2", "capacity": 0.25}
@@ -52,13 +53,44 @@ def test_a_slow_chip_makes_the_others_wait() -> None:
     assert slow.network.sent_bytes == pytest.approx(whole.network.sent_bytes, rel=1e-9)
 
 
-def test_a_dead_chip_is_refused_with_what_to_do() -> None:
-    """A plan needs all its ranks."""
-    with pytest.raises(NotModelled, match=r"server0[.]chip5"):
-        answer({"chip": 5, "speed": 0})
+def test_a_dead_chip_is_replaced_by_a_spare_one() -> None:
+    """The whole server changes places with one under the same leaf: the step takes as long, and the answer says what moved."""
+    whole, moved = answer(), answer({"chip": 5, "speed": 0})
+    assert moved.step_time_s == pytest.approx(whole.step_time_s, rel=1e-9)
+    assert moved.network.sent_bytes == whole.network.sent_bytes
+    assert [
+        said
+        for said in moved.warnings
+        if said.startswith("server0.chip5 is dead: all 8 ranks of server0 run on the spare server2")
+    ]
 
 
-def test_a_link_that_does_not_exist_is_refused() -> None:
-    """The error names the field."""
-    with pytest.raises(InputError, match=r"faults"):
-        answer({"link": "server9.chip0->server9.switch0", "capacity": 0.5})
+SPARE = {
+    "a board in another cabinet": ("atlas-950-superpod-1024", 64, None, {"ep": 8, "tp": 2}, 13),
+    "a board in another rack": ("ub-mesh", 64, None, {"ep": 8, "tp": 2}, 13),
+    "a chip on another rail": ("gb200-nvl72", 16, 8, {"ep": 8, "pp": 2}, 5),
+}
+
+
+@pytest.mark.parametrize("case", SPARE)
+def test_folded_equals_unfolded_around_spares(case: str) -> None:
+    """Where the new place makes the step longer or shorter, every rank by itself says so to the tick."""
+    system, chips, each, plan, dead = SPARE[case]
+    cluster = {"system": system, "chips": chips, "chips_per_domain": each, "faults": [{"chip": dead, "speed": 0}]}
+    training = {"sequence_length": 2048, "global_batch": 64}
+    model = {"preset": "mixtral-8x7b", "layers": 4}
+    scenario = make({"cluster": cluster, "model": model, "training": training, "plan": plan}, Scenario)
+    folded, unfolded = simulate(scenario), simulate(scenario, symmetric=False)
+    assert folded.simulation.rank_classes < unfolded.simulation.rank_classes == chips
+    assert folded.step_time_s == pytest.approx(unfolded.step_time_s, rel=1e-9)
+    whole = simulate(scenario.replace(cluster__faults=[]))
+    assert folded.step_time_s != pytest.approx(whole.step_time_s, rel=1e-6)
+    assert folded.network.sent_bytes == pytest.approx(whole.network.sent_bytes)
+
+
+def test_a_graph_of_ones_own_has_no_spares() -> None:
+    """Its dead chip is refused by name."""
+    scenario = question({"chip": 5, "speed": 0})
+    fabric = topologies.load("dgx-h100").fabric(16)
+    with pytest.raises(NotModelled, match=r"server0[.]chip5 is dead, and a graph that was passed in"):
+        simulate(scenario, fabric=fabric)
