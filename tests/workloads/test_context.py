@@ -23,10 +23,10 @@ LENGTH = 8192
 HIDDEN = 1024
 
 
-def model(kv_heads: int = 16, layers: int = 2) -> Model:
+def model(kv_heads: int = 16, layers: int = 2, heads: int = 16) -> Model:
     return Model(
         name="dense", layers=layers, hidden=HIDDEN, vocab=32000,
-        attention=GroupedQueryAttention(kind="gqa", heads=16, kv_heads=kv_heads, head_dim=64),
+        attention=GroupedQueryAttention(kind="gqa", heads=heads, kv_heads=kv_heads, head_dim=64),
         ffn=FeedForward(width=4096, gated=False, activation="gelu"),
     )  # fmt: skip
 
@@ -74,6 +74,38 @@ def test_few_key_value_heads_travel_as_few() -> None:
     inward, outward = exchanges(program_of(model(kv_heads=8, layers=1), context_exchange="all-to-all"), "F")
     assert inward.payload == LENGTH / 8 * (16 + 2 * 8) * 64 * 2.0
     assert outward.payload == LENGTH / 8 * 16 * 64 * 2.0
+
+
+def test_fewer_key_value_heads_than_ranks_are_repeated() -> None:
+    """2 heads over 8 ranks: each is sent 4 times, so 2 x 8 travel and each rank reads one, as it does of 8 heads."""
+    program = program_of(model(kv_heads=2, layers=1), context_exchange="all-to-all")
+    inward, outward = exchanges(program, "F")
+    assert inward.payload == LENGTH / 8 * (16 + 2 * 8) * 64 * 2.0
+    assert outward.payload == LENGTH / 8 * 16 * 64 * 2.0
+    assert [each.payload for each in exchanges(program, "B")] == [outward.payload, inward.payload]
+    eight = program_of(model(kv_heads=8, layers=1), context_exchange="all-to-all")
+    assert kernels(program) == kernels(eight) and kernels(program, "B") == kernels(eight, "B")
+
+
+def test_repeated_heads_are_copied_and_kept() -> None:
+    """A pass that reads 2 x 2 heads and writes 2 x 8, its mirror that sums them; keys and values of 8 heads are kept."""
+    resolved = plan_of(model(kv_heads=2), context_exchange="all-to-all")
+    inside = Pieces(model(kv_heads=2), resolved, Groups.of(resolved), Recompute()).stages[0][1].layer.sections["attention_in"]
+    copy = next(operator for operator in inside.forward if operator.name == "repeated_keys")
+    assert copy.bytes_moved == LENGTH / 8 * 2 * (2 + 8) * 64 * 2.0 and copy.flops == 0.0
+    summed = [operator for operator in inside.backward_input if operator.name == "repeated_keys_backward"]
+    assert [operator.bytes_moved for operator in summed] == [copy.bytes_moved]
+    kept = {saved.name: saved.bytes for saved in inside.saved}
+    assert kept["keys"] == kept["values"] == LENGTH / 8 * 8 * 64 * 2.0
+    ring = plan_of(model(kv_heads=2))
+    plain = Pieces(model(kv_heads=2), ring, Groups.of(ring), Recompute()).stages[0][1].layer.sections["attention_in"]
+    assert {saved.name: saved.bytes for saved in plain.saved}["keys"] == LENGTH / 8 * 2 * 64 * 2.0
+
+
+def test_a_ring_of_groups_with_repeated_heads_goes_round_with_one_each() -> None:
+    """2 heads, 4 ranks exchange and 2 go round: the ring carries the one repeated head of a rank."""
+    ring = exchanges(program_of(model(kv_heads=2, layers=1), context_exchange="all-to-all+ring", context_heads=4), "F")[1]
+    assert (ring.collective, ring.payload) == ("all-gather", LENGTH * 2 * 64 * 2.0)
 
 
 def test_a_ring_of_groups_carries_as_many_times_less() -> None:
@@ -156,12 +188,12 @@ def test_whole_sequences_may_be_unfused() -> None:
 @pytest.mark.parametrize(
     ("one", "plan", "message"),
     [
-        (model(kv_heads=4), {"context_exchange": "all-to-all"},
-         "plan.context_exchange: tp*context_heads = 1*8 ranks must divide the 4 key-value heads, whose heads they share out (got"
-         " 8). Set context_exchange to all-to-all+ring with context_heads 4, or lower tp."),
-        (model(kv_heads=8), {"context_exchange": "all-to-all", "cp": 2, "tp": 8, "ranks": 16},
-         "plan.context_exchange: tp*context_heads = 8*2 ranks must divide the 8 key-value heads, whose heads they share out (got"
-         " 16). Set context_exchange to ring, or lower tp."),
+        (model(kv_heads=6, heads=24), {"context_exchange": "all-to-all"},
+         "plan.context_exchange: tp*context_heads = 1*8 ranks must divide the 6 key-value heads, whose heads they share out, or"
+         " be a multiple of them (got 8). Set context_exchange to all-to-all+ring with context_heads 2, or lower tp."),
+        (model(), {"context_exchange": "all-to-all", "cp": 32, "ranks": 32},
+         "plan.context_exchange: tp*context_heads = 1*32 ranks must divide the 16 attention heads, whose heads they share out"
+         " (got 32). Set context_exchange to all-to-all+ring with context_heads 16, or lower tp."),
         (model(), {"context_exchange": "all-to-all+ring"},
          "plan.context_heads: all-to-all+ring needs context_heads, how many of the cp ranks exchange heads. Set it to a divisor"
          " of 8."),

@@ -15,6 +15,7 @@ from workloads.accounting.ledger import ACTIVATION, Ledger
 from workloads.accounting.sections import Section, Shard
 from workloads.accounting.weights import Linear, Split, Vector, Weight, by_name
 from workloads.attention_kinds import CompressedAttention, GroupedQueryAttention, LatentAttention
+from workloads.context import times_repeated
 from workloads.model import LayerShape, Model
 
 
@@ -100,6 +101,8 @@ def _grouped_query_sections(
     linear = by_name(_grouped_query_weights(model, attention, shape))
     kv_heads, head_dim, _ = attention.head_shape(shape.window)
     queries, keys = attention.heads * head_dim / shard.tp, 2 * kv_heads * head_dim / shard.tp
+    repeats = times_repeated(kv_heads, shard.tp, shard.context_heads) if shard.context_heads > 1 else 1
+    sent = keys * repeats
     before = Ledger("attention_pre", shard)
     hyper_connections.enter_before(before, model, "attention")
 
@@ -114,23 +117,26 @@ def _grouped_query_sections(
         inside.save("unnormalised_qk", shard.tokens * (queries + keys / 2))
     if attention.rope:
         inside.memory("rope", "attention_projections", 2 * rotated, 2 * rotated)
+    if repeats > 1:
+        copies = shard.tokens * (keys + sent) * ACTIVATION
+        inside.memory("repeated_keys", "attention_projections", copies, copies)
     inside.module = ""
-    for name, module, heads in (
-        ("queries", "query_proj", attention.heads),
-        ("keys", "key_proj", kv_heads),
-        ("values", "value_proj", kv_heads),
+    for name, module, heads, times in (
+        ("queries", "query_proj", attention.heads, 1),
+        ("keys", "key_proj", kv_heads, repeats),
+        ("values", "value_proj", kv_heads, repeats),
     ):
-        inside.save(name, shard.tokens * heads * head_dim / shard.tp, module=f"qkv_proj/{module}")
+        inside.save(name, shard.tokens * heads * times * head_dim / shard.tp, module=f"qkv_proj/{module}")
         inside.part(Linear(name, "attention_projections", model.hidden, heads * head_dim, Split.COLUMN), f"qkv_proj/{module}")
 
     core = Ledger("attention_core", shard)
-    enter_core(core, _grouped_query_core(attention, shape), keys / shard.context_heads)
+    enter_core(core, _grouped_query_core(attention, shape), sent / shard.context_heads)
     return {
         "attention_pre": before.section(),
         "attention_in": inside.section(gather=shard.tokens * model.hidden),
         "attention_core": core.section(
-            context=shard.tokens * shard.cp * keys / shard.context_heads,
-            heads=(shard.tokens * (queries + keys), shard.tokens * queries),
+            context=shard.tokens * shard.cp * sent / shard.context_heads,
+            heads=(shard.tokens * (queries + sent), shard.tokens * queries),
         ),
         "attention_out": output_section(model, shard, linear["output"]),
     }
