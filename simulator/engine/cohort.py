@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from simulator.engine.post import Arrival, Letter, Mail
+from simulator.engine.post import Letter, Mail
 from simulator.engine.rank import Rank, Steps, World
 from workloads.instructions import Slot, Work, WorkKind
 
 
 class Cohort:
     """Walks through the slots of a pipeline rank. ``ranks`` are at the same place, and idle."""
+
+    __slots__ = ("ranks", "world")
 
     def __init__(self, world: World, ranks: Sequence[Rank]) -> None:
         self.world = world
@@ -27,17 +29,19 @@ class Cohort:
         (rank,) = self.ranks
         yield from rank.prologue()
         rank.plays = False
-        yield from self.walk()
+        self.walk()
 
     def play(self) -> Steps:
         """A single rank plays the slot that it has come to, instruction by instruction, and goes on."""
         (rank,) = self.ranks
         slot = rank.program.slots[rank.position]
-        yield from self._play(rank, slot)
-        yield from self.walk(len(slot) + 1)
+        rank.plays = True
+        yield from rank.play(slot)
+        rank.plays = False
+        self.walk(len(slot) + 1)
 
-    def walk(self, step: int = 0, since: int = -1) -> Steps:
-        """Go on from a step of the slot that the ranks are in, for which some have waited ``since`` [ps].
+    def walk(self, step: int = 0, since: int = -1) -> None:
+        """Go on from a step of the slot that the ranks are in, for which some have waited ``since`` [ps], as far as they come now.
 
         Receive for each work, run the slot, and for each work send and, if sends stand in the way, wait until it is gone.
         Joined works start when both inputs are there, and send when both are done: so the published codes do it
@@ -52,70 +56,66 @@ class Cohort:
                     if rank.on_slot is not None:
                         rank.on_slot(rank)
             if step < works:
-                yield from self._receive(slot[step], step, since)
+                if not self._receive(slot[step], step, since):
+                    return
             elif step == works:
-                if self._enter(slot):
-                    return  # whoever leaves the slot goes on from there
-                yield from self._play(self.ranks[0], slot)
+                self._enter(slot)
+                return  # whoever leaves the slot goes on from there
             elif (step - works) % 2:
                 self._send(slot[(step - works) // 2])
-            else:
-                yield from self._sent(step, since)
+            elif not self._sent(step, since):
+                return
             since = -1
             step += 1
             if step > 3 * works:
                 step = 0
                 for rank in self.ranks:
                     rank.end_slot()
-        for rank in self.ranks[1:]:
+        for rank in self.ranks:
             self.world.clock.process(rank.epilogue())
-        yield from self.ranks[0].epilogue()
 
-    def _play(self, rank: Rank, slot: Slot) -> Steps:
-        rank.plays = True
-        yield from rank.play(slot)
-        rank.plays = False
-
-    def _enter(self, slot: Slot) -> bool:
-        """Whether somebody else sees to it that the slot is run; if not, there is a single rank, and it plays."""
+    def _enter(self, slot: Slot) -> None:
+        """Somebody else sees to it that the slot is run; if not, there is a single rank, and it plays."""
         rehearsals = self.world.rehearsals
-        return rehearsals is not None and rehearsals.enter(self.ranks, slot)
+        if rehearsals is None or not rehearsals.enter(self.ranks, slot):
+            self.world.clock.process(self.play())
 
-    def _receive(self, work: Work, step: int, since: int) -> Steps:
+    def _receive(self, work: Work, step: int, since: int) -> bool:
+        """Take in what a work needs; False if it has not come to anybody yet."""
         if self.ranks[0].neighbour(work, ahead=False) is None:
-            return
+            return True
         post, mail = self.world.post, self._mail(work, work.stage)
-        yield from self._those(
+        return self._those(
             lambda rank: post.has(rank.rank_class, mail),
-            lambda ranks: post.arrival([rank.rank_class for rank in ranks], mail),
+            lambda tell: post.on_arrival([rank.rank_class for rank in self.ranks], mail, tell),
             ("receive", step, since),
             lambda rank, start: rank.note(start, start, post.read(rank.rank_class, mail), "pp", "pipeline_bubble"),
         )
 
     def _send(self, work: Work) -> None:
-        target = self.ranks[0].neighbour(work, ahead=True)
+        first = self.ranks[0]
+        target = first.neighbour(work, ahead=True)
         if target is None:
             return
         world, mail = self.world, self._mail(work, target)
         pp_rank = world.program.rank_of[work.direction][target]
-        if pp_rank == self.ranks[0].program.pp_rank:
+        if pp_rank == first.program.pp_rank:
             world.post.hand([rank.rank_class for rank in self.ranks], mail)
             return
         name = f"{mail[0]}{{}} to stage {target}"
         letters = []
         for rank in self.ranks:
-            operation = world.folding.send(rank.rank_class, pp_rank, world.program.boundary_bytes)
-            targets = tuple({flow.target_class for phase in operation.phases for flow in phase})
+            operation, targets = rank.route(pp_rank)
             letter = Letter(rank.rank_class, operation, mail, targets, name, mail[-1], world.clock.now)
             letters.append(letter)
             if not world.program.overlap_pp:
                 rank.letter = letter
         world.post.send(letters)
 
-    def _sent(self, step: int, since: int) -> Steps:
-        """Where sends are not overlapped, wait until the last one is gone."""
+    def _sent(self, step: int, since: int) -> bool:
+        """Where sends are not overlapped, wait until the last one is gone; False while nobody's is."""
         if all(rank.letter is None for rank in self.ranks):
-            return
+            return True
         post = self.world.post
 
         def end(rank: Rank, start: int) -> None:
@@ -123,9 +123,9 @@ class Cohort:
             if letter is not None:
                 rank.note(start, letter.joined, letter.began, "pp", "pipeline_bubble")
 
-        yield from self._those(
+        return self._those(
             lambda rank: rank.letter is None or rank.letter.gone,
-            lambda ranks: post.departure([rank.letter for rank in ranks if rank.letter is not None]),
+            lambda tell: post.on_departure([rank.letter for rank in self.ranks if rank.letter is not None], tell),
             ("send", step, since),
             end,
         )
@@ -133,28 +133,28 @@ class Cohort:
     def _those(
         self,
         ready: Callable[[Rank], bool],
-        arrival: Callable[[Sequence[Rank]], Arrival],
+        listen: Callable[[Callable[[], None]], None],
         place: tuple[str, int, int],
         note: Callable[[Rank, int], None],
-    ) -> Steps:
-        """Wait until some are ready and go on with these; the others wait on as a cohort of their own."""
+    ) -> bool:
+        """Go on with those that are ready, the others wait on as a cohort of their own; False if nobody is: all wait."""
         what, step, since = place
         clock = self.world.clock
         since = clock.now if since < 0 else since
-        while True:
-            here = [rank for rank in self.ranks if ready(rank)]
-            if here:
-                break
+        here = [rank for rank in self.ranks if ready(rank)]
+        if not here:
             for rank in self.ranks:
                 rank.waits_for = (what, step, since)
-            yield arrival(self.ranks).event
+            listen(lambda: self.walk(step, since))
+            return False
         if len(here) < len(self.ranks):
             late = [rank for rank in self.ranks if not ready(rank)]
-            clock.process(Cohort(self.world, late).walk(step, since))
             self.ranks = here
+            Cohort(self.world, late).walk(step, since)
         for rank in here:
             rank.waits_for = None
             note(rank, since)
+        return True
 
     def _mail(self, work: Work, stage: int) -> Mail:
         """What comes to a stage for a work; of ranks that leapt over rounds, under the number of the micro-batch before them."""

@@ -7,10 +7,8 @@ classes of ranks does not make its messages cost more than those of one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-from simpy.events import Event
 
 from simulator.engine.clock import Clock
 from simulator.engine.recorder import LANES, Recorder
@@ -43,26 +41,30 @@ class Letter:
 
 
 class Arrival:
-    """Something that comes for each of some ranks by itself; ``event`` fires at the tick at which the first of it comes."""
+    """Something that comes for each of some ranks by itself; ``tell`` is called once, at the tick at which the first of it comes."""
 
-    def __init__(self, clock: Clock, missing: int) -> None:
-        self.event: Event = clock.event()
+    __slots__ = ("_clock", "_missing", "_over", "_tell", "_told")
+
+    def __init__(self, clock: Clock, missing: int, tell: Callable[[], None]) -> None:
         self._clock = clock
         self._missing = missing
+        self._tell = tell
         self._told = False
+        self._over = False
 
     def came(self) -> None:
         """It has come for one more of them."""
         self._missing -= 1
         if not self._missing:
-            self._tell()
+            self._call()
         elif not self._told:  # the others may come at this very tick
             self._told = True
-            self._clock.at_tick_end(self._tell)
+            self._clock.at_tick_end(self._call)
 
-    def _tell(self) -> None:
-        if not self.event.triggered:
-            self.event.succeed()
+    def _call(self) -> None:
+        if not self._over:
+            self._over = True
+            self._tell()
 
 
 class Post:
@@ -104,19 +106,17 @@ class Post:
         letters = (self._busy.get(rank_class), *self._queues.get(rank_class, ()))
         return tuple(letter.state(now, micro_batch) if letter else None for letter in letters)
 
-    def arrival(self, rank_classes: Sequence[int], mail: Mail) -> Arrival:
-        """The next of this mail for these ranks, none of which has it."""
-        arrival = Arrival(self._clock, len(rank_classes))
+    def on_arrival(self, rank_classes: Sequence[int], mail: Mail, tell: Callable[[], None]) -> None:
+        """Call ``tell`` when the first of this mail has come for these ranks, none of which has it."""
+        arrival = Arrival(self._clock, len(rank_classes), tell)
         for rank_class in rank_classes:
             self._awaited[rank_class, mail] = arrival
-        return arrival
 
-    def departure(self, letters: Sequence[Letter]) -> Arrival:
-        """The next of these letters to be gone, none of which is."""
-        arrival = Arrival(self._clock, len(letters))
+    def on_departure(self, letters: Sequence[Letter], tell: Callable[[], None]) -> None:
+        """Call ``tell`` when the first of these letters is gone; none of them is."""
+        arrival = Arrival(self._clock, len(letters), tell)
         for letter in letters:
             self._to_go[letter] = arrival
-        return arrival
 
     def hand(self, rank_classes: Iterable[int], mail: Mail) -> None:
         """Mail that needs no way: the next stage is on the same rank."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
@@ -82,6 +83,7 @@ class Rank:
         self._active = dict.fromkeys(KINDS, 0)
         self._tickets: dict[str, Ticket] = {}
         self._operations: dict[int, OperationClass] = {}
+        self._routes: dict[int, tuple[OperationClass, tuple[int, ...]]] = {}
         self._ends: dict[tuple[int, int, str], tuple[Work, Work]] = like._ends if like else _ends(program)
         self.performance: Performance | None = None  # the slot of a team that it takes part in
         self.waits_for: tuple[str, int, int] | None = None  # in a slot, with nothing else under way: what, of which work, since
@@ -184,8 +186,7 @@ class Rank:
 
     def note_work(self, work: Work, start: int, end: int) -> None:
         """Record a cell of the schedule."""
-        name = f"{work.kind}{{}} stage {work.stage}" + (" reverse" if work.direction else "")
-        self.world.recorder.add(self.rank_class, SLOT, name, start, end, work.micro_batch - self.behind)
+        self.world.recorder.add(self.rank_class, SLOT, _cell(work.kind, work.stage, work.direction), start, end, work.micro_batch - self.behind)
 
     def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
@@ -225,6 +226,15 @@ class Rank:
             self._operations[id(start)] = operation
         return operation
 
+    def route(self, pp_rank: int) -> tuple[OperationClass, tuple[int, ...]]:
+        """How it sends to another pipeline rank, and which rank classes get it."""
+        found = self._routes.get(pp_rank)
+        if found is None:
+            operation = self.world.folding.send(self.rank_class, pp_rank, self.world.program.boundary_bytes)
+            targets = tuple({flow.target_class for phase in operation.phases for flow in phase})
+            found = self._routes[pp_rank] = operation, targets
+        return found
+
     def _wait(self, ticket: Ticket) -> Steps:
         if ticket.done.processed:
             return
@@ -245,6 +255,12 @@ class Rank:
         forward = work.kind is WorkKind.F
         stage = work.stage + (1 if forward == ahead else -1)
         return stage if 0 <= stage < len(self.world.program.rank_of[work.direction]) else None
+
+
+@cache
+def _cell(kind: WorkKind, stage: int, direction: int) -> str:
+    """What a cell of the schedule is called."""
+    return f"{kind}{{}} stage {stage}" + (" reverse" if direction else "")
 
 
 def refresh(ranks: Sequence[Rank]) -> None:

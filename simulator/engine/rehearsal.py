@@ -201,8 +201,13 @@ class Rehearsals:
             rank = self._ranks[key]
             rank.leave(performance.start, role)
             together.setdefault(rank.position, []).append(rank)
+        step = len(performance.slot) + 1
         for ranks in together.values():
-            self._clock.process(Cohort(ranks[0].world, ranks).walk(len(performance.slot) + 1))
+            cohort = Cohort(ranks[0].world, ranks)
+            if performance.ensemble is None:
+                cohort.walk(step)
+            else:  # once the ensemble has come to rest
+                self._clock.call_at(self._clock.now, lambda cohort=cohort: cohort.walk(step))  # type: ignore[misc]
 
     def _interrupt(self, performance: Performance) -> None:
         """The slot can't go on as rehearsed."""

@@ -1,66 +1,38 @@
 """The fluid server: all transfers under way share all links at max-min fair rates, with one pending timer.
 
-Flows that compete are solved together and only they: each *part* (flows of one phase that share links) starts as a
-competitor of nobody; if the parts that cross some link would overload it, they are solved together from then on. By Theorem 4
-of docs/network.md the result is the max-min allocation of all flows: leaving out a limit that then holds anyway changes
-nothing.
+Who competes with whom, and at which rates, is settled in :mod:`simulator.network.arena`; here operations are launched, go
+through their phases and end.
 
 Time is integer picoseconds: a flow is done at the first tick at which all its bytes have arrived.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from itertools import count
 from typing import Any
 
+from simulator.network.arena import Arena, OnRates
 from simulator.network.contract import Cancellable, Ended, Folding, OperationClass, Timekeeper
-from simulator.network.history import History
-from simulator.network.shares import OVER, Plan, Shares
-from simulator.network.transfers import Bundle, Contest, Part, Transfer, advance
-from simulator.spec.errors import IdentityBroken
-
-#: Ends closer than this are one end [ps]; far above rounding in durations of seconds, far below a tick.
-TOGETHER = 1.0 / 64.0
-
-NOBODY: frozenset[int] = frozenset()
-
-OnRates = Callable[[tuple[int, ...]], None]
-OnUse = Callable[[set[int]], None]
+from simulator.network.lone import TOGETHER, Course, Lone
+from simulator.network.shares import Plan
+from simulator.network.transfers import Bundle, Part, Transfer, advance
 
 
-class FluidNetwork:
-    """Runs operation classes of one folding on one clock.
-
-    ``on_rates(rank_classes)`` is called after the payload rates of some rank classes have changed, ``on_use(link_classes)``
-    after something began to use some links, or uses them otherwise.
-    """
+class FluidNetwork(Arena):
+    """Runs operation classes of one folding on one clock."""
 
     def __init__(self, clock: Timekeeper, folding: Folding, on_rates: OnRates | None = None) -> None:
-        self.on_rates = on_rates
-        self.on_use: OnUse | None = None
+        super().__init__(on_rates)
         self.folding = folding
-        self.history = History()
-        self.shares = Shares()
         self._clock = clock
-        self._serials = count()
         self._plans: dict[int, Plan] = {}
-        self._bundles: dict[tuple[int, ...], tuple[Plan, list[int]] | None] = {}
-        self._due: list[tuple[int, int, Part | Transfer | Bundle, int]] = []
+        self._courses: dict[int, Course] = {}
+        self._bundles: dict[tuple[int, ...], tuple[Plan, list[int]]] = {}
         self._timer: Cancellable | None = None
         self._timer_at = -1
+        self._ended: list[Callable[[], None]] = []  # to be called once all of this instant is settled
         self._running = 0
-        self._alive: dict[int, dict[int, Part]] = {}  # shape -> serial -> part
-        self._coupled: dict[int, set[int]] = {}  # shapes that overload a link unless solved together
-        self._contests: dict[int, Contest] = {}
-        self._unsettled: dict[int, Part] = {}
-        self._dissolved: dict[int, Contest] = {}
-        self._use: dict[int, float] = {}  # wire bytes/s on one link of a class
-        self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
-        self._before: dict[int, float] = {}
-        self._touched: set[int] = set()
 
     def launch(self, operation: OperationClass) -> Any:
         """Start now; returns the event that fires when the last byte of the last phase has arrived."""
@@ -80,6 +52,9 @@ class FluidNetwork:
 
         Those that wait equally long and have one flow each run as one transfer: the rates are the same.
         """
+        if len(operations) == 1 and (course := self._course(operations[0])) is not None:
+            self._send_off(operations[0], course, ended)
+            return
         alike: dict[int, list[int]] = {}
         for place, operation in enumerate(operations):
             plan = self._plan(operation)
@@ -89,6 +64,24 @@ class FluidNetwork:
                 self.launch(operation).callbacks.append(lambda _event, place=place: ended([place]))
         for places in alike.values():
             self._bundle([operations[place] for place in places], places, ended)
+        self._arm()
+
+    def _course(self, operation: OperationClass) -> Course | None:
+        """What it does by itself; None unless it is one flow."""
+        course = self._courses.get(operation.key)
+        if course is None:
+            plan = self._plan(operation)
+            if len(plan.phases) != 1 or len(operation.phases[0]) != 1:
+                return None
+            course = self._courses[operation.key] = Course.of(plan, self.shares)
+        return course
+
+    def _send_off(self, operation: OperationClass, course: Course, ended: Ended) -> None:
+        """Launch one flow, by itself if it can be."""
+        self.history.operations[operation.key] = operation
+        self._running += 1
+        lone = Lone(operation, course, lambda: ended([0]))
+        heappush(self._due, (self._clock.now + course.plan.latency, next(self._serials), lone, 0))
         self._arm()
 
     def _bundle(self, operations: Sequence[OperationClass], places: Sequence[int], ended: Ended) -> None:
@@ -149,7 +142,11 @@ class FluidNetwork:
         """All that may decide how what is under way goes on, times from now on: equal states have equal futures."""
         now = self._clock.now
         parts = sorted((part for alive in self._alive.values() for part in alive.values()), key=lambda part: part.serial)
-        due = sorted((time, serial, entry) for time, serial, entry, _ in self._due if not isinstance(entry, Part))
+        due = sorted(
+            (time, serial, entry)
+            for time, serial, entry, version in self._due
+            if not isinstance(entry, Part) and (not isinstance(entry, Lone) or version == entry.version)
+        )
         coupled = sum(map(len, self._coupled.values()))
         return (
             *((time - now, *entry.state()) for time, _, entry in due),
@@ -206,14 +203,12 @@ class FluidNetwork:
             key = bundle.operations[at].key
             completed[key] = completed.get(key, 0) + 1
         self._running -= len(gone)
-        event = self._clock.event()
-        event.callbacks.append(lambda _event: bundle.ended(gone))
-        event.succeed()
+        self._ended.append(lambda: bundle.ended(gone))
 
     def _arm(self) -> None:
         """Keep one timer: now if rates are to be settled, else at the next end or start."""
         due = self._due
-        while due and due[0][3] != (entry.version if isinstance(entry := due[0][2], Part) else 0):
+        while due and due[0][3] != due[0][2].version:
             heappop(due)
         if self._unsettled or self._dissolved:
             target = self._clock.now
@@ -234,17 +229,43 @@ class FluidNetwork:
         self._timer = None
         now = self._clock.now
         due = self._due
+        starting: list[Lone] = []
         while due and due[0][0] <= now:
             _, _, entry, version = heappop(due)
-            if isinstance(entry, Transfer):
+            if version != entry.version:
+                continue
+            if isinstance(entry, Lone):
+                if entry.start < 0:
+                    starting.append(entry)
+                else:
+                    self._lands(entry, now)
+                    self._running -= 1
+                    self._ended.append(entry.ended)
+            elif isinstance(entry, Transfer):
                 self._next_phase(entry)
             elif isinstance(entry, Bundle):
                 self._start(entry)
-            elif version == entry.version:
+            else:
                 self._finish(entry, now)
         if self._unsettled or self._dissolved:
             self._settle(now)
+        if starting:
+            self._set_off(starting, now)
         self._arm()
+        if self._ended:
+            ended, self._ended = self._ended, []
+            for call in ended:
+                call()
+
+    def _set_off(self, starting: Sequence[Lone], now: int) -> None:
+        """First bytes of single flows leave, now that all who were through at this instant are gone."""
+        for lone in starting:
+            if not self._sets_off(lone, now):
+                self._start(lone.bundle())
+        if self._unsettled:
+            self._settle(now)
+        else:
+            self._tell_use()
 
     def _finish(self, part: Part, now: int) -> None:
         """Take out the flows of a part that have arrived."""
@@ -278,121 +299,3 @@ class FluidNetwork:
         part.speeds = ()
         self._alive.setdefault(part.shape, {})[part.serial] = part
         self._unsettled[part.serial] = part
-
-    def _settle(self, now: int) -> None:
-        """Solve again whoever competes with something that began or ended."""
-        self._before.clear()
-        begun: list[Contest] = []
-        while self._unsettled or self._dissolved:
-            if self._dissolved:
-                self._dissolve(now)
-            latest = [self._contest(group, now) for group in self._groups(now)]
-            self._couple(latest)
-            begun += latest
-        for contest in begun:
-            if contest.serial in self._contests:
-                for part, speeds in zip(contest.parts, contest.share.speeds, strict=True):
-                    if part.speeds != speeds:
-                        advance(part, now)
-                        part.speeds = speeds
-                        self._schedule(part, now)
-        if self.on_rates is not None:
-            at_rank = self._at_rank
-            changed = tuple([key for key, rate in self._before.items() if sum(at_rank[key].values()) != rate])
-            if changed:
-                self.on_rates(changed)
-        if self.on_use is not None and self._touched:
-            touched, self._touched = self._touched, set()
-            self.on_use(touched)
-
-    def _dissolve(self, now: int) -> None:
-        """End the contests that lost a part; their other parts are to be settled again."""
-        for serial, contest in self._dissolved.items():
-            del self._contests[serial]
-            for part in contest.parts:
-                if part.contest is contest:
-                    part.contest = None
-                    if part.serial in self._alive.get(part.shape, ()):
-                        self._unsettled[part.serial] = part
-            self._account(contest, -1.0)
-            if now > contest.start:
-                history = self.history
-                history.start.append(contest.start)
-                history.end.append(now)
-                history.share.append(contest.share.key)
-        self._dissolved.clear()
-
-    def _groups(self, now: int) -> list[list[Part]]:
-        """Unsettled parts, and all that are coupled with them, by who is coupled with whom."""
-        groups = []
-        alive = self._alive
-        while self._unsettled:
-            _, first = self._unsettled.popitem()
-            group = [first]
-            groups.append(group)
-            if first.shape not in self._coupled:
-                continue
-            seen = {first.serial}
-            for part in group:
-                for shape in alive.keys() & self._coupled.get(part.shape, NOBODY):
-                    for serial, other in alive[shape].items():
-                        if serial not in seen:
-                            seen.add(serial)
-                            group.append(other)
-                            self._unsettled.pop(serial, None)
-                            if other.contest is not None:
-                                self._dissolved[other.contest.serial] = other.contest
-                                self._dissolve(now)
-                                self._unsettled.pop(serial, None)
-            group.sort(key=lambda part: (part.shape, part.serial))
-        return groups
-
-    def _contest(self, parts: list[Part], now: int) -> Contest:
-        share = self.shares.share(tuple([part.shape for part in parts]))
-        contest = Contest(next(self._serials), parts, share, now)
-        for part in parts:
-            part.contest = contest
-        self._contests[contest.serial] = contest
-        self._account(contest, 1.0)
-        if self.on_use is not None:
-            self._touched.update([link for link, _ in share.use])
-        return contest
-
-    def _account(self, contest: Contest, sign: float) -> None:
-        """Add a contest to what links and ranks carry, or take it away."""
-        use, at_rank, listened = self._use, self._at_rank, self.on_rates is not None
-        for link, amount in contest.share.use:
-            use[link] = use.get(link, 0.0) + sign * amount
-        for rank_class, rate in contest.share.ranks:
-            rates = at_rank.setdefault(rank_class, {})
-            if listened and rank_class not in self._before:
-                self._before[rank_class] = sum(rates.values())
-            if sign > 0:
-                rates[contest.serial] = rate
-            else:
-                del rates[contest.serial]
-
-    def _couple(self, begun: list[Contest]) -> None:
-        """Where contests overload a link together, couple the shapes that cross it and settle them again."""
-        capacity = self.shares.capacity
-        use = self._use
-        over = [link for contest in begun for link, _ in contest.share.use if use[link] > capacity[link] * OVER]
-        for link in sorted(set(over)):
-            crossing = [
-                part for contest in self._contests.values() for part in contest.parts if link in self.shares.links[part.shape]
-            ]
-            rivals = {contest.serial: contest for part in crossing if (contest := part.contest) is not None}
-            if len(rivals) < 2:
-                raise IdentityBroken(f"link class {link} carries {use[link]} B/s, its capacity is {capacity[link]} B/s")
-            shapes = {part.shape for part in crossing}
-            for shape in shapes:
-                twice = sum(part.shape == shape for part in crossing) > 1
-                self._coupled.setdefault(shape, set()).update(shapes if twice else shapes - {shape})
-            self._dissolved.update(rivals)
-
-    def _schedule(self, part: Part, now: int) -> None:
-        """Note when the first of a part's flows will have arrived."""
-        first = min([left / speed for left, speed in zip(part.remaining, part.speeds, strict=True)])
-        part.version += 1
-        time = now + max(1, math.ceil(first - TOGETHER))
-        heappush(self._due, (time, next(self._serials), part, part.version))

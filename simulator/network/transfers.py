@@ -19,6 +19,7 @@ class Transfer:
     done: Any
     phase: int = -1
     running: int = 0
+    version: int = 0  # of what is noted of it to come: always the latest
 
     def state(self) -> tuple[object, ...]:
         """What it is, and how far."""
@@ -33,6 +34,7 @@ class Bundle:
     plan: Plan
     running: list[int]
     ended: Ended
+    version: int = 0
 
     def state(self) -> tuple[object, ...]:
         """What it is, and how far."""

@@ -42,9 +42,7 @@ def test_an_arrival_fires_once_at_the_tick_of_the_first_and_by_then_all_of_that_
     """Three await mail; that of two comes at 4 ps, in two events, that of the third at 9 ps."""
     clock, post, _ = opened()
     seen: list[tuple[int, list[bool]]] = []
-    event = post.arrival([10, 11, 12], FIRST).event
-    assert event.callbacks is not None
-    event.callbacks.append(lambda _event: seen.append((clock.now, [post.has(rank, FIRST) for rank in (10, 11, 12)])))
+    post.on_arrival([10, 11, 12], FIRST, lambda: seen.append((clock.now, [post.has(rank, FIRST) for rank in (10, 11, 12)])))
     post.send([letter(0, 4e-12), letter(1, 4e-12), letter(2, 9e-12)])
     clock.run()
     assert seen == [(4, [True, True, False])]
@@ -56,9 +54,7 @@ def test_a_departure_is_when_a_letter_is_gone() -> None:
     told: list[int] = []
     letters = [letter(0, 4e-12), letter(1, 6e-12)]
     post.send(letters)
-    event = post.departure(letters[:1]).event
-    assert event.callbacks is not None
-    event.callbacks.append(lambda _event: told.append(clock.now))
+    post.on_departure(letters[:1], lambda: told.append(clock.now))
     clock.run()
     assert told == [4]
 

@@ -1,0 +1,213 @@
+"""Who competes with whom on the links, at which rates, and what links and ranks carry because of it.
+
+Flows that compete are solved together and only they: each *part* (flows of one phase that share links) starts as a
+competitor of nobody; if the parts that cross some link would overload it, they are solved together from then on. By Theorem 4
+of docs/network.md the result is the max-min allocation of all flows: leaving out a limit that then holds anyway changes
+nothing. A flow by itself that nothing slows is not even a part (:mod:`simulator.network.lone`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from heapq import heappush
+from itertools import count
+
+from simulator.network.history import History
+from simulator.network.lone import TOGETHER, Lone
+from simulator.network.shares import OVER, Shares
+from simulator.network.transfers import Bundle, Contest, Part, Transfer, advance
+from simulator.spec.errors import IdentityBroken
+
+NOBODY: frozenset[int] = frozenset()
+
+OnRates = Callable[[tuple[int, ...]], None]
+OnUse = Callable[[set[int]], None]
+
+
+class Arena:
+    """Parts under way, and the contests that they form.
+
+    ``on_rates(rank_classes)`` is called after the payload rates of some rank classes have changed, ``on_use(link_classes)``
+    after something began to use some links, or uses them otherwise.
+    """
+
+    def __init__(self, on_rates: OnRates | None = None) -> None:
+        self.on_rates = on_rates
+        self.on_use: OnUse | None = None
+        self.history = History()
+        self.shares = Shares()
+        self._serials = count()
+        self._due: list[tuple[int, int, Part | Transfer | Bundle | Lone, int]] = []
+        self._alive: dict[int, dict[int, Part]] = {}  # shape -> serial -> part
+        self._coupled: dict[int, set[int]] = {}  # shapes that overload a link unless solved together
+        self._contests: dict[int, Contest] = {}
+        self._unsettled: dict[int, Part] = {}
+        self._dissolved: dict[int, Contest] = {}
+        self._lone: dict[int, Lone] = {}  # that have set off, by serial
+        self._use: dict[int, float] = {}  # wire bytes/s on one link of a class
+        self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
+        self._before: dict[int, float] = {}
+        self._touched: set[int] = set()
+
+    def _settle(self, now: int) -> None:
+        """Solve again whoever competes with something that began or ended."""
+        self._before.clear()
+        begun: list[Contest] = []
+        while self._unsettled or self._dissolved:
+            if self._dissolved:
+                self._dissolve(now)
+            if self._unsettled:
+                latest = [self._contest(group, now) for group in self._groups(now)]
+                self._couple(latest)
+                begun += latest
+        for contest in begun:
+            if contest.serial in self._contests:
+                for part, speeds in zip(contest.parts, contest.share.speeds, strict=True):
+                    if part.speeds != speeds:
+                        advance(part, now)
+                        part.speeds = speeds
+                        self._schedule(part, now)
+        if self.on_rates is not None:
+            at_rank = self._at_rank
+            changed = tuple([key for key, rate in self._before.items() if sum(at_rank[key].values()) != rate])
+            if changed:
+                self.on_rates(changed)
+        self._tell_use()
+
+    def _tell_use(self) -> None:
+        if self._touched and self.on_use is not None:
+            touched, self._touched = self._touched, set()
+            self.on_use(touched)
+
+    def _sets_off(self, lone: Lone, now: int) -> bool:
+        """Let a flow run by itself, if no link of it is overfull then."""
+        use, capacity = self._use, self.shares.capacity
+        course = lone.course
+        for link, amount in course.share.use:
+            if use.get(link, 0.0) + amount > capacity[link] * OVER:
+                return False
+        for link, amount in course.share.use:
+            use[link] = use.get(link, 0.0) + amount
+        if self.on_use is not None:
+            self._touched.update([link for link, _ in course.share.use])
+        lone.serial, lone.start = next(self._serials), now
+        self._lone[lone.serial] = lone
+        heappush(self._due, (now + course.ticks, lone.serial, lone, lone.version))
+        return True
+
+    def _lands(self, lone: Lone, now: int) -> None:
+        """A flow that ran by itself has arrived."""
+        del self._lone[lone.serial]
+        share, history = lone.course.share, self.history
+        for link, amount in share.use:
+            self._use[link] -= amount
+        history.start.append(lone.start)
+        history.end.append(now)
+        history.share.append(share.key)
+        key = lone.operation.key
+        history.completed[key] = history.completed.get(key, 0) + 1
+
+    def _join_lone(self, link: int) -> None:
+        """Flows that ran by themselves over a link are parts from now on: it is overfull."""
+        for lone in [lone for lone in self._lone.values() if link in self.shares.links[lone.course.shape]]:
+            del self._lone[lone.serial]
+            lone.version += 1  # its end is that of the part from now on
+            part = lone.part(next(self._serials))
+            assert part.contest is not None
+            self._contests[part.contest.serial] = part.contest
+            self._alive.setdefault(part.shape, {})[part.serial] = part
+            heappush(self._due, (lone.start + lone.course.ticks, next(self._serials), part, part.version))
+
+    def _dissolve(self, now: int) -> None:
+        """End the contests that lost a part; their other parts are to be settled again."""
+        for serial, contest in self._dissolved.items():
+            del self._contests[serial]
+            for part in contest.parts:
+                if part.contest is contest:
+                    part.contest = None
+                    if part.serial in self._alive.get(part.shape, ()):
+                        self._unsettled[part.serial] = part
+            self._account(contest, -1.0)
+            if now > contest.start:
+                history = self.history
+                history.start.append(contest.start)
+                history.end.append(now)
+                history.share.append(contest.share.key)
+        self._dissolved.clear()
+
+    def _groups(self, now: int) -> list[list[Part]]:
+        """Unsettled parts, and all that are coupled with them, by who is coupled with whom."""
+        groups = []
+        alive = self._alive
+        while self._unsettled:
+            _, first = self._unsettled.popitem()
+            group = [first]
+            groups.append(group)
+            if first.shape not in self._coupled:
+                continue
+            seen = {first.serial}
+            for part in group:
+                for shape in alive.keys() & self._coupled.get(part.shape, NOBODY):
+                    for serial, other in alive[shape].items():
+                        if serial not in seen:
+                            seen.add(serial)
+                            group.append(other)
+                            self._unsettled.pop(serial, None)
+                            if other.contest is not None:
+                                self._dissolved[other.contest.serial] = other.contest
+                                self._dissolve(now)
+                                self._unsettled.pop(serial, None)
+            group.sort(key=lambda part: (part.shape, part.serial))
+        return groups
+
+    def _contest(self, parts: list[Part], now: int) -> Contest:
+        share = self.shares.share(tuple([part.shape for part in parts]))
+        contest = Contest(next(self._serials), parts, share, now)
+        for part in parts:
+            part.contest = contest
+        self._contests[contest.serial] = contest
+        self._account(contest, 1.0)
+        if self.on_use is not None:
+            self._touched.update([link for link, _ in share.use])
+        return contest
+
+    def _account(self, contest: Contest, sign: float) -> None:
+        """Add a contest to what links and ranks carry, or take it away."""
+        use, at_rank, listened = self._use, self._at_rank, self.on_rates is not None
+        for link, amount in contest.share.use:
+            use[link] = use.get(link, 0.0) + sign * amount
+        for rank_class, rate in contest.share.ranks:
+            rates = at_rank.setdefault(rank_class, {})
+            if listened and rank_class not in self._before:
+                self._before[rank_class] = sum(rates.values())
+            if sign > 0:
+                rates[contest.serial] = rate
+            else:
+                del rates[contest.serial]
+
+    def _couple(self, begun: list[Contest]) -> None:
+        """Where contests overload a link together, couple the shapes that cross it and settle them again."""
+        capacity = self.shares.capacity
+        use = self._use
+        over = [link for contest in begun for link, _ in contest.share.use if use[link] > capacity[link] * OVER]
+        for link in sorted(set(over)):
+            self._join_lone(link)
+            crossing = [
+                part for contest in self._contests.values() for part in contest.parts if link in self.shares.links[part.shape]
+            ]
+            rivals = {contest.serial: contest for part in crossing if (contest := part.contest) is not None}
+            if len(rivals) < 2:
+                raise IdentityBroken(f"link class {link} carries {use[link]} B/s, its capacity is {capacity[link]} B/s")
+            shapes = {part.shape for part in crossing}
+            for shape in shapes:
+                twice = sum(part.shape == shape for part in crossing) > 1
+                self._coupled.setdefault(shape, set()).update(shapes if twice else shapes - {shape})
+            self._dissolved.update(rivals)
+
+    def _schedule(self, part: Part, now: int) -> None:
+        """Note when the first of a part's flows will have arrived."""
+        first = min([left / speed for left, speed in zip(part.remaining, part.speeds, strict=True)])
+        part.version += 1
+        time = now + max(1, math.ceil(first - TOGETHER))
+        heappush(self._due, (time, next(self._serials), part, part.version))
