@@ -41,7 +41,7 @@ class Cohort:
         self.walk(len(slot) + 1)
 
     def walk(self, step: int = 0, since: int = -1) -> None:
-        """Go on from a step of the slot that the ranks are in, for which some have waited ``since`` [ps], as far as they come now.
+        """Go on, as far as it goes now, from a step of the slot that the ranks are in, for which some waited ``since`` [ps].
 
         Receive for each work, run the slot, and for each work send and, if sends stand in the way, wait until it is gone.
         Joined works start when both inputs are there, and send when both are done: so the published codes do it

@@ -199,6 +199,7 @@ class CommunicationLane:
         self._activity = activity
         self._queues: dict[int, deque[Meeting]] = {}
         self._running: Ticket | None = None
+        self._asked = 0  # for, and not over
         self._free_since = 0
 
     def submit(self, operation: OperationClass, name: str, chain: int = 0, micro_batch: int = UNNUMBERED) -> Ticket:
@@ -206,6 +207,7 @@ class CommunicationLane:
         ticket = Ticket(self._clock.event(), self._kind, self._clock.now, name, micro_batch)
         meeting = self._rendezvous.join(operation, chain, self, ticket)
         self._queues.setdefault(chain, deque()).append(meeting)
+        self._asked += 1
         if meeting.can_begin:
             self._rendezvous.begin(meeting)
         return ticket
@@ -213,7 +215,7 @@ class CommunicationLane:
     @property
     def is_idle(self) -> bool:
         """Nothing under way and nothing asked for."""
-        return self._running is None and not any(self._queues.values())
+        return not self._asked
 
     def is_free_for(self, meeting: Meeting) -> bool:
         """Whether the lane is idle and the meeting the next of its chain."""
@@ -234,6 +236,7 @@ class CommunicationLane:
         self._activity(self._kind, -1)
         self._recorder.add(self.rank_class, self._lane, ticket.name, ticket.arrived, self._clock.now, ticket.micro_batch)
         self._running = None
+        self._asked -= 1
         self._free_since = self._clock.now
         ticket.done.succeed()
         heads = [queue[0] for queue in self._queues.values() if queue]

@@ -41,7 +41,7 @@ class Letter:
 
 
 class Arrival:
-    """Something that comes for each of some ranks by itself; ``tell`` is called once, at the tick at which the first of it comes."""
+    """Something that comes for each of some ranks by itself; ``tell`` is called once, at the tick at which the first comes."""
 
     __slots__ = ("_clock", "_missing", "_over", "_tell", "_told")
 

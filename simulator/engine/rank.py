@@ -186,7 +186,9 @@ class Rank:
 
     def note_work(self, work: Work, start: int, end: int) -> None:
         """Record a cell of the schedule."""
-        self.world.recorder.add(self.rank_class, SLOT, _cell(work.kind, work.stage, work.direction), start, end, work.micro_batch - self.behind)
+        self.world.recorder.add(
+            self.rank_class, SLOT, _cell(work.kind, work.stage, work.direction), start, end, work.micro_batch - self.behind
+        )
 
     def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""

@@ -100,14 +100,21 @@ class Rehearsals:
 
         False for a single rank that is to play the slot itself.
         """
+        if len(cohort) == 1:
+            (rank,) = cohort
+            team = self._team(rank, slot)
+            if len(team) > 1:
+                self._gather(team, cohort, slot, rank.turn)
+            elif team and rank.is_quiet:
+                self._begin([self._rehearsal(team, slot)], slot)
+            else:
+                return False
+            return True
         teams: dict[Team, list[Rank]] = {}
         for rank in cohort:
             teams.setdefault(self._team(rank, slot), []).append(rank)
         alone = [rank for team in teams if len(team) == 1 for rank in teams[team]]
-        playing = [*teams.pop((), ()), *(rank for rank in alone if not rank.is_quiet)]
-        if playing and len(cohort) == 1:
-            return False
-        self._play(playing)
+        self._play([*teams.pop((), ()), *(rank for rank in alone if not rank.is_quiet)])
         for team, ranks in teams.items():
             if len(team) > 1:
                 self._gather(team, ranks, slot, cohort[0].turn)
