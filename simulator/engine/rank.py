@@ -7,7 +7,7 @@ rank's lanes, so how much hides behind what is an outcome, never an assumption.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class World:
     on_slot: Callable[[], None]
     rehearsals: Rehearsals | None = None  # None: every slot is played
     host: HostRates = NO_HOST
+    blocks: dict[int, tuple[tuple[Block, ...], ...]] = field(default_factory=dict)  # of every slot, by identity of the program
 
 
 class Rank:
@@ -189,6 +190,15 @@ class Rank:
         self.world.recorder.add(
             self.rank_class, SLOT, _cell(work.kind, work.stage, work.direction), start, end, work.micro_batch - self.behind
         )
+
+    @property
+    def blocks(self) -> tuple[tuple[Block, ...], ...]:
+        """The blocks of the works of every slot."""
+        found = self.world.blocks.get(id(self.program))
+        if found is None:
+            found = tuple([tuple([self.block(work) for work in slot]) for slot in self.program.slots])
+            self.world.blocks[id(self.program)] = found
+        return found
 
     def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""

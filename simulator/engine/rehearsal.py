@@ -82,7 +82,7 @@ class Rehearsals:
         self._recorder = world.recorder
         self._watch = None if isolated else Watch(world.clock, network, self._interrupt)
         self._ranks: dict[int, Rank] = {}
-        self._scenes: dict[tuple[int, int], tuple[tuple[Block, ...], Scene]] = {}
+        self._scenes: dict[int, list[tuple[tuple[Block, ...], Scene]]] = {}  # of every slot, by identity of the program
         self._teams: dict[tuple[int, Scene], Team] = {}
         self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
         self._numbers: dict[int, int] = {}
@@ -102,7 +102,7 @@ class Rehearsals:
         """
         if len(cohort) == 1:
             (rank,) = cohort
-            team = self._team(rank, slot)
+            team = self._team(rank)
             if len(team) > 1:
                 self._gather(team, cohort, slot, rank.turn)
             elif team and rank.is_quiet:
@@ -112,7 +112,7 @@ class Rehearsals:
             return True
         teams: dict[Team, list[Rank]] = {}
         for rank in cohort:
-            teams.setdefault(self._team(rank, slot), []).append(rank)
+            teams.setdefault(self._team(rank), []).append(rank)
         alone = [rank for team in teams if len(team) == 1 for rank in teams[team]]
         self._play([*teams.pop((), ()), *(rank for rank in alone if not rank.is_quiet)])
         for team, ranks in teams.items():
@@ -239,14 +239,14 @@ class Rehearsals:
             self._network.history.repeat(ensemble.network.history, (performance.start,))
             self.events += performance.events + ensemble.clock.events
 
-    def _scene(self, rank: Rank, slot: Slot) -> tuple[tuple[Block, ...], Scene]:
-        """What a rank is to do in a slot."""
-        key = (id(rank.program), rank.position)
-        found = self._scenes.get(key)
+    def _scene(self, rank: Rank) -> tuple[tuple[Block, ...], Scene]:
+        """What a rank is to do in the slot that it is in."""
+        found = self._scenes.get(id(rank.program))
         if found is None:
-            blocks = tuple(rank.block(work) for work in slot)
-            found = self._scenes[key] = blocks, tuple([self._number(block) for block in blocks])
-        return found
+            number = self._number
+            found = [(blocks, tuple([number(block) for block in blocks])) for blocks in rank.blocks]
+            self._scenes[id(rank.program)] = found
+        return found[rank.position]
 
     def _number(self, block: Block) -> int:
         """The same for all blocks of the same instructions: stages of the same layers are rehearsed once."""
@@ -255,9 +255,9 @@ class Rehearsals:
             number = self._numbers[id(block)] = self._scripts.setdefault(block.instructions, len(self._scripts))
         return number
 
-    def _team(self, rank: Rank, slot: Slot) -> Team:
+    def _team(self, rank: Rank) -> Team:
         """Everybody who meets in these blocks; nobody if a collective reaches in or out of them."""
-        blocks, scene = self._scene(rank, slot)
+        blocks, scene = self._scene(rank)
         found = self._teams.get((rank.rank_class, scene))
         if found is None:
             found = self._found_team(rank.rank_class, blocks) if all(_is_closed(block) for block in blocks) else ()
@@ -297,7 +297,7 @@ class Rehearsals:
     def _rehearsal(self, team: Team, slot: Slot) -> Rehearsal:
         """What a team does in a slot if it begins together; of ranks that only compute, what the first alike of them did."""
         rank = self._ranks[team[0]]
-        blocks, scene = self._scene(rank, slot)
+        blocks, scene = self._scene(rank)
         found = self._rehearsed.get((team, scene))
         if found is None:
             silent = len(team) == 1 and not any(isinstance(step, Start) for block in blocks for step in block.instructions)

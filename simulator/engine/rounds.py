@@ -91,7 +91,9 @@ class Rounds:
         self._seen: dict[tuple[object, ...], _Mark] = {}
         self._rounds = 0
         self._phase = 0  # slot of its round at which the first rank is looked at
-        found = [_cycle(rank) for rank in ranks]
+        alike = {id(rank.program): rank for rank in ranks}
+        by_program = {key: _cycle(rank) for key, rank in alike.items()}
+        found = [by_program[id(rank.program)] for rank in ranks]
         cycles = [cycle for cycle in found if cycle is not None]
         if len(cycles) < len(found):
             return
@@ -163,10 +165,11 @@ class Rounds:
 def _cycle(rank: Rank) -> Cycle | None:
     """How the schedule of a rank repeats itself: same works, same blocks, micro-batches as far apart within a slot."""
     scenes, firsts = [], []
-    for slot in rank.program.slots:
+    for slot, blocks in zip(rank.program.slots, rank.blocks, strict=True):
         first = slot[0].micro_batch
+        works = zip(slot, blocks, strict=True)
         scenes.append(
-            tuple((work.kind, work.stage, work.direction, work.micro_batch - first, id(rank.block(work))) for work in slot)
+            tuple([(work.kind, work.stage, work.direction, work.micro_batch - first, id(block)) for work, block in works])
         )
         firsts.append(first)
     return cycle_of(scenes, firsts)
