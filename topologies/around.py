@@ -6,6 +6,7 @@ back, for all flows that differ in the same tiers together. Only flows with no w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,13 @@ import numpy.typing as npt
 
 from topologies.detour import Avoiding
 from topologies.fabric import Floats, Ints, Routes
-from topologies.legs import Moves, Taken, at, distinct, moves
-from topologies.routing import Step, Tiered
+from topologies.legs import Moves, Taken, at, befores, distinct, moves
+from topologies.routing import Tiered
 
 Mask = npt.NDArray[np.bool_]
+
+#: Legs of one step that are looked at together; each takes about a hundred bytes.
+LEGS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,14 +38,63 @@ def around(router: Avoiding, base: Tiered, sources: Ints, targets: Ints) -> Arou
     latency = np.zeros(len(sources))
     stuck = np.zeros(len(sources), dtype=bool)
     for each in moves(base.steps, sources, targets):
-        split = _ordered if base.policy == "dimension-order" else _sprayed
-        taken, slowest, cut = split(router, base, each)
-        found += taken
-        latency[each.flow], stuck[each.flow] = slowest, cut
+        split = _split(router, base, each)
+        found += [leg.taken(shares) for leg, shares in zip(split.legs, split.shares, strict=True)]
+        latency[each.flow], stuck[each.flow] = split.slowest, split.stuck
     return Around(found, latency, stuck)
 
 
-def _ordered(router: Avoiding, base: Tiered, each: Moves) -> tuple[list[Taken], Floats, Mask]:
+def moved(
+    router: Avoiding, base: Tiered, sources: Ints, targets: Ints, before: Floats, after: Floats, links: int
+) -> tuple[Floats, Floats, Mask]:
+    """What each link carries more than on the whole machine [links]; latencies [s]; the flows that are stuck.
+
+    Flows have ``before`` bytes on the whole machine and ``after`` around what is dead; those of the stuck are taken away only.
+    """
+    change, latency = np.zeros(links), np.zeros(len(sources))
+    stuck = np.zeros(len(sources), dtype=bool)
+    for pattern in moves(base.steps, sources, targets):
+        for each in _lots(pattern):
+            split = _split(router, base, each)
+            for i, (leg, shares) in enumerate(zip(split.legs, split.shares, strict=True)):
+                usual = _usual_shares(base, len(each.steps), i)
+                leg.change(change, usual, before[each.flow], shares, after[each.flow])
+            latency[each.flow], stuck[each.flow] = split.slowest, split.stuck
+    return change, latency, stuck
+
+
+def _lots(each: Moves) -> Iterator[Moves]:
+    """The same flows, so many at a time that their legs take little room."""
+    m = len(each.steps)
+    most = max(LEGS // max(m << m >> 1, 1), 1)
+    for start in range(0, len(each.flow), most):
+        some = slice(start, start + most)
+        yield Moves(each.flow[some], each.source[some], each.steps, tuple(delta[some] for delta in each.delta))
+
+
+def _usual_shares(base: Tiered, m: int, i: int) -> dict[int, float]:
+    """The share of a flow's bytes that takes step i of m after each set of steps, where nothing is dead."""
+    if base.policy == "dimension-order":
+        return {2**i - 1: 1.0}
+    before, share = befores(m, i)
+    return dict(zip(before.tolist(), share.ravel().tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Split:
+    """How flows of one pattern split: legs by step, and of each by the steps before it the share of a flow's bytes."""
+
+    legs: list[_Legs]
+    shares: list[dict[int, Floats]]
+    slowest: Floats
+    stuck: Mask
+
+
+def _split(router: Avoiding, base: Tiered, each: Moves) -> _Split:
+    return _ordered(router, base, each) if base.policy == "dimension-order" else _sprayed(router, base, each)
+
+
+def _ordered(router: Avoiding, base: Tiered, each: Moves) -> _Split:
     """One order of the steps; stuck where one of them is cut."""
     legs = [_Legs.of(router, base, each, i, [2**i - 1]) for i in range(len(each.steps))]
     cut = np.zeros(len(each.flow), dtype=bool)
@@ -49,10 +102,10 @@ def _ordered(router: Avoiding, base: Tiered, each: Moves) -> tuple[list[Taken], 
     for i, leg in enumerate(legs):
         cut |= leg.cut(2**i - 1)
         slowest += leg.latency(2**i - 1)
-    return [leg.taken({2**i - 1: (~cut).astype(np.float64)}) for i, leg in enumerate(legs)], slowest, cut
+    return _Split(legs, [{2**i - 1: (~cut).astype(np.float64)} for i in range(len(legs))], slowest, cut)
 
 
-def _sprayed(router: Avoiding, base: Tiered, each: Moves) -> tuple[list[Taken], Floats, Mask]:
+def _sprayed(router: Avoiding, base: Tiered, each: Moves) -> _Split:
     """Per hop equal shares of the steps from which the target is still reached."""
     m, count = len(each.steps), len(each.flow)
     full = 2**m - 1
@@ -71,20 +124,25 @@ def _sprayed(router: Avoiding, base: Tiered, each: Moves) -> tuple[list[Taken], 
     shares: list[dict[int, Floats]] = [{} for _ in range(m)]
     for done in range(full):
         steps = [i for i in range(m) if not done >> i & 1]
-        ways = np.maximum(sum(opened[done, i].astype(np.int64) for i in steps), 1)
+        ways = np.zeros(count)
         for i in steps:
-            part, there = share[done] / ways * opened[done, i], done | 1 << i
+            ways += opened[done, i]
+        each_way = share[done] / np.maximum(ways, 1.0)
+        for i in steps:
+            part, there = each_way * opened[done, i], done | 1 << i
             shares[i][done] = part
             share[there] += part
             arrival = slowest[done] + legs[i].latency(done)
-            slowest[there] = np.where(part > 0.0, np.maximum(slowest[there], arrival), slowest[there])
-    return [leg.taken(amounts) for leg, amounts in zip(legs, shares, strict=True)], slowest[full], ~reached[0]
+            arrival *= part > 0.0
+            np.maximum(slowest[there], arrival, out=slowest[there])
+    return _Split(legs, shares, slowest[full], ~reached[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Legs:
-    """All legs of some flows over one step: one for each set of steps ``done`` before."""
+    """All legs of some flows over one step: one for each set of steps ``done`` before. ``whole``: their ways if nothing is dead."""
 
+    whole: Routes
     ways: Routes
     cut_pairs: Mask
     flow: Ints
@@ -93,14 +151,14 @@ class _Legs:
     @classmethod
     def of(cls, router: Avoiding, base: Tiered, each: Moves, i: int, before: list[int]) -> _Legs:
         """The ways left of step ``i`` after each of the sets of steps ``before``."""
-        tails = [at(each, done) for done in before]
-        heads = [tail + each.delta[i] for tail in tails]
-        step = base.steps[each.steps[i]]
-        tail, head, place = distinct(step, np.concatenate(tails), np.concatenate(heads))
-        ways, cut = ways_left(router, step, tail, head)
-        count = len(each.flow)
+        tails = np.concatenate([at(each, done) for done in before])
+        step, count = base.steps[each.steps[i]], len(each.flow)
+        heads = (tails.reshape(-1, count) + each.delta[i]).ravel()
+        tail, head, place = distinct(step, tails, heads)
+        whole = step.segments(tail, head)
+        ways, cut = ways_left(router, whole, tail, head)
         pairs = {done: place[number * count : (number + 1) * count] for number, done in enumerate(before)}
-        return cls(ways, cut, each.flow, pairs)
+        return cls(whole, ways, cut, each.flow, pairs)
 
     def cut(self, done: int) -> Mask:
         return self.cut_pairs[self.pairs[done]]
@@ -115,10 +173,24 @@ class _Legs:
         pair = np.concatenate([self.pairs[done] for done in shares])
         return Taken(self.ways, pair[some], np.tile(self.flow, len(shares))[some], share[some])
 
+    def change(
+        self, total: Floats, usual: dict[int, float], before: Floats, shares: dict[int, Floats], after: Floats
+    ) -> None:
+        """Take the usual shares of ``before`` bytes a flow off the links of the whole ways; put those of ``after`` on the ways left."""
+        count = len(self.whole.latency)
+        taken, put = np.zeros(count), np.zeros(count)
+        for done, place in self.pairs.items():
+            np.add.at(taken, place, before * usual[done])
+            np.add.at(put, place, after * shares[done])
+        if self.ways is self.whole:
+            put -= taken
+        else:
+            np.subtract.at(total, self.whole.link, self.whole.fraction * taken[self.whole.flow])
+        np.add.at(total, self.ways.link, self.ways.fraction * put[self.ways.flow])
 
-def ways_left(router: Avoiding, step: Step, tails: Ints, heads: Ints) -> tuple[Routes, Mask]:
+
+def ways_left(router: Avoiding, found: Routes, tails: Ints, heads: Ints) -> tuple[Routes, Mask]:
     """A step's ways from each tail to its head without what is dead, and for which of these pairs there is none."""
-    found = step.segments(tails, heads)
     cut = np.zeros(len(tails), dtype=bool)
     broken = np.zeros(len(tails), dtype=bool)
     broken[found.flow[~router.usable[found.link]]] = True

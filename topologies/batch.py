@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from topologies.around import around
+from topologies.around import moved as around_moved
 from topologies.detour import Avoiding
 from topologies.fabric import Floats, Ints, Route, Routes
 from topologies.legs import Taken, distinct, legs
@@ -46,18 +47,38 @@ def loads(router: Router, sources: Ints, targets: Ints, weight: Floats, links: i
         found = around(router, router.base, sources, targets)
         longest = float(found.latency[~found.stuck].max(initial=0.0))
         total = sum((each.on_links(links, weight) for each in found.taken), np.zeros(links))
-        stuck = np.flatnonzero(found.stuck)
-        for start in range(0, len(stuck), ROUND):
-            some = stuck[start : start + ROUND]
-            led = router.ways_round(sources[some], targets[some])
-            total += np.bincount(led.link, weights=led.fraction * weight[some][led.flow], minlength=links)
-            longest = max(longest, float(led.latency.max(initial=0.0)))
-        return total, longest
+        return total, max(longest, _led_round(router, sources, targets, weight, np.flatnonzero(found.stuck), total))
     if isinstance(router, Minimal):
         return _to_each_target(router, sources, targets, weight, links)
     each = _one_by_one(router, sources, targets)
     total = np.bincount(each.link, weights=each.fraction * weight[each.flow], minlength=links).astype(np.float64)
     return total, float(each.latency.max(initial=0.0))
+
+
+def moved(router: Avoiding, sources: Ints, targets: Ints, weight: Floats, links: int) -> tuple[Floats, float]:
+    """What flows put on each link more than they would if nothing were dead [links]; the longest latency of those that are led.
+
+    As :func:`loads` under the router less those under its base, a dead end sending and getting nothing. Each pair is there once.
+    """
+    dead = np.array(sorted(router.dead), dtype=np.int64)
+    left = ~(np.isin(sources, dead) | np.isin(targets, dead)) if len(dead) else np.ones(len(sources), dtype=bool)
+    if not isinstance(router.base, Tiered):
+        found, longest = loads(router, sources[left], targets[left], weight[left], links)
+        return found - loads(router.base, sources, targets, weight, links)[0], longest
+    change, latency, stuck = around_moved(router, router.base, sources, targets, weight, weight * left, links)
+    longest = float(latency[left & ~stuck].max(initial=0.0))
+    return change, max(longest, _led_round(router, sources, targets, weight, np.flatnonzero(stuck & left), change))
+
+
+def _led_round(router: Avoiding, sources: Ints, targets: Ints, weight: Floats, stuck: Ints, total: Floats) -> float:
+    """Add the detours of the stuck flows to what links carry; their longest latency [s]."""
+    longest = 0.0
+    for start in range(0, len(stuck), ROUND):
+        some = stuck[start : start + ROUND]
+        led = router.ways_round(sources[some], targets[some])
+        np.add.at(total, led.link, led.fraction * weight[some][led.flow])
+        longest = max(longest, float(led.latency.max(initial=0.0)))
+    return longest
 
 
 def _to_each_target(router: Minimal, sources: Ints, targets: Ints, weight: Floats, links: int) -> tuple[Floats, float]:

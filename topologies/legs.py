@@ -148,7 +148,7 @@ def _sprayed(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
     for step in delta:
         nodes = np.concatenate((nodes, nodes + step))
     for i, step in enumerate(delta):
-        before, share = _befores(len(delta), i)
+        before, share = befores(len(delta), i)
         tail = nodes[before]
         yield tail, tail + step, share
 
@@ -162,7 +162,7 @@ def _ordered(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
 
 
 @cache
-def _befores(m: int, i: int) -> tuple[Ints, Floats]:
+def befores(m: int, i: int) -> tuple[Ints, Floats]:
     """The sets of the other m - 1 steps that may be taken before step i, and the share of a flow's bytes that takes it then."""
     before = np.array([done for done in range(2**m - 1) if not done >> i & 1], dtype=np.int64)
     counts = [done.bit_count() for done in before.tolist()]

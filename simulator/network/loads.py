@@ -27,7 +27,7 @@ from simulator.network.orbits import Orbits
 from simulator.network.paths import Heading, heading
 from simulator.network.placement import SubDimension, refine
 from simulator.spec.errors import IdentityBroken, NotModelled
-from topologies.batch import loads, routes
+from topologies.batch import loads, moved, routes
 from topologies.detour import Avoiding
 from topologies.fabric import Fabric, Floats, Ints
 from topologies.routing import Minimal
@@ -91,14 +91,16 @@ def direct_loads(fabric: Fabric, blocks: Blocks, domain: int) -> LinkLoads:
     parts = refine(fabric.dimensions, blocks, boundaries=(domain,))
     payload, hop = _uniform(whole, Orbits(whole, parts), blocks)
     if isinstance(fabric.router, Avoiding):
-        change, longest = _moved(fabric, whole, parts, blocks)
+        change, longest = _moved(fabric, fabric.router, whole, parts, blocks)
         payload += change
         hop = max(hop, longest)
         _check(payload, fabric)
     return LinkLoads(fabric, payload, hop)
 
 
-def _moved(fabric: Fabric, whole: Fabric, parts: tuple[SubDimension, ...], blocks: Blocks) -> tuple[Floats, float]:
+def _moved(
+    fabric: Fabric, router: Avoiding, whole: Fabric, parts: tuple[SubDimension, ...], blocks: Blocks
+) -> tuple[Floats, float]:
     """What routes around the dead change on every link, and the longest latency of those that are new.
 
     One pair stands for all that the symmetries left by the defects make of it, and its bytes are shared by the links they make
@@ -106,21 +108,12 @@ def _moved(fabric: Fabric, whole: Fabric, parts: tuple[SubDimension, ...], block
     """
     orbits = Orbits(fabric, parts)
     links, kind = len(fabric.tail), orbits.link_kinds()
-    change, hop = np.zeros(links), 0.0
-    dead = np.array(sorted(node for node in fabric.dead if node < fabric.ranks), dtype=np.int64)
     sources, targets = _crossing(whole, parts, blocks, np.flatnonzero(fabric.capacity == 0.0))
     reflections = mirrors(fabric, parts, orbits.parts)
     for mirror in reflections:
         sources, targets = mirror.lower(sources, targets)
     _, first, counts = first_of_each(orbits.kinds_of_pairs(sources, targets))
-    for start in range(0, len(first), 2 * AT_ONCE):
-        chosen = slice(start, start + 2 * AT_ONCE)
-        one, other, weight = sources[first[chosen]], targets[first[chosen]], counts[chosen].astype(np.float64)
-        change -= loads(whole.router, one, other, weight, links)[0]
-        left = ~(np.isin(one, dead) | np.isin(other, dead))
-        added, longest = loads(fabric.router, one[left], other[left], weight[left], links)
-        change += added
-        hop = max(hop, longest)
+    change, hop = moved(router, sources[first], targets[first], counts.astype(np.float64), links)
     change = (np.bincount(kind, weights=change) / np.bincount(kind))[kind]
     for mirror in reflections:
         change = mirror.averaged(change)
