@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from topologies.detour import Avoiding
 from topologies.fabric import Floats, Ints, Routes
-from topologies.legs import Moves, Taken, at, befores, distinct, moves
+from topologies.legs import Moves, Taken, at, distinct, moves, share_after
 from topologies.routing import Tiered
 
 Mask = npt.NDArray[np.bool_]
@@ -76,8 +76,7 @@ def _usual_shares(base: Tiered, m: int, i: int) -> dict[int, float]:
     """The share of a flow's bytes that takes step i of m after each set of steps, where nothing is dead."""
     if base.policy == "dimension-order":
         return {2**i - 1: 1.0}
-    before, share = befores(m, i)
-    return dict(zip(before.tolist(), share.ravel().tolist(), strict=True))
+    return {done: share_after(done.bit_count(), m) for done in range(2**m - 1) if not done >> i & 1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +139,7 @@ def _sprayed(router: Avoiding, base: Tiered, each: Moves) -> _Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Legs:
-    """All legs of some flows over one step: one for each set of steps ``done`` before. ``whole``: their ways if nothing is dead."""
+    """All legs of some flows over one step: one for each set of steps ``done`` before. ``whole``: ways where nothing is dead."""
 
     whole: Routes
     ways: Routes
@@ -173,10 +172,8 @@ class _Legs:
         pair = np.concatenate([self.pairs[done] for done in shares])
         return Taken(self.ways, pair[some], np.tile(self.flow, len(shares))[some], share[some])
 
-    def change(
-        self, total: Floats, usual: dict[int, float], before: Floats, shares: dict[int, Floats], after: Floats
-    ) -> None:
-        """Take the usual shares of ``before`` bytes a flow off the links of the whole ways; put those of ``after`` on the ways left."""
+    def change(self, total: Floats, usual: dict[int, float], before: Floats, shares: dict[int, Floats], after: Floats) -> None:
+        """Take the usual shares of ``before`` bytes a flow off the whole ways' links; put those of ``after`` on the ways left."""
         count = len(self.whole.latency)
         taken, put = np.zeros(count), np.zeros(count)
         for done, place in self.pairs.items():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Collection
+from itertools import accumulate
 
 import numpy as np
+import numpy.typing as npt
 
 from topologies.around import around
 from topologies.around import moved as around_moved
@@ -14,6 +17,8 @@ from topologies.legs import Taken, distinct, legs
 from topologies.routing import Minimal, Moved, Tiered
 
 Router = Callable[[int, int], Route]
+
+Mask = npt.NDArray[np.bool_]
 
 _NOBODY = np.empty(0, dtype=np.int64)
 
@@ -30,6 +35,26 @@ def routes(router: Router, sources: Ints, targets: Ints) -> Routes:
     if isinstance(router, Avoiding):
         return _avoiding(router, sources, targets)
     return _one_by_one(router, sources, targets)
+
+
+def rows_over(router: Router, sources: Ints, targets: Ints, tiers: Collection[int], wanted: Mask) -> tuple[Ints, Ints]:
+    """The flow and the link of each row of :func:`routes` that has a ``wanted`` link [links]; they are of these ``tiers``."""
+    if not isinstance(router, Tiered):
+        found = routes(router, sources, targets)
+        some = np.flatnonzero(wanted[found.link])
+        return found.flow[some], found.link[some]
+    bundles = list(accumulate((step.bundles for step in router.steps), initial=0))
+    places = sorted({bisect_right(bundles, tier) - 1 for tier in tiers})
+    rows = [(_NOBODY, _NOBODY)]
+    for each in legs(router, sources, targets, places):
+        tail, head, pair = distinct(router.steps[each.place], each.tail, each.head)
+        ways = router.steps[each.place].segments(tail, head)
+        some = np.flatnonzero(wanted[ways.link])
+        few = Routes(ways.flow[some], ways.link[some], ways.fraction[some], ways.latency)
+        flow, link, _ = Taken(few, pair, each.flow, each.share).rows()
+        rows.append((flow, link))
+    flow, link = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return flow, link
 
 
 def loads(router: Router, sources: Ints, targets: Ints, weight: Floats, links: int) -> tuple[Floats, float]:

@@ -6,7 +6,7 @@ part of all their ways at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -15,8 +15,11 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
+from topologies.adjacency import in_order
 from topologies.fabric import Floats, Ints, Routes
 from topologies.routing import Step, Tiered
+
+Mask = npt.NDArray[np.bool_]
 
 #: Pairs of devices that are marked in a table rather than sorted.
 DENSE = 1 << 21
@@ -55,10 +58,10 @@ class Taken:
         counts = np.bincount(self.ways.flow, minlength=len(self.ways.latency))
         width = int(counts.max(initial=0))
         if width == counts.min(initial=width):  # as many links for each pair: a table
-            order = _grouped(self.ways.flow).reshape(len(counts), width)
+            order = in_order(self.ways.flow).reshape(len(counts), width)
             row = order[self.pair].ravel()
             return np.repeat(self.flow, width), self.ways.link[row], np.repeat(self.share, width) * self.ways.fraction[row]
-        order = _grouped(self.ways.flow)
+        order = in_order(self.ways.flow)
         repeat = counts[self.pair]
         ends = np.cumsum(repeat)
         at = np.arange(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
@@ -87,7 +90,7 @@ def moves(steps: Sequence[Step], sources: Ints, targets: Ints) -> Iterator[Moves
     """Flows by the tiers in which they differ: :func:`topologies.routing.corrections` of all of them."""
     taken, deltas = _taken(steps, sources, targets)
     differing = (taken << np.arange(len(steps), dtype=np.int64)[:, None]).sum(axis=0, dtype=np.int64)
-    order = _grouped(differing)
+    order = in_order(differing)
     patterns = differing[order]
     edges = [0, *(np.flatnonzero(patterns[1:] != patterns[:-1]) + 1).tolist(), len(patterns)]
     for start, end in pairwise(edges):
@@ -98,7 +101,7 @@ def moves(steps: Sequence[Step], sources: Ints, targets: Ints) -> Iterator[Moves
         yield Moves(flow, sources[flow], chosen, tuple(deltas[place, flow] for place in chosen))
 
 
-def _taken(steps: Sequence[Step], sources: Ints, targets: Ints) -> tuple[npt.NDArray[np.bool_], Ints]:
+def _taken(steps: Sequence[Step], sources: Ints, targets: Ints) -> tuple[Mask, Ints]:
     """Which steps each flow takes, and what each step would add to its device [steps, flows]."""
     deltas = np.empty((len(steps), len(sources)), dtype=np.int64)
     taken = np.zeros(deltas.shape, dtype=bool)
@@ -114,59 +117,59 @@ def _taken(steps: Sequence[Step], sources: Ints, targets: Ints) -> tuple[npt.NDA
     return taken, deltas
 
 
-def legs(router: Tiered, sources: Ints, targets: Ints) -> Iterator[Legs]:
-    """The legs of all flows, step by step."""
+def legs(router: Tiered, sources: Ints, targets: Ints, places: Iterable[int] | None = None) -> Iterator[Legs]:
+    """The legs of all flows over each step, or over those at some ``places``."""
     taken, deltas = _taken(router.steps, sources, targets)
     number = taken.sum(axis=0)
-    spray = router.policy == "spray"
-    often = np.bincount(number).tolist()
-    room = sum(count * (m << m >> 1 if spray else m) for m, count in enumerate(often))
-    place, flow, tail, head = (np.empty(room, dtype=np.int64) for _ in range(4))
-    share, first = np.empty(room), np.zeros(room, dtype=bool)
-    start = 0
-    for m in range(1, len(often)):
-        own = np.flatnonzero(number == m)
-        chosen = np.argsort(~taken[:, own], axis=0, kind="stable")[:m]  # the steps that are taken, innermost first [m, flows]
-        for i, part in enumerate((_sprayed if spray else _ordered)(sources[own], deltas[chosen, own])):
-            filled = slice(start, start + part[0].size)
-            for column, values in zip((tail, head, share, place, flow), (*part, chosen[i], own), strict=True):
-                column[filled].reshape(part[0].shape)[...] = values
-            first[start : start + len(own)] = True
-            start = filled.stop
-    for step in range(len(router.steps)):
-        some = np.flatnonzero(place == step)
-        if len(some):
-            yield Legs(step, flow[some], tail[some], head[some], share[some], np.flatnonzero(first[some]))
+    alike = []  # flows that take equally many steps, and which, innermost first [steps, flows]
+    for m in range(1, len(taken) + 1):
+        flow = np.flatnonzero(number == m)
+        if len(flow):
+            alike.append((flow, np.argsort(~taken[:, flow], axis=0, kind="stable")[:m]))
+    part = _sprayed if router.policy == "spray" else _ordered
+    for place in range(len(router.steps)) if places is None else places:
+        parts = [part(place, flow, steps, sources, deltas) for flow, steps in alike if taken[place, flow].any()]
+        if parts:
+            own, tail, head, share, first = map(np.concatenate, zip(*parts, strict=True))
+            yield Legs(place, own, tail, head, share, np.flatnonzero(first))
 
 
-def _sprayed(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
-    """The steps of :func:`topologies.routing.spray`: every order equally often. Tails, heads and shares of each step.
-
-    All flows take ``len(delta)`` steps; arrays are [sets of steps taken before, flows], none before in the first row.
-    """
-    nodes = source[None]  # by the steps that were taken before, as bits of a number [2^m, flows]
-    for step in delta:
-        nodes = np.concatenate((nodes, nodes + step))
-    for i, step in enumerate(delta):
-        before, share = befores(len(delta), i)
-        tail = nodes[before]
-        yield tail, tail + step, share
+Columns = tuple[Ints, Ints, Ints, Floats, Mask]  # flow, tail, head, share, whether it comes before all other steps
 
 
-def _ordered(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
-    """The same for :func:`topologies.routing.dimension_order`: innermost first, so each step once."""
-    node = source[None]
-    for step in delta:
-        yield node, node + step, np.ones((1, 1))
-        node = node + step
+def _sprayed(place: int, flow: Ints, steps: Ints, sources: Ints, deltas: Ints) -> Columns:
+    """A step of :func:`topologies.routing.spray`, in every order equally often, of flows that take equally many."""
+    m = len(steps)
+    own = (steps == place).any(axis=0)
+    flow, steps = flow[own], steps[:, own].T
+    others = steps[steps != place].reshape(len(flow), m - 1).T
+    tail = sources[flow][None]
+    for step in deltas[others, flow]:  # each taken before, or not
+        tail = np.concatenate((tail, tail + step))
+    head = tail + deltas[place, flow]
+    share, first = _orders(m)
+    count = len(flow)
+    return np.concatenate([flow] * len(tail)), tail.ravel(), head.ravel(), share.repeat(count), first.repeat(count)
 
 
 @cache
-def befores(m: int, i: int) -> tuple[Ints, Floats]:
-    """The sets of the other m - 1 steps that may be taken before step i, and the share of a flow's bytes that takes it then."""
-    before = np.array([done for done in range(2**m - 1) if not done >> i & 1], dtype=np.int64)
-    counts = [done.bit_count() for done in before.tolist()]
-    return before, np.array([[1.0 / (comb(m, count) * (m - count))] for count in counts])
+def _orders(m: int) -> tuple[Floats, Mask]:
+    """For each set of m - 1 steps, as bits: the share of bytes that takes the last step after just these; whether it is none."""
+    before = range(2 ** (m - 1))
+    return np.array([share_after(done.bit_count(), m) for done in before]), np.array([not done for done in before])
+
+
+def share_after(before: int, m: int) -> float:
+    """The share of a flow's bytes that takes a certain one of its ``m`` steps after certain others, ``before`` in number."""
+    return 1.0 / (comb(m, before) * (m - before))
+
+
+def _ordered(place: int, flow: Ints, steps: Ints, sources: Ints, deltas: Ints) -> Columns:
+    """The same for :func:`topologies.routing.dimension_order`: innermost first, so the step once."""
+    own = (steps == place).any(axis=0)
+    flow, steps = flow[own], steps[:, own]
+    tail = sources[flow] + np.where(steps < place, deltas[steps, flow], 0).sum(axis=0)
+    return flow, tail, tail + deltas[place, flow], np.ones(len(flow)), np.ones(len(flow), dtype=bool)
 
 
 def at(each: Moves, done: int) -> Ints:
@@ -193,11 +196,3 @@ def distinct(step: Step, tails: Ints, heads: Ints) -> tuple[Ints, Ints, Ints]:
     inside = tail % step.box
     head = other if step.joins else inside + (other - inside // below) * below
     return tail, tail - inside + head, place
-
-
-def _grouped(items: Ints) -> Ints:
-    """The places of the items in ascending order, of equals as they are."""
-    count = len(items)
-    if not count or (items[1:] >= items[:-1]).all():
-        return np.arange(count, dtype=np.int64)
-    return np.sort(items * count + np.arange(count, dtype=np.int64)) % count  # a plain sort takes a fifth of a stable one

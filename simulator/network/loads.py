@@ -10,35 +10,25 @@ a representative that crosses a link like the dead one), what they put on links 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
-from simulator.network.blocks import GROUP, Blocks
-from simulator.network.boxes import BOXED, box_of, headings_within, pairs_within
-from simulator.network.contract import PORTS, LinkClass, RankClass
+from simulator.network.blocks import Blocks
+from simulator.network.contract import PORTS, LinkClass
 from simulator.network.course import Need
+from simulator.network.crossing import Crossed, Crossing, crossing, like_these, turning, whole_kinds
 from simulator.network.links import without_defects
 from simulator.network.mirrors import mirrors
-from simulator.network.numbering import first_of_each
+from simulator.network.numbering import places
 from simulator.network.orbits import Orbits
-from simulator.network.paths import Heading, heading
 from simulator.network.placement import SubDimension, refine
+from simulator.network.representatives import AT_ONCE, MOST, representatives
 from simulator.spec.errors import IdentityBroken, NotModelled
 from topologies.batch import loads, moved, routes
 from topologies.detour import Avoiding
 from topologies.fabric import Fabric, Floats, Ints
 from topologies.routing import Minimal
-
-#: Pairs of ranks that are routed at a time; each takes about a kilobyte.
-AT_ONCE = 16_384
-
-#: Representative pairs, and pairs whose ways are cut, beyond which nothing is answered.
-MOST = 2_000_000
-
-Pairs = tuple[Ints, Ints]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,18 +79,18 @@ def direct_loads(fabric: Fabric, blocks: Blocks, domain: int) -> LinkLoads:
         raise NotModelled("groups of which some have dead chips send unequal shares: take all ranks as one group")
     whole = _whole(fabric)
     parts = refine(fabric.dimensions, blocks, boundaries=(domain,))
-    payload, hop = _uniform(whole, Orbits(whole, parts), blocks)
+    dead = np.flatnonzero(fabric.capacity == 0.0) if isinstance(fabric.router, Avoiding) else np.empty(0, dtype=np.int64)
+    payload, hop, crossed = _uniform(whole, Orbits(whole, parts), blocks, dead)
     if isinstance(fabric.router, Avoiding):
-        change, longest = _moved(fabric, fabric.router, whole, parts, blocks)
+        pairs = crossing(fabric, whole, parts, blocks, crossed)
+        change, longest = _moved(fabric, fabric.router, parts, pairs)
         payload += change
         hop = max(hop, longest)
         _check(payload, fabric)
     return LinkLoads(fabric, payload, hop)
 
 
-def _moved(
-    fabric: Fabric, router: Avoiding, whole: Fabric, parts: tuple[SubDimension, ...], blocks: Blocks
-) -> tuple[Floats, float]:
+def _moved(fabric: Fabric, router: Avoiding, parts: tuple[SubDimension, ...], pairs: Crossing) -> tuple[Floats, float]:
     """What routes around the dead change on every link, and the longest latency of those that are new.
 
     One pair stands for all that the symmetries left by the defects make of it, and its bytes are shared by the links they make
@@ -108,12 +98,16 @@ def _moved(
     """
     orbits = Orbits(fabric, parts)
     links, kind = len(fabric.tail), orbits.link_kinds()
-    sources, targets = _crossing(whole, parts, blocks, np.flatnonzero(fabric.capacity == 0.0))
+    sources, targets = pairs.sources, pairs.targets
     reflections = mirrors(fabric, parts, orbits.parts)
     for mirror in reflections:
         sources, targets = mirror.lower(sources, targets)
-    _, first, counts = first_of_each(orbits.kinds_of_pairs(sources, targets))
-    change, hop = moved(router, sources[first], targets[first], counts.astype(np.float64), links)
+    if reflections:
+        pairs = Crossing.of(fabric.ranks, sources, targets, pairs.counts)
+    if not orbits.trivial:
+        first, like = places(orbits.kinds_of_pairs(pairs.sources, pairs.targets))
+        pairs = Crossing(pairs.sources[first], pairs.targets[first], np.bincount(like, weights=pairs.counts).astype(np.float64))
+    change, hop = moved(router, pairs.sources, pairs.targets, pairs.counts, links)
     change = (np.bincount(kind, weights=change) / np.bincount(kind))[kind]
     for mirror in reflections:
         change = mirror.averaged(change)
@@ -127,140 +121,32 @@ def _whole(fabric: Fabric) -> Fabric:
     return replace(fabric, capacity=ones, defects=(), dead=frozenset(), speed=None, router=router)
 
 
-def _representatives(orbits: Orbits, blocks: Blocks) -> Iterator[tuple[Pairs, Floats]]:
-    """One pair of ranks of each class, and how many there are of it, some at a time."""
-    number = 0
-    for found in _headings(orbits, blocks):
-        number += len(found.peers)
-        if number > MOST:
-            raise NotModelled(f"more than {MOST} classes of pairs of ranks: the fabric has too few symmetries.")
-        source = found.source
-        sources = np.full(len(found.peers), source.representative, dtype=np.int64)
-        yield (sources, found.peers), found.counts.astype(np.float64) * source.size
+def _uniform(fabric: Fabric, orbits: Orbits, blocks: Blocks, dead: Ints) -> tuple[Floats, float, Crossed | None]:
+    """Bytes on every link of a fabric without faults, the longest latency, and who crosses links like those that are ``dead``.
 
-
-def _headings(orbits: Orbits, blocks: Blocks) -> Iterator[Heading]:
-    """Where one rank of each class sends."""
-    ends = zip(orbits.representatives.tolist(), orbits.rank_class_sizes.tolist(), strict=True)
-    classes = [RankClass(key, rank, size, 0) for key, (rank, size) in enumerate(ends)]
-    box = None if orbits.fabric.dead else box_of(orbits, blocks.members(GROUP, classes[0].representative))
-    if box and pairs_within(orbits, box) <= BOXED:
-        yield from headings_within(orbits, classes, box)
-        return
-    for each in classes:
-        members = blocks.members(GROUP, each.representative)
-        yield heading(orbits, each, members[members != each.representative])
-
-
-def _uniform(fabric: Fabric, orbits: Orbits, blocks: Blocks) -> tuple[Floats, float]:
-    """Bytes on every link of a fabric without faults, and the longest latency."""
-    kind = orbits.link_kinds()
-    links = len(kind)
-    total, hop = np.zeros(links), 0.0
-    once = MOST if isinstance(fabric.router, Minimal) else AT_ONCE  # ways of fewest hops take no room for each pair
-    for (sources, targets), weight in _together(_representatives(orbits, blocks), once):
-        amounts, longest = loads(fabric.router, sources, targets, weight, links)
-        total += amounts
-        hop = max(hop, longest)
-    alike = np.bincount(kind)
-    return (np.bincount(kind, weights=total) / alike)[kind], hop
-
-
-def _crossing(fabric: Fabric, parts: tuple[SubDimension, ...], blocks: Blocks, dead: Ints) -> Pairs:
-    """The pairs of ranks of one group whose ways cross a dead link, each once."""
-    found: list[Ints] = [np.empty(0, dtype=np.int64)]
-    for link in dead.tolist():
-        found.append(_sorted(np.concatenate([np.empty(0, dtype=np.int64), *_images(fabric, parts, blocks, link)])))
-        if sum(map(len, found)) > MOST:
-            raise NotModelled(f"what is dead cuts the ways of more than {MOST} pairs of ranks. Take fewer faults.")
-    pairs = _sorted(np.concatenate(found))
-    return pairs // fabric.ranks, pairs % fabric.ranks
-
-
-def _images(fabric: Fabric, parts: tuple[SubDimension, ...], blocks: Blocks, link: int) -> Iterator[Ints]:
-    """The pairs (source * ranks + target) that cross the link: those of representatives moved so that theirs becomes it.
-
-    Along a sub-dimension in which the link has a place, turns alone are used, and one of them fits; along any other every pair
-    of coordinates that are alike does.
+    That is found on the way if the same representatives tell; None if others do.
     """
-    ends = [int(fabric.tail[link]), int(fabric.head[link])]
-    plain = Orbits(fabric, parts)
-    fixed = [bool((plain.coordinates[ends, column] >= 0).any()) for column in range(len(parts))]
-    turning = tuple(
-        replace(part, symmetry="none" if part.symmetry == "none" else "cyclic") if held and part.unit else part
-        for part, held in zip(parts, fixed, strict=True)
-    )
-    orbits = Orbits(fabric, turning)
-    kind = orbits.link_kinds()
-    for (sources, targets), _ in _together(_representatives(orbits, blocks), AT_ONCE):
-        rows = routes(fabric.router, sources, targets)
-        some = np.flatnonzero(kind[rows.link] == kind[link])
-        flow, like = rows.flow[some], rows.link[some]
-        one, other = sources[flow].copy(), targets[flow].copy()
-        shape = np.zeros(len(flow), dtype=np.int64)
-        free: list[SubDimension] = []
-        for column, (part, held) in enumerate(zip(turning, fixed, strict=True)):
-            if not part.unit or part.symmetry == "none" or part.size == 1:
-                continue
-            coordinate = orbits.coordinates[:, column]
-            here, there = coordinate[sources[flow]], coordinate[targets[flow]]
-            if held:
-                end = fabric.tail if coordinate[ends[0]] >= 0 else fabric.head
-                turn = coordinate[end[link]] - coordinate[end[like]]
-                one += ((here + turn) % part.size - here) * part.unit
-                other += ((there + turn) % part.size - there) * part.unit
-            else:
-                apart = (there - here) % part.size
-                if part.symmetry == "full":
-                    apart = np.minimum(apart, 1)
-                elif part.symmetry == "dihedral":
-                    apart = np.minimum(apart, part.size - apart)
-                shape = shape * part.size + apart
-                one -= here * part.unit
-                other -= there * part.unit
-                free.append(part)
-        for each in np.unique(shape).tolist():
-            chosen = shape == each
-            add_one, add_other = _offsets(free, each)
-            yield ((one[chosen][:, None] + add_one) * fabric.ranks + other[chosen][:, None] + add_other).ravel()
-
-
-def _offsets(free: list[SubDimension], shape: int) -> Pairs:
-    """What all pairs of coordinates of one shape add to the two rank numbers."""
-    options: list[list[tuple[int, int]]] = []
-    for part in reversed(free):
-        shape, apart = divmod(shape, part.size)
-        if part.symmetry == "full" and apart:
-            steps = list(range(1, part.size))
+    kind = whole_kinds(orbits)
+    total, hop = np.zeros(len(kind)), 0.0
+    crossed: list[Crossed] = []
+    telling = any(turning(fabric, orbits.parts, link) == orbits.parts for link in dead.tolist())
+    wanted = like_these(orbits, dead) if telling else np.empty(0, dtype=bool)
+    once = (
+        MOST if isinstance(fabric.router, Minimal) and not telling else AT_ONCE
+    )  # ways of fewest hops take no room for each pair
+    for (sources, targets), weight in representatives(orbits, blocks, once):
+        if not telling:
+            amounts, longest = loads(fabric.router, sources, targets, weight, len(kind))
+            total += amounts
         else:
-            steps = sorted({apart, -apart % part.size}) if part.symmetry == "dihedral" else [apart]
-        options.append([(c * part.unit, (c + step) % part.size * part.unit) for c in range(part.size) for step in steps])
-    sums = [tuple(map(sum, zip(*choice, strict=True))) if choice else (0, 0) for choice in product(*options)]
-    both = np.array(sums, dtype=np.int64)
-    return both[:, 0], both[:, 1]
-
-
-def _together(parts: Iterator[tuple[Pairs, Floats]], once: int) -> Iterator[tuple[Pairs, Floats]]:
-    """Small lots of pairs put together, up to ``once`` and a lot more."""
-    held: list[tuple[Pairs, Floats]] = []
-
-    def joined() -> tuple[Pairs, Floats]:
-        sources, targets = (np.concatenate([pairs[side] for pairs, _ in held]) for side in (0, 1))
-        return (sources, targets), np.concatenate([weight for _, weight in held])
-
-    for part in parts:
-        held.append(part)
-        if sum(len(weight) for _, weight in held) >= once:
-            yield joined()
-            held = []
-    if held:
-        yield joined()
-
-
-def _sorted(numbers: Ints) -> Ints:
-    """The different numbers, ascending."""
-    numbers.sort()
-    return numbers[np.diff(numbers, prepend=-1) > 0]
+            rows = routes(fabric.router, sources, targets)
+            np.add.at(total, rows.link, rows.fraction * weight[rows.flow])
+            longest = float(rows.latency.max(initial=0.0))
+            some = np.flatnonzero(wanted[rows.link])
+            crossed.append(Crossed(sources[rows.flow[some]], targets[rows.flow[some]], rows.link[some]))
+        hop = max(hop, longest)
+    whole = (np.bincount(kind, weights=total) / np.bincount(kind))[kind]
+    return whole, hop, Crossed.joined(crossed) if telling else None
 
 
 def _first_largest(values: Floats) -> int:
