@@ -11,6 +11,7 @@ import numpy as np
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.maxmin import Loads, max_min
 from simulator.network.phase import Phase
+from topologies.adjacency import spans
 from topologies.fabric import Floats, Ints
 
 #: Ends closer than this times the time that has passed are one end: relative to what is left of the last flow, sums would tell
@@ -86,41 +87,33 @@ def events(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> Ite
     capacity = np.array([link_classes[link].capacity for link in links.tolist()])
     weight, rate_cap = flows.weight[running], flows.rate_cap[running]
     starts = np.searchsorted(loads.flow, np.arange(loads.flows + 1))
-    left, rates = sizes[running], max_min(loads, capacity, weight, rate_cap)
-    used = loads.on_links(rates)
+    rates = max_min(loads, capacity, weight, rate_cap)
+    ends, levels = sizes[running] / rates, rates / weight  # as long as a flow keeps its rate, it keeps its end
+    used, every = loads.on_links(rates), np.arange(len(loads.link), dtype=np.int64)
     rest = np.arange(loads.flows, dtype=np.int64)
-    now = 0.0
     while len(rest):
-        needed = left[rest] / rates[rest]
-        step = float(needed.min())
-        now += step
-        keep = needed > step + now * TOGETHER
+        until = ends[rest]
+        now = float(until.min())
+        keep = until > now * (1.0 + TOGETHER)
         ended, rest = rest[~keep], rest[keep]
         yield Event(now, running[ended], used, links, capacity)
-        left[rest] -= rates[rest] * step
-        level = float((rates[ended] / weight[ended]).min()) * (1.0 - ALIKE)
-        again = rest[rates[rest] / weight[rest] >= level]
-        used = used - _part(loads, starts, np.concatenate((ended, again))).on_links(rates[np.concatenate((ended, again))])
+        again = rest[levels[rest] >= float(levels[ended].min()) * (1.0 - ALIKE)]
+        gone = np.concatenate((ended, again)) if len(again) else ended
+        used = used - _part(loads, starts, every, gone).on_links(rates[gone])
         if len(again):
-            few = _part(loads, starts, again)
+            few = _part(loads, starts, every, again)
             met, place = np.unique(few.link, return_inverse=True)
             system = Loads(few.flow, place.astype(np.int64), few.load, few.flows, len(met))
+            left = (ends[again] - now) * rates[again]
             rates[again] = max_min(system, (capacity - used)[met], weight[again], rate_cap[again])
+            ends[again], levels[again] = now + left / rates[again], rates[again] / weight[again]
             used = used + few.on_links(rates[again])
 
 
-def _part(loads: Loads, starts: Ints, flows: Ints) -> Loads:
+def _part(loads: Loads, starts: Ints, every: Ints, flows: Ints) -> Loads:
     """The loads of some flows, renumbered in their order; those of flow f are entries ``starts[f]`` to ``starts[f + 1]``."""
-    counts = starts[flows + 1] - starts[flows]
-    ends = np.cumsum(counts)
-    entries = np.arange(int(counts.sum()), dtype=np.int64) + np.repeat(starts[flows] - ends + counts, counts)
-    return Loads(
-        np.repeat(np.arange(len(flows), dtype=np.int64), counts),
-        loads.link[entries],
-        loads.load[entries],
-        len(flows),
-        loads.links,
-    )
+    entries, owner = spans(every, starts, flows)
+    return Loads(owner, loads.link[entries], loads.load[entries], len(flows), loads.links)
 
 
 def drain(phase: Sequence[FlowClass], link_classes: Sequence[LinkClass]) -> tuple[float, list[float]]:

@@ -58,6 +58,9 @@ class Orbits:
         self._classify_ranks()
 
     def _classify_ranks(self) -> None:
+        if self.nested and not self.fabric.dead:
+            self._classify_combinations()
+            return
         alive = self.fabric.alive
         labels = self._rank_labels()
         first, inverse = places(labels if len(alive) == len(labels) else labels[alive])
@@ -68,14 +71,25 @@ class Orbits:
             self.rank_class = np.full(len(labels), -1, dtype=np.int64)
             self.rank_class[alive] = inverse
 
+    def _classify_combinations(self) -> None:
+        """The same where every combination of coordinates is a rank: a class is a combination of classes along each part."""
+        number, lowest, sizes = (np.full(1, start, dtype=np.int64) for start in (0, 0, 1))  # by rank; by class
+        for column, part in enumerate(self.parts):
+            if part.unit and part.size > 1:
+                number = ((self._labels[column][:-1] - 1)[:, None] * len(lowest) + number).ravel()
+                firsts = np.array(self.firsts_along(column), dtype=np.int64)
+                lowest = (firsts[:, None] * part.unit + lowest).ravel()
+                sizes = (self._sizes[column][1:, None] * sizes).ravel()
+        order = np.argsort(lowest)  # classes are numbered by their lowest ranks
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order), dtype=np.int64)
+        self.representatives, self.rank_class_sizes, self.rank_class = lowest[order], sizes[order], rank[number]
+
     def _rank_labels(self) -> Ints:
         """A number for each rank, the same for those whose coordinates are alike in every part."""
-        labels = np.zeros(1 if self.nested else self.fabric.ranks, dtype=np.int64)
+        labels = np.zeros(self.fabric.ranks, dtype=np.int64)
         for column, part in enumerate(self.parts):
-            if self.nested and part.unit and part.size > 1:
-                digits = (self._labels[column][:-1] - 1) * (int(labels.max()) + 1)
-                labels = (digits[:, None] + labels).ravel()
-            elif part.unit and part.size > 1:
+            if part.unit and part.size > 1:
                 labels = labels * part.classes + self._labels[column][self._columns[column, : len(labels)]] - 1
         return labels
 
@@ -283,7 +297,8 @@ class Types:
         elif part.classes == part.size:
             code = there
         else:
-            code = 2 * np.array(part.labels, dtype=np.int64) + (there == here)
+            code = 2 * np.array(part.labels, dtype=np.int64)
+            code[here] += 1
         kinds, first, counts = first_of_each(code)
         return cls(code * weight, kinds * weight, first, counts)
 

@@ -116,12 +116,14 @@ class Phase(Sequence[FlowClass]):
 
     def system(self, chosen: Ints) -> tuple[Loads, Ints]:
         """The loads of some flow classes on the link classes that they use, both renumbered in order; and these link classes."""
-        lengths = np.diff(self.starts)[chosen]
-        entries, _ = spans(np.arange(len(self.links), dtype=np.int64), self.starts, chosen)
-        links = self.links[entries]
+        lengths, links, load = np.diff(self.starts), self.links, self.load
+        if len(chosen) < len(lengths):  # else, as they are ascending, they are all
+            lengths = lengths[chosen]
+            entries, _ = spans(np.arange(len(links), dtype=np.int64), self.starts, chosen)
+            links, load = links[entries], load[entries]
         used, place = marked(links, int(links.max(initial=-1)) + 1)
         flow = np.repeat(np.arange(len(chosen), dtype=np.int64), lengths)
-        return Loads(flow, place, self.load[entries], len(chosen), len(used)), used
+        return Loads(flow, place, load, len(chosen), len(used)), used
 
     def on_links(self, links: int) -> Floats:
         """Wire bytes on one link of each class [links]."""
