@@ -28,6 +28,7 @@ class Courses:
         self._domain = domain
         self._flow_limit = flow_limit
         self._within: dict[Box, list[Heading]] = {}
+        self._rows: dict[Box, list[Ints]] = {}
 
     def course(self, name: str, algorithm: str, patterns: Mapping[int, Pattern]) -> Course:
         """Turn what each participating class does with one byte into flow classes."""
@@ -64,10 +65,14 @@ class Courses:
 
     def exchange(self, name: str, box: Box, participants: Sequence[int], pattern: Pattern) -> Course:
         """:meth:`course` where everybody sends everybody else of its box as much: ``pattern`` is what the first one does."""
-        headings = self._everyone(box)
+        headings, known = self._everyone(box), self._rows.get(box)
         chosen = [headings[participant] for participant in participants]
-        self._require_few(name, len(self._paths) + sum(map(self._paths.unmet, chosen)))
-        rows = self._routed(name, chosen)
+        if known is None:
+            self._require_few(name, len(self._paths) + sum(map(self._paths.unmet, chosen)))
+            rows = self._paths.add(chosen)
+        else:
+            rows = [known[participant] for participant in participants]
+        self._require_whole(name, chosen, rows)
         exchange = pattern.phases[0][0]
         phase = self._paths.phase(
             [(each, row, np.full(len(row), exchange.payload)) for each, row in zip(chosen, rows, strict=True)]
@@ -79,8 +84,9 @@ class Courses:
 
     def route_all(self, box: Box) -> None:
         """Find the ways of all pairs of all boxes like this one together: quicker than box by box. Not if they are too many."""
-        if len(self._paths) + pairs_within(self._paths.orbits, box) <= min(self._flow_limit, BOXED):
-            self._paths.add(self._everyone(box))
+        few = len(self._paths) + pairs_within(self._paths.orbits, box) <= min(self._flow_limit, BOXED)
+        if few and box not in self._rows:
+            self._rows[box] = self._paths.add(self._everyone(box))
 
     def _everyone(self, box: Box) -> list[Heading]:
         """Where each rank class sends if it sends to all others of its box."""
@@ -110,12 +116,13 @@ class Courses:
                     named[rank_class, index, place] = found[key]
                     self._require_few(name, count)
         headings = list(found.values())
-        rows = {id(each): row for each, row in zip(headings, self._routed(name, headings), strict=True)}
-        return {key: (each, rows[id(each)]) for key, each in named.items()}
-
-    def _routed(self, name: str, headings: Sequence[Heading]) -> list[Ints]:
-        """The rows of the paths of these headings. A source sends to all ranks that are alike to it, or to none of them."""
         rows = self._paths.add(headings)
+        self._require_whole(name, headings, rows)
+        by_heading = {id(each): row for each, row in zip(headings, rows, strict=True)}
+        return {key: (each, by_heading[id(each)]) for key, each in named.items()}
+
+    def _require_whole(self, name: str, headings: Sequence[Heading], rows: Sequence[Ints]) -> None:
+        """A source sends to all ranks that are alike to it, or to none of them."""
         alike = self._paths.per_source[np.concatenate(rows)] if rows else np.empty(0, dtype=np.int64)
         counts = np.concatenate([np.empty(0, dtype=np.int64), *(each.counts for each in headings)])
         if not np.array_equal(alike, counts):
@@ -127,7 +134,6 @@ class Courses:
                 f"to it (rank {peer} is one), so its group does not follow the folded dimensions. "
                 "Fold with symmetric=False, or name the group in `ordered`."
             )
-        return rows
 
     def _require_few(self, name: str, pairs: int) -> None:
         """So many classes of pairs can be routed."""
