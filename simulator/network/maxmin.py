@@ -74,11 +74,15 @@ def max_min(
     chosen = solver or _usual(len(loads.load))
     if chosen == "rounds":
         return _in_rounds(loads, capacity, weights, caps)
+    flow, link, load, limits = loads.flow, loads.link, loads.load, capacity.astype(np.float64)
     capped = np.flatnonzero(np.isfinite(caps))  # each has a link of its own
-    flow = np.concatenate((loads.flow, capped))
-    link = np.concatenate((loads.link, loads.links + np.arange(len(capped), dtype=np.int64)))
-    load = np.concatenate((loads.load, np.ones(len(capped)))) * weights[flow]
-    limits = np.concatenate((capacity, caps[capped])).astype(np.float64)
+    if len(capped):
+        flow = np.concatenate((flow, capped))
+        link = np.concatenate((link, loads.links + np.arange(len(capped), dtype=np.int64)))
+        load = np.concatenate((load, np.ones(len(capped))))
+        limits = np.concatenate((limits, caps[capped]))
+    if weight is not None:
+        load = load * weights[flow]
     if chosen == "numba":
         from simulator.network.maxmin_compiled import rise
     else:
