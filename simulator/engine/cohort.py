@@ -47,30 +47,32 @@ class Cohort:
         Joined works start when both inputs are there, and send when both are done: so the published codes do it
         (DualPipe's, Megatron's combined 1F1B): the two are one call.
         """
-        slots = self.ranks[0].program.slots
-        while (position := self.ranks[0].position) < len(slots):
-            slot = slots[position]
+        first = self.ranks[0]
+        slots = first.program.slots
+        while first.position < len(slots):
+            slot = slots[first.position]
             works = len(slot)
             if step == 0 and since < 0:
                 for rank in self.ranks:
                     if rank.on_slot is not None:
                         rank.on_slot(rank)
-            if step < works:
+            while step < works:
                 if not self._receive(slot[step], step, since):
                     return
-            elif step == works:
+                first = self.ranks[0]  # some may have been left behind
+                step, since = step + 1, -1
+            if step == works:
                 self._enter(slot)
                 return  # whoever leaves the slot goes on from there
-            elif (step - works) % 2:
-                self._send(slot[(step - works) // 2])
-            elif not self._sent(step, since):
-                return
-            since = -1
-            step += 1
-            if step > 3 * works:
-                step = 0
-                for rank in self.ranks:
-                    rank.end_slot()
+            while step <= 3 * works:
+                if (step - works) % 2:
+                    self._send(slot[(step - works) // 2])
+                elif not self._sent(step, since):
+                    return
+                step, since = step + 1, -1
+            first, step = self.ranks[0], 0
+            for rank in self.ranks:
+                rank.end_slot()
         for rank in self.ranks:
             self.world.clock.process(rank.epilogue())
 

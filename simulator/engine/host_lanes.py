@@ -34,19 +34,21 @@ class HostLanes:
         self._rank_class = accounts.rank_class
         self._recorder = recorder
         self._draws = draws
+        self._asked = 0  # for, and not over
         self._queues: dict[HostLane, deque[tuple[HostWork, Ticket, Ticket | None]]] = {lane: deque() for lane in HostLane}
         self._busy: set[HostLane] = set()
 
     @property
     def is_idle(self) -> bool:
         """Nothing under way and nothing asked for."""
-        return not self._busy and not any(self._queues.values())
+        return not self._asked
 
     def submit(self, work: HostWork, after: Ticket | None) -> Ticket:
         """Queue a work behind those of its lane; ``after``: what must be done before it begins."""
         now = self._clock.now
         ticket = Ticket(self._clock.event(), KIND, joined=now, arrived=now)
         self._queues[work.lane].append((work, ticket, after))
+        self._asked += 1
         if len(self._queues[work.lane]) == 1 and work.lane not in self._busy:
             self._next(work.lane)
         return ticket
@@ -75,5 +77,6 @@ class HostLanes:
         self._draws(-drawn)
         self._recorder.add(self._rank_class, LANES.index(work.lane), work.name, start, self._clock.now)
         self._busy.discard(work.lane)
+        self._asked -= 1
         ticket.done.succeed()
         self._next(work.lane)

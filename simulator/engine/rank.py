@@ -83,7 +83,7 @@ class Rank:
         self._drawn = 0.0
         self._active = dict.fromkeys(KINDS, 0)
         self._tickets: dict[str, Ticket] = {}
-        self._operations: dict[int, OperationClass] = {}
+        self._operations: dict[int, OperationClass] = like._operations if like else {}
         self._routes: dict[int, tuple[OperationClass, tuple[int, ...]]] = {}
         self._ends: dict[tuple[int, int, str], tuple[Work, Work]] = like._ends if like else _ends(program)
         self.performance: Performance | None = None  # the slot of a team that it takes part in
@@ -126,7 +126,10 @@ class Rank:
     @property
     def is_quiet(self) -> bool:
         """Whether no collective of this rank is under way or asked for, transfers to other stages apart."""
-        return self.host.is_idle and all(lane.is_idle for lane in self.lanes.values())
+        for lane in self.lanes.values():
+            if not lane.is_idle:
+                return False
+        return self.host.is_idle
 
     def comes_quiet_to(self, turn: int) -> bool:
         """Whether it is certain that it comes to a slot with idle lanes: it is on its way there, and starts nothing before."""

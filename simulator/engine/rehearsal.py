@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from simulator.engine.alike import Likeness, handed, likeness
 from simulator.engine.cohort import Cohort
 from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
 from simulator.engine.performance import Performance
@@ -29,8 +30,10 @@ from simulator.engine.rank import Rank, World
 from simulator.engine.recorder import Recorder
 from simulator.engine.repetition import Repetition
 from simulator.engine.watch import Traffic, Watch
+from simulator.network.contract import OperationClass
 from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
+from simulator.network.shares import Shares
 from workloads.instructions import Block, HostWork, Instruction, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
@@ -51,10 +54,11 @@ class Rehearsal:
     history: History
     starts: list[int] = field(default_factory=list)
 
-    def handed_to(self, rank_class: int) -> Rehearsal:
-        """The same for another rank class, which does alone what one did alone here."""
+    def handed_to(self, rank_class: int, history: History, shares: Shares) -> Rehearsal:
+        """The same for another rank class, which does alone what one did alone here; ``history`` is that of its own links."""
         (role,) = self.roles.values()
-        return Rehearsal({rank_class: role}, {rank_class: ()}, self.traffic, self.recorder.of_another(rank_class), self.history)
+        traffic = Traffic.of(history, shares)
+        return Rehearsal({rank_class: role}, {rank_class: ()}, traffic, self.recorder.of_another(rank_class), history)
 
 
 @dataclass(slots=True)
@@ -87,7 +91,7 @@ class Rehearsals:
         self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
         self._numbers: dict[int, int] = {}
         self._scripts: dict[tuple[Instruction, ...], int] = {}
-        self._computed: dict[tuple[int, Scene], Rehearsal] = {}
+        self._known: dict[tuple[int, Scene, Likeness], tuple[Rehearsal, list[OperationClass]]] = {}
         self._gatherings: dict[tuple[Team, int], _Gathering] = {}
         self._under_way: dict[Performance, list[Rehearsal]] = {}
 
@@ -295,18 +299,31 @@ class Rehearsals:
         return {keys[0]: tuple(keys[1:]) for keys in sorts.values()}
 
     def _rehearsal(self, team: Team, slot: Slot) -> Rehearsal:
-        """What a team does in a slot if it begins together; of ranks that only compute, what the first alike of them did."""
-        rank = self._ranks[team[0]]
-        blocks, scene = self._scene(rank)
+        """What a team does in a slot if it begins together; of ranks that meet nobody, what the first alike of them did."""
+        blocks, scene = self._scene(self._ranks[team[0]])
         found = self._rehearsed.get((team, scene))
         if found is None:
-            silent = len(team) == 1 and not any(isinstance(step, Start) for block in blocks for step in block.instructions)
-            alike = self._computed.get((id(rank.world), scene)) if silent else None
-            found = alike.handed_to(rank.rank_class) if alike else self._rehearse(team, slot)
+            found = self._rehearse(team, slot) if len(team) > 1 else self._alone(team[0], slot, blocks, scene)
             self._rehearsed[team, scene] = found
-            if silent:
-                self._computed[id(rank.world), scene] = found
         return found
+
+    def _alone(self, rank_class: int, slot: Slot, blocks: Sequence[Block], scene: Scene) -> Rehearsal:
+        """The same of a rank class that meets nobody."""
+        asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
+        operations = [self._folding.collective(rank_class, communication) for communication in asked]
+        alike = likeness(operations, rank_class, self._folding.link_classes)
+        if alike is None:
+            return self._rehearse((rank_class,), slot)
+        key = (id(self._ranks[rank_class].world), scene, alike)
+        known = self._known.get(key)
+        if known is None:
+            found = self._rehearse((rank_class,), slot)
+            self._known[key] = found, operations
+            return found
+        rehearsal, theirs = known
+        shares = self._network.shares
+        shares.know(self._folding.link_classes)
+        return rehearsal.handed_to(rank_class, handed(rehearsal.history, shares, theirs, operations), shares)
 
     def _rehearse(self, team: Team, slot: Slot) -> Rehearsal:
         groups = self._twins(team, slot)

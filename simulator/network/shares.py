@@ -7,7 +7,7 @@ the solved rates of some shapes that compete.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,15 +69,19 @@ class Shares:
 
     def plan(self, operation: OperationClass, link_classes: Sequence[LinkClass]) -> Plan:
         """Intern an operation's flows and cut each phase into parts that share no link."""
-        for link_class in link_classes[len(self.capacity) :]:
-            self.capacity[link_class.key] = link_class.capacity
+        self.know(link_classes)
         phases = []
         for phase in operation.phases:
             flows = sorted(
-                ((self._pattern(flow, operation.kind), flow.size) for flow in phase if flow.size > 0.0), key=lambda flow: flow[0]
+                ((self.pattern(flow, operation.kind), flow.size) for flow in phase if flow.size > 0.0), key=lambda flow: flow[0]
             )
             phases.append(tuple(self._parts(flows)))
         return Plan(round(operation.latency * 1e12), tuple(phases))
+
+    def know(self, link_classes: Sequence[LinkClass]) -> None:
+        """Take in link classes that were met since; they only become more."""
+        for link_class in link_classes[len(self.capacity) :]:
+            self.capacity[link_class.key] = link_class.capacity
 
     def together(self, plans: Sequence[Plan]) -> tuple[Plan, list[int]]:
         """Plans of one flow each and one latency as one plan, and the places of these in the order of its flows."""
@@ -110,7 +114,13 @@ class Shares:
             self.shares.append(found)
         return found
 
-    def _pattern(self, flow: FlowClass, kind: str) -> int:
+    def counterpart(self, key: int, patterns: Mapping[int, int]) -> Share:
+        """The rates of the same competition among other flows: ``patterns`` says whose place each of them takes."""
+        shapes = [tuple(sorted([patterns[each] for each in self.shapes[shape]])) for shape in self.shares[key].shapes]
+        return self.share(tuple(sorted([self.shape(shape) for shape in shapes])))
+
+    def pattern(self, flow: FlowClass, kind: str) -> int:
+        """Number of a flow class without its size."""
         links, load = tuple(flow.links.tolist()), tuple(flow.load.tolist())
         ends: dict[int, float] = {}
         if kind != "pp":  # between stages the copy engines carry it: see docs/decisions/0012
