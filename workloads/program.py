@@ -8,6 +8,7 @@ Leaves out: the norm of all gradients (one scalar all-reduce), the loss's own re
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from simulator.spec.errors import IdentityBroken
@@ -51,12 +52,30 @@ OWN_ORDERS: dict[str, Callable[[int, int], schedules.Order]] = {
 """Schedules whose order is one whatever overlaps."""
 
 
+_Asked = tuple[ResolvedPlan, Groups, MemoryBudget, Model]
+
+_KEPT: deque[tuple[_Asked, Program]] = deque(maxlen=8)
+"""Programs that were built last: questions about a machine, its links or their faults ask for the same one again."""
+
+
 def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudget) -> Program:
-    """The step of every pipeline rank.
+    """The step of every pipeline rank; the very same program for what was asked lately.
 
     ``recompute: auto`` takes the lightest way that fits ``memory`` on every rank, or the heaviest if none does. Raises
     IdentityBroken when the instructions' FLOPs are not the model's.
     """
+    asked = plan, groups, memory, model
+    for place, entry in enumerate(_KEPT):
+        if entry[0] == asked:
+            del _KEPT[place]
+            _KEPT.append(entry)
+            return entry[1]
+    program = _built(model, plan, groups, memory)
+    _KEPT.append((asked, program))
+    return program
+
+
+def _built(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudget) -> Program:
     order = schedule_order(plan)
     by_class = fitting(model, plan, groups, order, memory)
     ranks = tuple(

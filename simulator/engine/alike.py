@@ -1,21 +1,38 @@
-"""What a rank did by itself in a slot, handed to ranks that do the same on other links.
+"""What a rank did by itself in a slot, kept for whoever does the same: on other links, or in another step.
 
-A rank that meets nobody in a slot sends and computes there as its blocks say and as its links let it. Pipeline ranks of the same
-layers run the same blocks, and their collectives load links of their own, as a rule in the same way. If they do (the same flows,
-in the same order, on links of the same capacities that meet in the same places), then everything that decides the course of
-the slot is the same but for the names of links and operations, and so is the course: one of them is rehearsed for all.
+A rank that meets nobody in a slot sends and computes there as its blocks say, as its chip can and as its links let it. Pipeline
+ranks of the same layers run the same blocks, and their collectives load links of their own, as a rule in the same way; and a step
+with another batch or another order of the same blocks runs them again. If chip, blocks and links are alike (the same flows, in
+the same order, on links of the same capacities that meet in the same places), everything that decides the course of the slot
+is the same but for the names of links and operations, and so is the course: it is rehearsed once.
+
+A rehearsal that is to be kept is played on a network that knows nothing else, so it is the same to the last bit whatever
+was simulated before.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
 
+from simulator.engine.chip import Device
+from simulator.engine.ensemble import Role
+from simulator.engine.recorder import Recorder
 from simulator.network.contract import LinkClass, OperationClass
 from simulator.network.history import History
 from simulator.network.shares import Shares
 
 Likeness = tuple[object, ...]
+Place = tuple[int, int, int]  # of a flow: number of its operation, phase, place in the phase
+
+MOST = 512
+"""Slots that are kept in a process; each takes up to some tens of kilobytes."""
+
+DEVICES = 32
+"""Chips, under a stack and at a speed, that are told apart at the same time."""
 
 
 def likeness(operations: Sequence[OperationClass], rank_class: int, link_classes: Sequence[LinkClass]) -> Likeness | None:
@@ -42,19 +59,105 @@ def likeness(operations: Sequence[OperationClass], rank_class: int, link_classes
     return *found, tuple([link_classes[link].capacity for link in numbers])
 
 
-def handed(history: History, shares: Shares, ours: Sequence[OperationClass], theirs: Sequence[OperationClass]) -> History:
-    """What the network did for one rank, as it does it for another; ``theirs`` are the other's operations, alike one for one."""
-    patterns = {}
-    for one, other in zip(ours, theirs, strict=True):
-        for phase, another in zip(one.phases, other.phases, strict=True):
-            for flow, counterpart in zip(phase, another, strict=True):
-                patterns[shares.pattern(flow, one.kind)] = shares.pattern(counterpart, other.kind)
-    of = {key: shares.counterpart(key, patterns).key for key in sorted(set(history.share))}
-    by_key = {one.key: other for one, other in zip(ours, theirs, strict=True)}
-    return History(
-        start=history.start,
-        end=history.end,
-        share=array("q", [of[key] for key in history.share]),
-        completed={by_key[key].key: times for key, times in history.completed.items()},
-        operations={by_key[key].key: by_key[key] for key in history.operations},
-    )
+@dataclass(frozen=True, slots=True)
+class Keepsake:
+    """One rank class through one slot: its role and spans, and what the network did, in terms of its operations one by one.
+
+    ``shares[share[i]]`` held from ``start[i]`` to ``end[i]`` [ps since the slot began]: the flows that competed, by shape.
+    """
+
+    role: Role
+    recorder: Recorder
+    start: array[int]
+    end: array[int]
+    share: array[int]
+    shares: tuple[tuple[tuple[Place, ...], ...], ...]
+    completed: tuple[tuple[int, int], ...]  # number of an operation, how often
+
+    @classmethod
+    def of(
+        cls, role: Role, recorder: Recorder, history: History, shares: Shares, operations: Sequence[OperationClass]
+    ) -> Keepsake:
+        """What is left of a rehearsal on a network of its own."""
+        places: dict[int, Place] = {}
+        for number, operation in enumerate(operations):
+            for index, phase in enumerate(operation.phases):
+                for place, flow in enumerate(phase):
+                    places.setdefault(shares.pattern(flow, operation.kind), (number, index, place))
+        used = sorted(set(history.share))
+        numbers = {key: number for number, key in enumerate(used)}
+        shapes = [[shares.shapes[shape] for shape in shares.shares[key].shapes] for key in used]
+        at = {operation.key: number for number, operation in enumerate(operations)}
+        return cls(
+            role=role,
+            recorder=recorder,
+            start=history.start,
+            end=history.end,
+            share=array("q", [numbers[key] for key in history.share]),
+            shares=tuple(tuple(tuple(places[each] for each in shape) for shape in competing) for competing in shapes),
+            completed=tuple((at[key], times) for key, times in history.completed.items()),
+        )
+
+    def history(self, shares: Shares, operations: Sequence[OperationClass]) -> History:
+        """What the network does for a rank whose operations are these, alike to those of the rehearsal one for one."""
+
+        def pattern(place: Place) -> int:
+            operation = operations[place[0]]
+            return shares.pattern(operation.phases[place[1]][place[2]], operation.kind)
+
+        keys = []
+        for competing in self.shares:
+            shapes = [shares.shape(tuple(sorted([pattern(place) for place in shape]))) for shape in competing]
+            keys.append(shares.share(tuple(sorted(shapes))).key)
+        done = [(operations[number], times) for number, times in self.completed]
+        return History(
+            start=self.start,
+            end=self.end,
+            share=array("q", [keys[number] for number in self.share]),
+            completed={operation.key: times for operation, times in done},
+            operations={operation.key: operation for operation, _ in done},
+        )
+
+
+class Keepsakes:
+    """The last ``most`` slots that were asked for, by all that decides them; of one process."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
+        self._kept: OrderedDict[tuple[object, ...], Keepsake] = OrderedDict()
+        self._devices: deque[tuple[Device, int]] = deque(maxlen=DEVICES)
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def device(self, device: Device) -> int:
+        """A number that equal devices share. One that was long not seen gets another: what was kept under the old one is lost."""
+        for known, number in self._devices:
+            if known == device:
+                return number
+        number = next(self._numbers)
+        self._devices.append((device, number))
+        return number
+
+    def find(self, key: tuple[object, ...]) -> Keepsake | None:
+        """What is kept under it."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def keep(self, key: tuple[object, ...], keepsake: Keepsake) -> None:
+        """Remember it; the one that was longest not asked for goes."""
+        self._kept[key] = keepsake
+        while len(self._kept) > self.most:
+            self._kept.popitem(last=False)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._kept.clear()
+        self._devices.clear()
+
+
+KEPT = Keepsakes()
+"""Those of this process."""

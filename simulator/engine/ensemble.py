@@ -73,11 +73,21 @@ class Ensemble:
     :meth:`move`.
     """
 
-    def __init__(self, ranks: Mapping[int, Rank], slot: Slot, network: FluidNetwork, script: Ensemble | None = None) -> None:
+    def __init__(
+        self,
+        ranks: Mapping[int, Rank],
+        slot: Slot,
+        network: FluidNetwork,
+        script: Ensemble | None = None,
+        *,
+        anew: bool = False,
+    ) -> None:
+        """``anew``: on the links of a network that knows no rates yet, so that nothing depends on what was solved before."""
         self.slot = slot
         self.clock = Clock()
         self.recorder = Recorder()
-        self.network: FluidNetwork = script.network if script else network.apart(self.clock)
+        apart = network.anew if anew else network.apart
+        self.network: FluidNetwork = script.network if script else apart(self.clock)
         self.actors: dict[int, Actor] = {}
         self.ends: dict[int, Event] = {}
         self._ranks = ranks

@@ -59,6 +59,7 @@ class World:
     on_slot: Callable[[], None]
     rehearsals: Rehearsals | None = None  # None: every slot is played
     host: HostRates = NO_HOST
+    device: int = -1  # number of what computes (simulator.engine.alike)
     blocks: dict[int, tuple[tuple[Block, ...], ...]] = field(default_factory=dict)  # of every slot, by identity of the program
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from simulator.engine.alike import Likeness, handed, likeness
+from simulator.engine.alike import KEPT, Keepsake, likeness
 from simulator.engine.cohort import Cohort
 from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
 from simulator.engine.performance import Performance
@@ -33,7 +33,6 @@ from simulator.engine.watch import Traffic, Watch
 from simulator.network.contract import OperationClass
 from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
-from simulator.network.shares import Shares
 from workloads.instructions import Block, HostWork, Instruction, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
@@ -53,12 +52,6 @@ class Rehearsal:
     recorder: Recorder
     history: History
     starts: list[int] = field(default_factory=list)
-
-    def handed_to(self, rank_class: int, history: History, shares: Shares) -> Rehearsal:
-        """The same for another rank class, which does alone what one did alone here; ``history`` is that of its own links."""
-        (role,) = self.roles.values()
-        traffic = Traffic.of(history, shares)
-        return Rehearsal({rank_class: role}, {rank_class: ()}, traffic, self.recorder.of_another(rank_class), history)
 
 
 @dataclass(slots=True)
@@ -91,7 +84,6 @@ class Rehearsals:
         self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
         self._numbers: dict[int, int] = {}
         self._scripts: dict[tuple[Instruction, ...], int] = {}
-        self._known: dict[tuple[int, Scene, Likeness], tuple[Rehearsal, list[OperationClass]]] = {}
         self._gatherings: dict[tuple[Team, int], _Gathering] = {}
         self._under_way: dict[Performance, list[Rehearsal]] = {}
 
@@ -303,27 +295,36 @@ class Rehearsals:
         blocks, scene = self._scene(self._ranks[team[0]])
         found = self._rehearsed.get((team, scene))
         if found is None:
-            found = self._rehearse(team, slot) if len(team) > 1 else self._alone(team[0], slot, blocks, scene)
+            found = self._rehearse(team, slot) if len(team) > 1 else self._alone(team[0], slot, blocks)
             self._rehearsed[team, scene] = found
         return found
 
-    def _alone(self, rank_class: int, slot: Slot, blocks: Sequence[Block], scene: Scene) -> Rehearsal:
+    def _alone(self, rank_class: int, slot: Slot, blocks: Sequence[Block]) -> Rehearsal:
         """The same of a rank class that meets nobody."""
         asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
         operations = [self._folding.collective(rank_class, communication) for communication in asked]
         alike = likeness(operations, rank_class, self._folding.link_classes)
         if alike is None:
             return self._rehearse((rank_class,), slot)
-        key = (id(self._ranks[rank_class].world), scene, alike)
-        known = self._known.get(key)
-        if known is None:
-            found = self._rehearse((rank_class,), slot)
-            self._known[key] = found, operations
-            return found
-        rehearsal, theirs = known
+        key = (self._ranks[rank_class].world.device, tuple([block.instructions for block in blocks]), alike)
+        kept = KEPT.find(key)
+        if kept is None:
+            kept = self._kept_of(rank_class, slot, operations)
+            KEPT.keep(key, kept)
         shares = self._network.shares
         shares.know(self._folding.link_classes)
-        return rehearsal.handed_to(rank_class, handed(rehearsal.history, shares, theirs, operations), shares)
+        history = kept.history(shares, operations)
+        traffic = Traffic.of(history, shares)
+        return Rehearsal({rank_class: kept.role}, {rank_class: ()}, traffic, kept.recorder.of_another(rank_class), history)
+
+    def _kept_of(self, rank_class: int, slot: Slot, operations: Sequence[OperationClass]) -> Keepsake:
+        """A rehearsal of one rank class on a network that knows nothing else."""
+        ensemble = Ensemble(self._ranks, slot, self._network, anew=True)
+        ensemble.join({rank_class: ()})
+        ensemble.clock.run()
+        self.events += ensemble.clock.events
+        network = ensemble.network
+        return Keepsake.of(ensemble.roles()[rank_class], ensemble.recorder, network.history, network.shares, operations)
 
     def _rehearse(self, team: Team, slot: Slot) -> Rehearsal:
         groups = self._twins(team, slot)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.engine.accounts import Accounts, Waiting
+from simulator.engine.alike import KEPT
 from simulator.engine.chip import Device, SegmentBook
 from simulator.engine.clock import Clock
 from simulator.engine.cohort import Cohort
@@ -61,6 +62,7 @@ def run_step(
         segment=SegmentBook(device),
         on_slot=_progress(program, folding, progress),
         host=device.host,
+        device=KEPT.device(device),
     )
     rehearsals = Rehearsals(world, network, isolated=slots == "isolated") if slots != "played" else None
     world = replace(world, rehearsals=rehearsals)
@@ -109,7 +111,7 @@ def _at_speed(world: World, device: Device, speed: float) -> World:
     if speed == 1.0:
         return world
     slow = device.slowed(speed)
-    return replace(world, segment=SegmentBook(slow), contention=_contention(slow))
+    return replace(world, segment=SegmentBook(slow), contention=_contention(slow), device=KEPT.device(slow))
 
 
 def _close(rank: Rank, end: int, left_out: int) -> None:

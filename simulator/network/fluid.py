@@ -108,6 +108,10 @@ class FluidNetwork(Arena):
         other.shares, other._plans, other._coupled = self.shares, self._plans, self._coupled
         return other
 
+    def anew(self, clock: Timekeeper) -> FluidNetwork:
+        """The same links with nothing on them and nothing solved yet, on another clock."""
+        return FluidNetwork(clock, self.folding)
+
     def adopt(self, other: FluidNetwork, began: int, done: Callable[[Any], Any]) -> None:
         """Take over all that is under way on another network, whose clock stood at 0 at ``began`` and is now where ours is.
 

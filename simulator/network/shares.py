@@ -7,7 +7,7 @@ the solved rates of some shapes that compete.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,11 +113,6 @@ class Shares:
             found = self._solved[shapes] = self._solve(shapes)
             self.shares.append(found)
         return found
-
-    def counterpart(self, key: int, patterns: Mapping[int, int]) -> Share:
-        """The rates of the same competition among other flows: ``patterns`` says whose place each of them takes."""
-        shapes = [tuple(sorted([patterns[each] for each in self.shapes[shape]])) for shape in self.shares[key].shapes]
-        return self.share(tuple(sorted([self.shape(shape) for shape in shapes])))
 
     def pattern(self, flow: FlowClass, kind: str) -> int:
         """Number of a flow class without its size."""

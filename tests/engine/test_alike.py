@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from simulator.engine.alike import handed, likeness
+from simulator.engine.accounts import SlotBooks
+from simulator.engine.alike import KEPT, Keepsake, Keepsakes, likeness
+from simulator.engine.ensemble import Role
+from simulator.engine.recorder import Recorder
 from simulator.engine.rehearsal import Rehearsals
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.history import History
 from simulator.network.shares import Shares
+from simulator.prepare import prepare
 from simulator.run import simulate
 from simulator.scenario import Scenario
 from simulator.spec.files import make
 from tests.laws.test_folded_equals_unfolded import SMALL_DENSE
 
 LINKS = tuple(LinkClass(key, "tier", capacity, 1, f"link {key}") for key, capacity in enumerate((4.0, 8.0, 4.0, 8.0, 5.0)))
+
+ASKED = {
+    "cluster": {"system": "dgx-h100", "chips": 32},
+    "model": SMALL_DENSE,
+    "training": {"sequence_length": 4096, "global_batch": 16},
+    "plan": {"tp": 8, "pp": 4},
+}
 
 
 def flow(rank: int, links: list[int], **changes: Any) -> FlowClass:
@@ -62,33 +74,56 @@ def test_a_rank_that_others_send_to_is_like_nobody() -> None:
     assert likeness([replace(ONE, participants=(0, 1))], 0, LINKS) is None
 
 
-def test_what_is_handed_on_loads_the_links_of_whoever_gets_it() -> None:
-    """Rows keep their times; rates are those of the other's flows on the other's links."""
-    shares = Shares()
-    other = operation(1, 1, flow(1, [2, 3]), flow(1, [3]))
-    for each in (ONE, other):
-        shares.plan(each, LINKS)
-    ours = shares.share((shares.shape(tuple(sorted(shares.pattern(each, "tp") for each in ONE.phases[0]))),))
+def test_what_is_kept_loads_the_links_of_whoever_takes_it_up() -> None:
+    """Rows keep their times; rates are those of the other's flows on the other's links, whatever else its network knows."""
+    rehearsed, network = Shares(), Shares()
+    other = operation(7, 1, flow(1, [2, 3]), flow(1, [3]))
+    rehearsed.plan(ONE, LINKS)
+    for each in (operation(8, 2, flow(2, [4])), other):
+        network.plan(each, LINKS)
+    ours = rehearsed.share((rehearsed.shape(tuple(sorted(rehearsed.pattern(each, "tp") for each in ONE.phases[0]))),))
     history = History(completed={0: 3}, operations={0: ONE})
     for column, value in ((history.start, 5), (history.end, 9), (history.share, ours.key)):
         column.append(value)
-    found = handed(history, shares, [ONE], [other])
-    theirs = shares.shares[found.share[0]]
-    assert (found.start[0], found.end[0], found.completed, found.operations) == (5, 9, {1: 3}, {1: other})
+    role = Role(9, ((0, 9),), SlotBooks(None, (), (), 0))
+    found = Keepsake.of(role, Recorder(), history, rehearsed, [ONE]).history(network, [other])
+    theirs = network.shares[found.share[0]]
+    assert (found.start[0], found.end[0], found.completed, found.operations) == (5, 9, {7: 3}, {7: other})
     assert dict(theirs.use) == {link + 2: amount for link, amount in ours.use}
 
 
+def test_what_was_longest_not_asked_for_goes_and_equal_devices_are_one() -> None:
+    """Of three slots two are kept; a device made again is known, one with less memory bandwidth is another."""
+    kept = Keepsakes(most=2)
+    keepsake = Keepsake(Role(1, (), SlotBooks(None, (), (), 0)), Recorder(), array("q"), array("q"), array("q"), (), ())
+    for name in ("a", "b"):
+        kept.keep((name,), keepsake)
+    assert kept.find(("a",)) is keepsake
+    kept.keep(("c",), keepsake)
+    assert [kept.find((name,)) is not None for name in "abc"] == [True, False, True] and len(kept) == 2
+    device = prepare(make(ASKED, Scenario)).device
+    assert kept.device(device) == kept.device(replace(device)) != kept.device(device.slowed(0.5))
+    kept.forget()
+    assert len(kept) == 0
+
+
 def test_stages_of_the_same_layers_are_rehearsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four stages with one slot forward and one backward each: those in the middle, that run the same blocks, share theirs."""
-    rehearsed: list[tuple[int, ...]] = []
-    play = Rehearsals._rehearse
-    monkeypatch.setattr(Rehearsals, "_rehearse", lambda self, team, slot: rehearsed.append(team) or play(self, team, slot))
-    asked = {
-        "cluster": {"system": "dgx-h100", "chips": 32},
-        "model": SMALL_DENSE,
-        "training": {"sequence_length": 4096, "global_batch": 16},
-        "plan": {"tp": 8, "pp": 4},
-    }
-    result = simulate(make(asked, Scenario))
-    assert result.fingerprint == simulate(make(asked, Scenario), slots="played").fingerprint
-    assert len(rehearsed) < 2 * 4
+    """Those in the middle share theirs; another batch rehearses nothing and is the same step as in a process of its own."""
+    rehearsed: list[int] = []
+    play = Rehearsals._kept_of
+
+    def counted(self: Rehearsals, rank_class: int, *rest: Any) -> Keepsake:
+        rehearsed.append(rank_class)
+        return play(self, rank_class, *rest)
+
+    monkeypatch.setattr(Rehearsals, "_kept_of", counted)
+    KEPT.forget()
+    result = simulate(make(ASKED, Scenario))
+    assert 0 < len(rehearsed) < 2 * 4
+    first = len(rehearsed)
+    assert result.fingerprint == simulate(make(ASKED, Scenario), slots="played").fingerprint
+    twice = make(ASKED, Scenario).replace(training__global_batch=32)
+    warm = simulate(twice)
+    assert len(rehearsed) == first
+    KEPT.forget()
+    assert simulate(twice).fingerprint == warm.fingerprint
