@@ -43,7 +43,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def told(result: Result) -> dict[str, Any]:
     """All that a result says but what it cost."""
-    return result.model_dump(exclude={"simulation": {"wall_s", "cpu_s", "peak_rss_mib", "reused"}})
+    return result.model_dump(exclude={"simulation": {"wall_s", "cpu_s", "peak_rss_mib", "events", "reused"}})
 
 
 def test_a_question_asked_again_is_not_simulated_and_answered_the_same(steps: list[str]) -> None:

@@ -24,6 +24,7 @@ from simulator.engine.recorder import Recorder
 from simulator.network.contract import LinkClass, OperationClass
 from simulator.network.history import History
 from simulator.network.shares import Shares
+from workloads.instructions import Instruction
 
 Likeness = tuple[object, ...]
 Place = tuple[int, int, int]  # of a flow: number of its operation, phase, place in the phase
@@ -31,15 +32,24 @@ Place = tuple[int, int, int]  # of a flow: number of its operation, phase, place
 MOST = 512
 """Slots that are kept in a process; each takes up to some tens of kilobytes."""
 
+SCRIPTS = 1024
+"""Blocks that are told apart at the same time."""
+
+MOST_FLOWS = 1000
+"""Flow classes of a slot up to which it is kept: what it is kept by must stay small beside what it saves."""
+
 DEVICES = 32
 """Chips, under a stack and at a speed, that are told apart at the same time."""
 
 
 def likeness(operations: Sequence[OperationClass], rank_class: int, link_classes: Sequence[LinkClass]) -> Likeness | None:
-    """All that decides how these operations of one rank class go, links numbered as they are met; None if others are in them.
+    """All that decides how these operations of one rank class go, links numbered as they are met.
 
-    Equal for two rank classes: their operations, one for one, take the same time alone and beside each other.
+    Equal for two rank classes: their operations, one for one, take the same time alone and beside each other. None if others
+    are in them, or they are of more than MOST_FLOWS flow classes.
     """
+    if sum(len(phase) for operation in operations for phase in operation.phases) > MOST_FLOWS:
+        return None
     numbers: dict[int, int] = {}
     found: list[object] = []
     for operation in operations:
@@ -125,6 +135,7 @@ class Keepsakes:
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self._kept: OrderedDict[tuple[object, ...], Keepsake] = OrderedDict()
+        self._scripts: OrderedDict[tuple[Instruction, ...], int] = OrderedDict()
         self._devices: deque[tuple[Device, int]] = deque(maxlen=DEVICES)
         self._numbers = count()
 
@@ -138,6 +149,17 @@ class Keepsakes:
                 return number
         number = next(self._numbers)
         self._devices.append((device, number))
+        return number
+
+    def script(self, instructions: tuple[Instruction, ...]) -> int:
+        """A number that equal instructions share, as long as they are remembered."""
+        number = self._scripts.get(instructions)
+        if number is None:
+            number = self._scripts[instructions] = next(self._numbers)
+            if len(self._scripts) > SCRIPTS:
+                self._scripts.popitem(last=False)
+        else:
+            self._scripts.move_to_end(instructions)
         return number
 
     def find(self, key: tuple[object, ...]) -> Keepsake | None:
@@ -156,6 +178,7 @@ class Keepsakes:
     def forget(self) -> None:
         """Begin anew."""
         self._kept.clear()
+        self._scripts.clear()
         self._devices.clear()
 
 

@@ -33,7 +33,7 @@ from simulator.engine.watch import Traffic, Watch
 from simulator.network.contract import OperationClass
 from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
-from workloads.instructions import Block, HostWork, Instruction, Slot, Start, Wait
+from workloads.instructions import Block, HostWork, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
 Scene = tuple[int, ...]  # numbers of the blocks of a slot
@@ -83,7 +83,6 @@ class Rehearsals:
         self._teams: dict[tuple[int, Scene], Team] = {}
         self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
         self._numbers: dict[int, int] = {}
-        self._scripts: dict[tuple[Instruction, ...], int] = {}
         self._gatherings: dict[tuple[Team, int], _Gathering] = {}
         self._under_way: dict[Performance, list[Rehearsal]] = {}
 
@@ -248,7 +247,7 @@ class Rehearsals:
         """The same for all blocks of the same instructions: stages of the same layers are rehearsed once."""
         number = self._numbers.get(id(block))
         if number is None:
-            number = self._numbers[id(block)] = self._scripts.setdefault(block.instructions, len(self._scripts))
+            number = self._numbers[id(block)] = KEPT.script(block.instructions)
         return number
 
     def _team(self, rank: Rank) -> Team:
@@ -292,21 +291,22 @@ class Rehearsals:
 
     def _rehearsal(self, team: Team, slot: Slot) -> Rehearsal:
         """What a team does in a slot if it begins together; of ranks that meet nobody, what the first alike of them did."""
-        blocks, scene = self._scene(self._ranks[team[0]])
+        _, scene = self._scene(self._ranks[team[0]])
         found = self._rehearsed.get((team, scene))
         if found is None:
-            found = self._rehearse(team, slot) if len(team) > 1 else self._alone(team[0], slot, blocks)
+            found = self._rehearse(team, slot) if len(team) > 1 else self._alone(team[0], slot)
             self._rehearsed[team, scene] = found
         return found
 
-    def _alone(self, rank_class: int, slot: Slot, blocks: Sequence[Block]) -> Rehearsal:
+    def _alone(self, rank_class: int, slot: Slot) -> Rehearsal:
         """The same of a rank class that meets nobody."""
+        blocks, scene = self._scene(self._ranks[rank_class])
         asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
         operations = [self._folding.collective(rank_class, communication) for communication in asked]
         alike = likeness(operations, rank_class, self._folding.link_classes)
         if alike is None:
             return self._rehearse((rank_class,), slot)
-        key = (self._ranks[rank_class].world.device, tuple([block.instructions for block in blocks]), alike)
+        key = (self._ranks[rank_class].world.device, scene, alike)
         kept = KEPT.find(key)
         if kept is None:
             kept = self._kept_of(rank_class, slot, operations)

@@ -22,6 +22,7 @@ from simulator.run import simulate
 from simulator.scenario import Scenario
 from simulator.spec.files import make
 from tests.laws.test_folded_equals_unfolded import SMALL_DENSE
+from workloads.instructions import Wait
 
 LINKS = tuple(LinkClass(key, "tier", capacity, 1, f"link {key}") for key, capacity in enumerate((4.0, 8.0, 4.0, 8.0, 5.0)))
 
@@ -72,6 +73,20 @@ def test_a_rank_that_others_send_to_is_like_nobody() -> None:
     """What its links carry is not its own doing alone."""
     assert likeness([operation(1, 1, flow(1, [2], target_class=2))], 1, LINKS) is None
     assert likeness([replace(ONE, participants=(0, 1))], 0, LINKS) is None
+
+
+def test_slots_of_very_many_flows_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they would be kept by takes more memory than they are worth."""
+    monkeypatch.setattr("simulator.engine.alike.MOST_FLOWS", 1)
+    assert likeness([ONE], 0, LINKS) is None
+
+
+def test_equal_instructions_are_one_script_as_long_as_it_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three with room for two the first gets another number when it comes again, and no other's."""
+    monkeypatch.setattr("simulator.engine.alike.SCRIPTS", 2)
+    kept = Keepsakes()
+    numbers = [kept.script((Wait(name),)) for name in ("a", "b", "b", "c", "a")]
+    assert numbers[1] == numbers[2] and len(set(numbers)) == 4
 
 
 def test_what_is_kept_loads_the_links_of_whoever_takes_it_up() -> None:

@@ -1,4 +1,4 @@
-"""What earlier questions of a process left behind changes no answer: warm and cold are the same step, whatever was asked before."""
+"""What earlier questions of a process left behind changes no answer: warm and cold are the same step, whatever was asked."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_whatever_changes_a_slot_is_not_answered_from_what_was_kept(name: str) -> None:
-    """With one field changed a scenario answers after the unchanged one as in a process of its own, and otherwise than that one."""
+    """With one field changed a scenario answers after the unchanged one as it does by itself, and otherwise than that one."""
     scenario = make(dense("1f1b"), Scenario)
     changed = scenario.replace(**CHANGES[name])
     first = cold(changed)
