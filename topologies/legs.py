@@ -6,7 +6,7 @@ part of all their ways at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -117,46 +117,58 @@ def _taken(steps: Sequence[Step], sources: Ints, targets: Ints) -> tuple[Mask, I
     return taken, deltas
 
 
-def legs(router: Tiered, sources: Ints, targets: Ints, places: Iterable[int] | None = None) -> Iterator[Legs]:
+def legs(router: Tiered, sources: Ints, targets: Ints, places: Sequence[int] | None = None) -> Iterator[Legs]:
     """The legs of all flows over each step, or over those at some ``places``."""
     taken, deltas = _taken(router.steps, sources, targets)
     number = taken.sum(axis=0)
-    alike = []  # flows that take equally many steps, and which, innermost first [steps, flows]
+    spray = router.policy == "spray"
+    wanted = np.zeros(len(taken), dtype=bool)
+    wanted[list(places) if places is not None else slice(None)] = True
+    room = int((taken[wanted].sum(axis=0) << (np.maximum(number - 1, 0) if spray else 0)).sum())
+    place, flow, tail, head = (np.empty(room, dtype=np.int64) for _ in range(4))
+    share, first = np.empty(room), np.zeros(room, dtype=bool)
+    start = 0
     for m in range(1, len(taken) + 1):
-        flow = np.flatnonzero(number == m)
-        if len(flow):
-            alike.append((flow, np.argsort(~taken[:, flow], axis=0, kind="stable")[:m]))
-    part = _sprayed if router.policy == "spray" else _ordered
-    for place in range(len(router.steps)) if places is None else places:
-        parts = [part(place, flow, steps, sources, deltas) for flow, steps in alike if taken[place, flow].any()]
-        if parts:
-            own, tail, head, share, first = map(np.concatenate, zip(*parts, strict=True))
-            yield Legs(place, own, tail, head, share, np.flatnonzero(first))
+        alike = np.flatnonzero(number == m)
+        if not len(alike):
+            continue
+        chosen = np.argsort(~taken[:, alike], axis=0, kind="stable")[:m]  # the steps that are taken, innermost first [m, flows]
+        parts = (_sprayed if spray else _ordered)(sources[alike], deltas[chosen, alike])
+        for steps, (tails, heads, shares) in zip(chosen, parts, strict=True):
+            own: tuple[Ints, ...] = (steps, alike, tails, heads)
+            if places is not None:
+                kept = np.flatnonzero(wanted[steps])
+                own = (steps[kept], alike[kept], tails[:, kept], heads[:, kept])
+            filled = slice(start, start + own[2].size)
+            for column, values in zip((place, flow, tail, head, share), (*own, shares), strict=True):
+                column[filled].reshape(own[2].shape)[...] = values
+            first[start : start + len(own[0])] = True
+            start = filled.stop
+    for step in np.flatnonzero(wanted).tolist():
+        some = np.flatnonzero(place == step)
+        if len(some):
+            yield Legs(step, flow[some], tail[some], head[some], share[some], np.flatnonzero(first[some]))
 
 
-Columns = tuple[Ints, Ints, Ints, Floats, Mask]  # flow, tail, head, share, whether it comes before all other steps
+def _sprayed(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """The steps of :func:`topologies.routing.spray`: every order equally often. Tails, heads and shares of each step.
 
-
-def _sprayed(place: int, flow: Ints, steps: Ints, sources: Ints, deltas: Ints) -> Columns:
-    """A step of :func:`topologies.routing.spray`, in every order equally often, of flows that take equally many."""
-    m = len(steps)
-    own = (steps == place).any(axis=0)
-    flow, steps = flow[own], steps[:, own].T
-    others = steps[steps != place].reshape(len(flow), m - 1).T
-    tail = sources[flow][None]
-    for step in deltas[others, flow]:  # each taken before, or not
-        tail = np.concatenate((tail, tail + step))
-    head = tail + deltas[place, flow]
-    share, first = _orders(m)
-    count = len(flow)
-    return np.concatenate([flow] * len(tail)), tail.ravel(), head.ravel(), share.repeat(count), first.repeat(count)
+    All flows take ``len(delta)`` steps; arrays are [sets of steps taken before, flows], none before in the first row.
+    """
+    nodes = source[None]  # by the steps that were taken before, as bits of a number [2^m, flows]
+    for step in delta:
+        nodes = np.concatenate((nodes, nodes + step))
+    for i, step in enumerate(delta):
+        before, share = _befores(len(delta), i)
+        tail = nodes[before]
+        yield tail, tail + step, share
 
 
 @cache
-def _orders(m: int) -> tuple[Floats, Mask]:
-    """For each set of m - 1 steps, as bits: the share of bytes that takes the last step after just these; whether it is none."""
-    before = range(2 ** (m - 1))
-    return np.array([share_after(done.bit_count(), m) for done in before]), np.array([not done for done in before])
+def _befores(m: int, i: int) -> tuple[Ints, Floats]:
+    """The sets of the other m - 1 steps that may be taken before step i, and the share of a flow's bytes that takes it then."""
+    before = np.array([done for done in range(2**m - 1) if not done >> i & 1], dtype=np.int64)
+    return before, np.array([[share_after(done.bit_count(), m)] for done in before.tolist()])
 
 
 def share_after(before: int, m: int) -> float:
@@ -164,12 +176,12 @@ def share_after(before: int, m: int) -> float:
     return 1.0 / (comb(m, before) * (m - before))
 
 
-def _ordered(place: int, flow: Ints, steps: Ints, sources: Ints, deltas: Ints) -> Columns:
-    """The same for :func:`topologies.routing.dimension_order`: innermost first, so the step once."""
-    own = (steps == place).any(axis=0)
-    flow, steps = flow[own], steps[:, own]
-    tail = sources[flow] + np.where(steps < place, deltas[steps, flow], 0).sum(axis=0)
-    return flow, tail, tail + deltas[place, flow], np.ones(len(flow)), np.ones(len(flow), dtype=bool)
+def _ordered(source: Ints, delta: Ints) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """The same for :func:`topologies.routing.dimension_order`: innermost first, so each step once."""
+    node = source[None]
+    for step in delta:
+        yield node, node + step, np.ones((1, 1))
+        node = node + step
 
 
 def at(each: Moves, done: int) -> Ints:

@@ -202,5 +202,7 @@ def without_defects(fabric: Fabric, links: Ints | None = None) -> Floats:
 
 def touched(fabric: Fabric, defects: Sequence[Defect]) -> Ints:
     """The links that these defects weaken, ascending."""
+    if not defects:
+        return np.empty(0, dtype=np.int64)
     found = [weakened(fabric, defect) for defect in defects if defect.kind != "chip"]
     return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *found]))
