@@ -20,7 +20,7 @@ from workloads import program  # noqa: E402
 
 CHANGES: dict[str, dict[str, Any]] = {
     "twice the batch": {"training__global_batch": 49152},
-    "half the batch": {"training__global_batch": 16384},
+    "two thirds of the batch": {"training__global_batch": 16384},
     "another memory": {"cluster__set": {"chip.memory_bandwidth": "3 TB/s"}},
 }
 
