@@ -77,7 +77,7 @@ class Watched(FluidNetwork):
 
     def ends(self, launch: int, phase: int, flows: Sequence[FlowClass], kind: str) -> list[float]:
         """When the flow classes of one phase of a launch ended [s]: of those with one pattern, smaller ones first."""
-        patterns = [self.shares._pattern(flow, kind) for flow in flows]
+        patterns = [self.shares.pattern(flow, kind) for flow in flows]
         found = [0.0] * len(flows)
         for pattern in set(patterns):
             places = sorted((place for place, each in enumerate(patterns) if each == pattern), key=lambda at: flows[at].size)
@@ -93,7 +93,7 @@ class Watched(FluidNetwork):
         self, launch: int, phase: int, flows: Sequence[FlowClass], kind: str, moments: Sequence[float]
     ) -> list[list[float]]:
         """[moments][flows] rates [B/s] at some moments [s]; 0 where nothing of that pattern runs."""
-        rows = [(launch, phase, self.shares._pattern(flow, kind)) for flow in flows]
+        rows = [(launch, phase, self.shares.pattern(flow, kind)) for flow in flows]
         found = []
         for moment in moments:
             state = self.states[bisect_right(self.times, moment / SECONDS) - 1][1]
