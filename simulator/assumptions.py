@@ -65,6 +65,8 @@ class ChipEfficiency(Spec):
     attention_forward: AttentionCurve
     attention_backward: AttentionCurve
     attention_small_head: Figure[Share]  # rate at head dimension 64 over the rate at 128
+    attention_block: Figure[Amount]  # queries and keys of a block that a kernel computes whole; 0: the curves above tell
+    matrix_edge: Figure[Amount]  # rows and columns of a systolic array, which narrower heads leave idle; 0: none
     kernel_start: Figure[Seconds]  # start and drain of any other kernel
     host_issue: Figure[Seconds]  # what the host takes to issue one kernel
     sparse_issue: Figure[Seconds]  # the same in a run that serves routed experts, whose shapes depend on the data

@@ -38,7 +38,8 @@ class Operator:
 
     ``flops`` counts 2 per multiply-add over all groups [FLOP]; ``bytes_moved`` is what it reads from and writes to HBM
     when nothing stays in cache [B]. ``m, n, k`` is the shape of one GEMM of ``groups`` equal ones; attention uses
-    ``m`` = queries per sequence, ``n`` = keys attended on average, ``k`` = head dimension, ``groups`` = heads x sequences.
+    ``m`` = queries per sequence, ``n`` = keys attended on average, ``k`` = head dimension, ``groups`` = heads x sequences,
+    ``window`` = keys that a query may attend at most, itself included (0: no limit).
     ``counted``: the share of its FLOPs that a model's count holds, below 1 where a kernel also computes what a mask discards.
     """
 
@@ -56,6 +57,7 @@ class Operator:
     causal: bool = False
     launches: int = 1
     counted: float = 1.0
+    window: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
     time = max(arithmetic, memory) + starts
     GEMM:         arithmetic = FLOPs / (peak x gemm x sustained) x loss(m, n, k)          (tiles.py)
-                  of weight gradients at ``weight_gradient`` of that rate
+                  of weight gradients at ``weight_gradient`` of that rate; systolic arrays work on whole edges of n and k
     grouped GEMM: the same over all groups, rows of uneven size, at ``grouped_gemm`` of the rate
-    attention:    arithmetic = FLOPs / (peak x ceiling x S / (S + s0) x sustained), of its backward pass 5/4 x that
+    attention:    arithmetic = FLOPs / (peak x ceiling x S / (S + s0) x sustained), of its backward pass 5/4 x that;
+                  in known blocks, the share of the computed scores that a mask keeps stands for S / (S + s0)
     memory:       bytes / (bandwidth x share); the share of operands of matrix products is one of its own
 
 Which forms fit published micro-benchmarks, and how well, is in docs/operators.md.
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 
-from simulator.assumptions import ChipEfficiency, HostUse, Pace, figure_of
+from simulator.assumptions import AttentionCurve, ChipEfficiency, HostUse, Pace, figure_of
 from simulator.engine.host import NO_HOST, HostRates
 from simulator.engine.segments import OperatorTime, Segment
 from simulator.engine.tiles import TileCosts, shape_loss
@@ -168,24 +170,42 @@ class Device:
         # The rows of a weight gradient are those of the weight: uneven groups sum over uneven depths there.
         ragged = operator.kernel is Kernel.GROUPED_GEMM and not self.conditions.even
         ragged = ragged and operator.phase is not Phase.BACKWARD_WEIGHT
-        return loss * float(shape_loss(operator.m, operator.n, operator.k, operator.groups, costs, ragged=ragged))
+        columns, depth, edge = operator.n, operator.k, self.efficiency.matrix_edge.value
+        if edge:  # weights fill whole arrays
+            columns, depth = edge * ceil(columns / edge), edge * ceil(depth / edge)
+            loss *= columns * depth / (operator.n * operator.k)
+        return loss * float(shape_loss(operator.m, columns, depth, operator.groups, costs, ragged=ragged))
 
     def _attention_rate(self, operator: Operator) -> float:
         curve = self.efficiency.attention_backward if _is_backward(operator) else self.efficiency.attention_forward
         rate = self.peak[precision_key(operator.precision)] * curve.ceiling.value * self._clock
-        if 0 < operator.k < FULL_HEAD:
+        edge = self.efficiency.matrix_edge.value
+        if edge and operator.k > 0:
+            rate *= operator.k / (edge * ceil(operator.k / edge))
+        elif 0 < operator.k < FULL_HEAD:
             small = self.efficiency.attention_small_head.value
             rate *= small + (1 - small) * max(0.0, operator.k - SMALL_HEAD) / (FULL_HEAD - SMALL_HEAD)
-        if operator.k > FULL_HEAD:
+        if operator.k > FULL_HEAD and not edge:
             rate *= 1 - (1 - curve.large_head.value) * min(1.0, (operator.k - FULL_HEAD) / (LARGE_HEAD - FULL_HEAD))
         # A causal query sees half of the sequence on average; its curve is measured against the whole.
         keys = 2 * operator.n if operator.causal else operator.n
-        half = curve.half_sequence_causal if operator.causal else curve.half_sequence
         if keys > 0:
-            rate *= keys / (keys + half.value)
+            rate *= self._useful_share(operator, keys, curve)
         # Backward kernels cut keys where forward ones cut queries; either way a block is one core's.
         blocks = operator.groups * max(operator.m, keys if _is_backward(operator) else 0.0) / QUERY_BLOCK
         return rate * min(1.0, blocks / self.cores) if blocks > 0 else rate
+
+    def _useful_share(self, operator: Operator, keys: float, curve: AttentionCurve) -> float:
+        """Share of its rate that a kernel keeps over so many keys: by its curve, or by the blocks that its mask touches."""
+        block = min(self.efficiency.attention_block.value, operator.m) if operator.causal else 0.0
+        if not block:
+            half = curve.half_sequence_causal if operator.causal else curve.half_sequence
+            return keys / (keys + half.value)
+        # Along the diagonal half of each block is in vain; a window lies in one block of keys more than it is long.
+        computed = operator.n + block / 2
+        if operator.window:
+            computed = min((operator.m + block) / 2, block * (ceil((operator.window - 1) / block) + 1))
+        return operator.n / computed
 
 
 def _is_backward(operator: Operator) -> bool:

@@ -63,6 +63,12 @@ class Core:
         """Whether a token's keys are collected from several places (compressed entries beside a window), not under one mask."""
         return any(span.ratio > 1 for span in self.spans)
 
+    @property
+    def window(self) -> int:
+        """Tokens of a window that slides along the diagonal, the only keys of the kernel; 0 for any other mask."""
+        span = self.spans[0]
+        return span.limit if len(self.spans) == 1 and span.ratio == 1 and not span.chunked else 0
+
     def keys(self, sequence_length: float, *, last: bool = False) -> float:
         """Keys attended by a token on average, or by the last one."""
         return sum(span.last(sequence_length) if last else span.average(sequence_length) for span in self.spans)

@@ -139,6 +139,7 @@ class Ledger:
             k=width,
             groups=heads * sequences,
             causal=scores_only or not core.gathers,
+            window=core.window,
         )
         self._enter(operator)
         self._backward_input.append(
