@@ -52,7 +52,7 @@ class AttentionCurve(Spec):
 class ChipEfficiency(Spec):
     """How much of its data sheet a chip gives to kernels, and what communication takes from it."""
 
-    gemm: dict[str, Figure[Share]]  # short-run share of the matrix peak by precision (bf16, fp8, fp4), a shape without losses
+    gemm: dict[str, Figure[Share]]  # short-run share of the matrix peak by precision (bf16, fp8, fp4; mxfp8 where it differs)
     sustained: Figure[Share]  # of every arithmetic rate that is left when work goes on: clocks under the power limit
     gemm_depth: Figure[Amount]  # elements of K that prologue and epilogue cost: efficiency K / (K + gemm_depth)
     gemm_small_tile: Figure[Amount]  # elements; a tile of r x c costs 1 + this x (1 / r + 1 / c)
@@ -78,7 +78,9 @@ class ChipEfficiency(Spec):
     @field_validator("gemm", "gemm_start", "weight_gradient", "communication_cores")
     @classmethod
     def _known_keys(cls, table: dict[str, Figure[float]], info: ValidationInfo) -> dict[str, Figure[float]]:
-        known = ("tp", "cp", "ep", "dp") if info.field_name == "communication_cores" else ("bf16", "fp8", "fp4")
+        known = {"communication_cores": ("tp", "cp", "ep", "dp"), "gemm": ("bf16", "fp8", "mxfp8", "fp4")}.get(
+            str(info.field_name), ("bf16", "fp8", "fp4")
+        )
         for key in table:
             if key not in known:
                 raise InputError(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from workloads.instructions import Block, Communication, Compute, HostLane, HostWork, Instruction, Operator, Start, Wait
+from workloads.instructions import (
+    Block, Communication, Compute, HostLane, HostWork, Instruction, Kernel, Operator, Start, Wait,
+)  # fmt: skip
+
+PRODUCTS = (Kernel.GEMM, Kernel.GROUPED_GEMM)
 
 
 class Chain:
@@ -64,6 +68,31 @@ class Chain:
         tokens = [token for communication in communications for token in self.start(communication)]
         self.run(operators)
         self.wait(tokens)
+
+    def run_pipelined(
+        self, operators: Sequence[Operator], gather: Communication | None, reduce: Communication | None = None
+    ) -> None:
+        """Gather while the products that take what is gathered run, reduce while the last product runs; all else waits.
+
+        What a library that cuts products and their communication into chunks overlaps, without what its first chunk costs. Products
+        that follow each other directly take the same input. Without products everything runs beside everything.
+        """
+        places = [place for place, operator in enumerate(operators) if operator.kernel in PRODUCTS]
+        if not places:
+            self.run_beside(operators, [gather, reduce], overlap=True)
+            return
+        first, last = places[0], places[-1]
+        after = first + 1
+        while after in places:
+            after += 1
+        self.run(operators[:first])
+        if last < after:
+            self.run_beside(operators[first:after], [gather, reduce], overlap=True)
+        else:
+            self.run_beside(operators[first:after], [gather], overlap=True)
+            self.run(operators[after:last])
+            self.run_beside(operators[last : last + 1], [reduce], overlap=True)
+        self.run(operators[max(after, last + 1) :])
 
     def block(self, name: str) -> Block:
         """The finished line."""

@@ -136,7 +136,7 @@ class Layer:
             return
         gather, reduce = traffic.gather(section, "input"), traffic.reduce(section)
         if overlap.tp:
-            chain.run_beside(operators, [gather, reduce], overlap=True)
+            chain.run_pipelined(operators, gather, reduce)
             return
         chain.exchange(gather)
         chain.run(operators)
@@ -149,7 +149,10 @@ class Layer:
         else:
             traffic, overlap = self.traffic, self.overlap
             again = chain.start(traffic.gather(section, "repeated")) if weights and overlap.tp_gradients else ()
-            chain.run_beside(section.backward_input, [traffic.gather_gradient(section)], overlap=overlap.tp)
+            if overlap.tp:
+                chain.run_pipelined(section.backward_input, traffic.gather_gradient(section))
+            else:
+                chain.run_beside(section.backward_input, [traffic.gather_gradient(section)], overlap=False)
             chain.wait(again)
             reduced = chain.start(traffic.reduce_gradient(section))
             if not overlap.tp_gradients:

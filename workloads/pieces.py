@@ -81,6 +81,7 @@ def make_shard(model: Model, plan: ResolvedPlan, load: ExpertLoad, position: int
         dropout=plan.dropout,
         ffn_inputs=plan.ffn_inputs,
         fused_experts=plan.fused_experts,
+        rowwise=plan.rowwise,
     )
 
 

@@ -61,7 +61,8 @@ class Plan(Spec):
     """A parallel plan as a scenario writes it; every key may be left out.
 
     ``dp`` is derived, and checked where it is given. ``zero_group`` is how many ranks share one copy of the optimizer state
-    (all dp x cp of them if left out). ``recompute_modules`` are names of workloads.accounting, or a policy by name;
+    (all dp x cp of them if left out). ``reshard_after_forward`` false: parameters of FSDP (zero 3), once gathered, stay whole to
+    the end of the step, which sends and holds what zero 2 does. ``recompute_modules`` are names of workloads.accounting, or a policy by name;
     ``recompute_layers`` and ``recompute_method`` say of which layers (workloads/recompute.py). ``layout``: layers of each stage,
     in the order that data visits them; left out, they are spread (workloads/stages.py). ``placement`` is the order in which axes
     fill rank numbers (workloads/rank_order.py), ``context_exchange`` what the ranks of a sequence send (workloads/context.py).
@@ -80,6 +81,7 @@ class Plan(Spec):
     zero: int | None = Field(default=None, ge=0, le=3)
     zero_group: int | None = Field(default=None, ge=1)
     cut_gradients: Literal["step", "micro-batch"] | None = None
+    reshard_after_forward: bool | None = None
     schedule: Schedule | ScheduleTable | None = None
     recompute: Recompute | None = None
     recompute_modules: tuple[str, ...] | None = None
@@ -102,8 +104,11 @@ class Plan(Spec):
 PURE = "pure bf16"
 """A ``precision_detail`` that begins so: parameters, gradients and optimizer state all in bf16."""
 
-MODELLED_DETAILS = (PURE, "amp", "blockwise")
-"""Beginnings of a ``precision_detail`` that are modelled: no fp32 state, or what is assumed anyway (an fp32 master copy beside
+ROWWISE = "rowwise"
+"""A ``precision_detail`` that begins so: rows and columns of an operand have scales of their own."""
+
+MODELLED_DETAILS = (PURE, ROWWISE, "amp", "blockwise")
+"""Beginnings of a ``precision_detail`` that are modelled: no fp32 state, scales by row, or what is assumed anyway (an fp32 master copy beside
 16-bit computing, one scale a block of values)."""
 
 MOST_TOKENS = 2**30
@@ -233,6 +238,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         attention=plan.attention or defaults.attention,
         graphs=plan.graphs or defaults.graphs,
         fused_experts=(plan.expert_kernels or defaults.expert_kernels) == "fused",
+        rowwise=is_quantised(training.precision) and (training.precision_detail or "").startswith(ROWWISE),
         dropout=_first(training.dropout, defaults.dropout),
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
         loss_bytes=defaults.loss_bytes,
@@ -248,7 +254,14 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
 
 
 def _zero(plan: Plan, defaults: PlanDefaults, pp: int) -> int:
-    """What the plan says; else the stack's, which may be another in a pipeline."""
+    """What the plan says; else the stack's, which may be another in a pipeline. 3 that keeps what it gathered acts as 2."""
+    if plan.reshard_after_forward is False:
+        if plan.zero not in (None, 3):
+            raise PlanError(
+                "reshard_after_forward is about parameters that zero 3 gathers", got=f"zero {plan.zero}",
+                do="Set zero to 3, or leave reshard_after_forward out.", path="plan.reshard_after_forward",
+            )  # fmt: skip
+        return 2
     if plan.zero is not None:
         return plan.zero
     return defaults.zero if pp == 1 or defaults.zero_in_pipeline is None else defaults.zero_in_pipeline

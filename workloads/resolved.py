@@ -68,7 +68,8 @@ class ResolvedPlan:
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
     holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
-    ``fused_experts``: whether the experts' products activate and cast in their epilogues.
+    ``fused_experts``: whether the experts' products activate and cast in their epilogues; ``rowwise``: whether operands are cast
+    once by rows and once by columns.
     ``graphs``: which kernels the host issues as captured graphs: none, partial, full.
     ``table`` is the order itself where ``schedule`` is "table". ``layout`` is the layers of each stage where they are given.
     ``context_heads`` of the cp ranks exchange heads; ``order`` and ``expert_order`` lay the axes on rank numbers (empty: the
@@ -109,6 +110,7 @@ class ResolvedPlan:
     attention: str = "flash"
     graphs: str = "none"
     fused_experts: bool = False
+    rowwise: bool = False
     dropout: bool = False
     ffn_inputs: str = ""
     loss_bytes: float = 6.0

@@ -111,7 +111,8 @@ class Device:
     def rate(self, precision: str) -> float:
         """GEMM rate of a shape without losses, for a precision [FLOP/s]."""
         key = precision_key(precision)
-        return self.peak[key] * figure_of(self.efficiency.gemm, key, "GEMM efficiency") * self._clock
+        share = figure_of(self.efficiency.gemm, precision if precision in self.efficiency.gemm else key, "GEMM efficiency")
+        return self.peak[key] * share * self._clock
 
     def time(self, operator: Operator) -> OperatorTime:
         """Arithmetic, memory and launch seconds of an operator with no communication beside it."""

@@ -235,8 +235,10 @@ class Ledger:
         self._modules.append(self.module)
 
     def _cast(self, name: str, component: str, elements: float, phase: Phase, *, fused: bool = False) -> None:
-        moved = 0.0 if fused else elements * (ACTIVATION + 2 * element_bytes(self.shard.precision))
-        operator = Operator(name, component, Kernel.MEMORY, phase, 0.0, moved, launches=0 if fused else 1)
+        # One pass writes both layouts; with scales of their own it takes one each, and columns are read once more to find theirs.
+        reads, passes = (3, 2) if self.shard.rowwise else (1, 1)
+        moved = 0.0 if fused else elements * (reads * ACTIVATION + 2 * element_bytes(self.shard.precision))
+        operator = Operator(name, component, Kernel.MEMORY, phase, 0.0, moved, launches=0 if fused else passes)
         if phase is Phase.FORWARD:
             self._enter(operator)
         else:

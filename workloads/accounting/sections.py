@@ -76,6 +76,7 @@ class Shard:
     ``attention``: flash, or unfused (scores in memory). ``dropout``: whether scores, sublayers and embedding drop values.
     ``ffn_inputs``: in which precision an FFN's activation keeps its input; "" means 16 bits.
     ``fused_experts``: whether the epilogues of the experts' products activate and cast, and nothing passes through memory for it.
+    ``rowwise``: whether rows and columns of an operand have scales of their own, so that it is cast twice.
     ``dispatch_precision``: of tokens on the wire; "" means bf16. A quantised dispatch moves the cast before the wire.
     """
 
@@ -95,6 +96,7 @@ class Shard:
     dropout: bool = False
     ffn_inputs: str = ""
     fused_experts: bool = False
+    rowwise: bool = False
 
     @property
     def local_tokens(self) -> float:
