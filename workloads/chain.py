@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from workloads.instructions import (
-    Block, Communication, Compute, HostLane, HostWork, Instruction, Kernel, Operator, Start, Wait,
-)  # fmt: skip
+    Block,
+    Communication,
+    Compute,
+    HostLane,
+    HostWork,
+    Instruction,
+    Kernel,
+    Operator,
+    Start,
+    Wait,
+)
 
 PRODUCTS = (Kernel.GEMM, Kernel.GROUPED_GEMM)
 
@@ -74,8 +83,8 @@ class Chain:
     ) -> None:
         """Gather while the products that take what is gathered run, reduce while the last product runs; all else waits.
 
-        What a library that cuts products and their communication into chunks overlaps, without what its first chunk costs. Products
-        that follow each other directly take the same input. Without products everything runs beside everything.
+        What a library overlaps that cuts products and their communication into chunks, without what its first chunk costs.
+        Products that follow each other directly take the same input. Without products everything runs beside everything.
         """
         places = [place for place, operator in enumerate(operators) if operator.kernel in PRODUCTS]
         if not places:

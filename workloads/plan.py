@@ -62,10 +62,11 @@ class Plan(Spec):
 
     ``dp`` is derived, and checked where it is given. ``zero_group`` is how many ranks share one copy of the optimizer state
     (all dp x cp of them if left out). ``reshard_after_forward`` false: parameters of FSDP (zero 3), once gathered, stay whole to
-    the end of the step, which sends and holds what zero 2 does. ``recompute_modules`` are names of workloads.accounting, or a policy by name;
-    ``recompute_layers`` and ``recompute_method`` say of which layers (workloads/recompute.py). ``layout``: layers of each stage,
-    in the order that data visits them; left out, they are spread (workloads/stages.py). ``placement`` is the order in which axes
-    fill rank numbers (workloads/rank_order.py), ``context_exchange`` what the ranks of a sequence send (workloads/context.py).
+    the end of the step, which sends and holds what zero 2 does. ``recompute_modules`` are names of workloads.accounting, or a
+    policy by name; ``recompute_layers`` and ``recompute_method`` say of which layers (workloads/recompute.py). ``layout``: layers
+    of each stage, in the order that data visits them; left out, they are spread (workloads/stages.py). ``placement`` is the order
+    in which axes fill rank numbers (workloads/rank_order.py), ``context_exchange`` what the ranks of a sequence send
+    (workloads/context.py).
     ``graphs``: which kernels the host issues as captured graphs: none, all but those of routed experts and their permutation
     (partial), or all (full). ``expert_kernels``: whether activation and casts between the products of routed experts are
     kernels of their own (separate) or epilogues of the products (fused).
@@ -108,8 +109,8 @@ ROWWISE = "rowwise"
 """A ``precision_detail`` that begins so: rows and columns of an operand have scales of their own."""
 
 MODELLED_DETAILS = (PURE, ROWWISE, "amp", "blockwise")
-"""Beginnings of a ``precision_detail`` that are modelled: no fp32 state, scales by row, or what is assumed anyway (an fp32 master copy beside
-16-bit computing, one scale a block of values)."""
+"""Beginnings of a ``precision_detail`` that are modelled: no fp32 state, scales by row, or what is assumed anyway (an fp32
+master copy beside 16-bit computing, one scale a block of values)."""
 
 MOST_TOKENS = 2**30
 """A longer sequence is a slip of the pen: the longest contexts in use are some millions of tokens."""

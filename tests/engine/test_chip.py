@@ -110,6 +110,83 @@ def test_attention_on_few_blocks_leaves_cores_idle() -> None:
     assert h100().time(one).arithmetic == pytest.approx(h100().time(whole).arithmetic / (HEADS * 64) * 132, rel=1e-12)
 
 
+def scores_in_blocks(sequence_length: int, window: int, block: int) -> int:
+    """Query-key pairs in blocks that a causal mask, or a window along the diagonal, touches; counted one by one."""
+    starts = range(0, sequence_length, block)
+    touched = 0
+    for queries in starts:
+        for keys in starts:
+            oldest = queries - window + 1 if window else 0
+            if keys <= queries + block - 1 and keys + block - 1 >= max(oldest, 0):
+                touched += 1
+    return touched * block * block
+
+
+@pytest.mark.parametrize(
+    ("window", "block"), [(0, 512), (0, 2048), (128, 512), (128, 2048), (1024, 512), (1025, 512), (4096, 1024)]
+)
+def test_attention_in_whole_blocks_computes_every_block_that_its_mask_touches(window: int, block: int) -> None:
+    """Against a count of the blocks; at the start of the sequence a window touches a block or two less, which is left out."""
+    length = 8192
+    span = KeySpan(limit=window)
+    ledger, core = Ledger("attention", Shard(float(length), length)), Core("core", HEADS, WIDTH, WIDTH, (span,))
+    ledger.core("attention", core, HEADS, length, keys=core.keys(length), keys_seen=0.0)
+    (operator,) = ledger.section().forward
+    device = h100(attention_block=block)
+    computed = 4.0 * HEADS * WIDTH * scores_in_blocks(length, window, block)
+    rate = 989e12 * device.efficiency.attention_forward.ceiling.value
+    least, most = (
+        computed / rate,
+        4.0 * HEADS * WIDTH * (scores_in_blocks(length, window, block) + 2 * (window + block) * block) / rate,
+    )
+    assert operator.window == window
+    assert device.time(operator).arithmetic >= least * (1 - 1e-3)
+    assert device.time(operator).arithmetic <= (most if window else least * (1 + 1e-3))
+
+
+def test_a_window_longer_than_the_sequence_is_none() -> None:
+    """A window never costs more than the whole causal mask in the same blocks."""
+    whole, windowed = (
+        Operator(
+            "attention",
+            "core",
+            Kernel.ATTENTION,
+            Phase.FORWARD,
+            1e12,
+            0.0,
+            m=4096.0,
+            n=2048.5,
+            k=128.0,
+            groups=64.0,
+            causal=True,
+            window=window,
+        )
+        for window in (0, 4096)
+    )
+    device = h100(attention_block=512)
+    assert device.time(windowed).arithmetic == pytest.approx(device.time(whole).arithmetic, rel=1e-3)
+
+
+def test_a_systolic_array_works_on_whole_edges() -> None:
+    """Heads of 64 leave half of an edge of 128 idle; 2,880 columns and rows of weights fill 3,072 of an edge of 256."""
+    narrow, wide = (replace(attention(8192, 1).forward[0], k=float(k)) for k in (64, 128))
+    device = h100(matrix_edge=128)
+    assert device.time(narrow).arithmetic == pytest.approx(2 * device.time(wide).arithmetic, rel=1e-12)
+    odd, full = product(8192, 2880, 2880), product(8192, 3072, 3072)
+    device = h100(matrix_edge=256, gemm_tail=0)
+    assert device.time(odd).arithmetic == pytest.approx(device.time(full).arithmetic, rel=1e-12)
+
+
+def test_block_scales_have_a_rate_of_their_own_where_one_is_known() -> None:
+    """On Blackwell MXFP8 runs below FP8; where no figure says so, as fast."""
+    operators = [replace(product(8192, 8192, 8192), precision=precision) for precision in ("fp8", "mxfp8")]
+    chip = topologies.load("gb300-nvl72").chip
+    device = Device.of(chip, Assumptions.load("default").of_chip(chip.name)[0], BENCHMARK)
+    slower, same = ([one.time(operator).arithmetic for operator in operators] for one in (device, h100()))
+    assert slower[1] == pytest.approx(slower[0] * 0.76 / 0.72, rel=1e-12)
+    assert same[1] == same[0]
+
+
 @pytest.mark.parametrize("issue", [1, 40])
 def test_a_run_lasts_as_long_as_the_host_takes_to_issue_it(issue: int) -> None:
     """Ten short kernels: at 1 us each the device is the slower one, at 40 us the host; what it adds is overhead."""

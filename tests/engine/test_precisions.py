@@ -139,3 +139,22 @@ def test_every_precision_has_its_row_of_the_peak_table() -> None:
     """mxfp8 runs at FP8's, both four-bit formats at FP4's; FP4 is above FP8 is above BF16."""
     assert [precision_key(p) for p in PRECISIONS] == ["bf16", "bf16", "fp8", "fp8", "fp4", "fp4"]
     assert CHIP.peak("nvfp4") > CHIP.peak("mxfp8") > CHIP.peak("fp16") == CHIP.peak("bf16")
+
+
+def test_scales_by_row_cast_every_operand_twice() -> None:
+    """One pass for rows, two for columns (the largest value, then the cast): three reads for one, as many bytes written."""
+    plain, rowwise = (
+        {op.name: op for op in _operators(_program("fp8", "alltoall", detail)) if op.name.endswith("_cast") and op.launches}
+        for detail in (None, "rowwise")
+    )
+    for name, cast in plain.items():
+        if name == "weight_cast":
+            continue
+        size = ELEMENT_BYTES["fp8"]
+        assert rowwise[name].bytes_moved == pytest.approx(cast.bytes_moved * (6 + 2 * size) / (2 + 2 * size))
+        assert rowwise[name].launches == 2
+
+
+def test_scales_by_row_say_nothing_of_sixteen_bits() -> None:
+    """Nothing is cast in bf16, whatever the detail says."""
+    assert _operators(_program("bf16", detail="rowwise")) == _operators(_program("bf16"))

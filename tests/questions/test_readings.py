@@ -75,15 +75,37 @@ def test_a_recipe_is_that_of_its_release_machine_and_precision(
 
 
 def test_what_is_inferred_says_so(tmp_path: Path) -> None:
-    """Fused experts of Qwen3 from 26.06 on stand in no recipe of theirs; those of gpt-oss do."""
+    """Chunks of Mixtral stand in no table of its paper; fused experts of Qwen3 from 26.06 on stand in its recipes."""
     given: dict[str, Any] = {
         "system": "gb200-nvl72",
         "chips": 64,
         "training": TRAINING | {"precision": "mxfp8", "global_batch": 512},
     }
-    for model, how in (("qwen3-30b-a3b", ", inferred"), ("gpt-oss-120b", "")):
-        _, notes = read(tmp_path, "megatron-bridge-26.06", model, ep=8, **given)
-        assert f"plan.expert_kernels as tables of megatron-bridge-26.06 are read{how}" in notes
+    scenario, notes = read(tmp_path, "megatron-bridge-26.06", "qwen3-30b-a3b", ep=8, **given)
+    assert "plan.expert_kernels as tables of megatron-bridge-26.06 are read" in notes
+    assert scenario.plan.overlap is not None
+    assert scenario.plan.overlap.ep is True
+    given = {"system": "dgx-h100", "chips": 128, "training": TRAINING | {"global_batch": 1024}}
+    scenario, notes = read(tmp_path, "megatron-core-folding", "mixtral-8x22b", tp=2, pp=8, ep=4, **given)
+    assert (scenario.plan.vpp, scenario.plan.schedule) == (7, "interleaved")
+    assert "plan.vpp as tables of megatron-core-folding are read, inferred" in notes
+    assert read(tmp_path, "megatron-core-folding", "mixtral-8x22b-g8t8", tp=2, pp=8, ep=8, **given)[0].plan.vpp is None
+
+
+def test_tpu_recipes_make_again_what_they_say(tmp_path: Path) -> None:
+    """Trillium's Llama-8B keeps the projections of attention in the host, its 405B the layer's input alone."""
+    given: dict[str, Any] = {"training": TRAINING | {"sequence_length": 8192, "global_batch": 512, "micro_batch": 1}}
+    for model, chips, kept in (
+        ("llama3.1-8b", 256, ("out_proj", "query_proj", "key_proj", "value_proj")),
+        ("llama3.1-405b", 512, ()),
+    ):
+        scenario, _ = read(
+            tmp_path, "maxtext-tpu-recipes", model, "tpu-v6e", zero=3, recompute="selective",
+            quality=["recompute_detail_unstated"], chips=chips, **given,
+        )  # fmt: skip
+        assert scenario.assumptions == "maxtext-wide-blocks"
+        assert scenario.plan.recompute_modules == (f"all_except:{','.join(kept)}",)
+        assert scenario.plan.offload == ("decoder_layer_input", *kept)
 
 
 def test_what_hangs_on_a_choice_goes_with_it(tmp_path: Path) -> None:

@@ -43,6 +43,25 @@ def test_overlap_computes_between_start_and_wait() -> None:
     )  # fmt: skip
 
 
+def test_a_pipelined_section_hides_behind_its_products_only() -> None:
+    """Norm, product, core, product: the gather waits for the norm and runs beside the first, the reduce beside the last."""
+    norm, core = (Operator(name, "x", Kernel.MEMORY, Phase.FORWARD, 0.0, 1.0) for name in ("norm", "core"))
+    chain = Chain()
+    chain.run_pipelined([norm, FIRST, SECOND, core, THIRD], GATHER, REDUCE)
+    assert chain.block("x").instructions == (
+        Compute((norm,)), Start(GATHER, "t0"), Compute((FIRST, SECOND)), Wait("t0"),
+        Compute((core,)), Start(REDUCE, "t1"), Compute((THIRD,)), Wait("t1"),
+    )  # fmt: skip
+    alone = Chain()
+    alone.run_pipelined([norm, FIRST, core], GATHER, REDUCE)
+    assert alone.block("x").instructions == (
+        Compute((norm,)), Start(GATHER, "t0"), Start(REDUCE, "t1"), Compute((FIRST,)), Wait("t0"), Wait("t1"), Compute((core,)),
+    )  # fmt: skip
+    nothing = Chain()
+    nothing.run_pipelined([norm, FIRST, core, THIRD], None)
+    assert nothing.block("x").instructions == (Compute((norm, FIRST, core, THIRD)),)
+
+
 def test_a_named_token_can_be_waited_for_elsewhere() -> None:
     chain = Chain()
     assert chain.start(GATHER, "parameters 3") == ("parameters 3",)

@@ -102,6 +102,9 @@ def laid(
         (DENSE, {"zero": 1, "cut_gradients": "micro-batch"},
          "plan.cut_gradients: gradients are cut after every micro-batch under zero 2 and 3 only (got 'zero 1'). Set zero to 2, or"
          " leave cut_gradients out."),
+        (DENSE, {"zero": 1, "reshard_after_forward": False},
+         "plan.reshard_after_forward: reshard_after_forward is about parameters that zero 3 gathers (got 'zero 1'). Set zero to 3,"
+         " or leave reshard_after_forward out."),
         (DENSE, {"zero": 1, "zero_group": 48},
          "plan.zero_group: zero_group must divide dp*cp = 1024 (got 48). Lower zero_group from 48 to 32."),
         (SPARSE, {"ep": 64, "zero": 1, "zero_group": 8},
@@ -206,3 +209,17 @@ def test_a_precision_detail_that_is_not_modelled_warns() -> None:
     """Known beginnings say what is done anyway; anything else would be ignored in silence."""
     assert not laid(tp=8, training={"precision_detail": "amp: fp32 master, bf16 compute"}).warnings
     assert "not modelled" in laid(tp=8, training={"precision_detail": "attention in fp8"}).warnings[0]
+
+
+def test_parameters_that_stay_gathered_act_as_zero_2() -> None:
+    """FSDP that does not free after the forward pass sends and holds what ZeRO-2 does; said outright, nothing changes."""
+    training = Training(sequence_length=4096, global_batch=64)
+    kept, two, freed, three = (
+        resolve(Plan.model_validate(asked), training, DENSE, 64)
+        for asked in (
+            {"pp": 2, "zero": 3, "reshard_after_forward": False}, {"pp": 2, "zero": 2},
+            {"pp": 2, "zero": 3, "reshard_after_forward": True}, {"pp": 2, "zero": 3},
+        )
+    )  # fmt: skip
+    assert (kept.zero, kept.cuts_every_micro_batch) == (two.zero, two.cuts_every_micro_batch)
+    assert freed == three
