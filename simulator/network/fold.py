@@ -39,6 +39,10 @@ FREE = Libraries(Library.plain())
 #: What a library runs a send to another stage as: it goes to the neighbour in a ring.
 SEND = "send-recv"
 
+#: What libraries run round rings: between a rank and the network there is one connection at a time, whoever is in the group.
+#: An all-to-all has as many as it has peers.
+ONE_CONNECTION = ("all-gather", "reduce-scatter", "all-reduce", "broadcast")
+
 #: Classes of ranks that a fold makes at most.
 CLASS_LIMIT = 4096
 
@@ -243,7 +247,10 @@ class Fold:
                     f"{communication.name}: {algorithm} with unequal loads is not modelled. Choose {' or '.join(SKEWED)}"
                     " (network.algorithms), or a balanced router."
                 )
-            course = self._courses[key] = self._new_course(participants, communication, algorithm)
+            course = self._new_course(participants, communication, algorithm)
+            if communication.collective in ONE_CONNECTION:
+                course = replace(course, phases=tuple(phase.as_one() for phase in course.phases))
+            self._courses[key] = course
         return course
 
     def _new_course(self, participants: tuple[int, ...], communication: Communication, algorithm: str) -> Course:

@@ -104,6 +104,18 @@ class Phase(Sequence[FlowClass]):
             self.starts, self.links, self.load, self.size * payload, self.flows, self.ranks, self.weight, self.rate_cap, self.path
         )
 
+    def as_one(self) -> Phase:
+        """The same flows, which together compete as one from every rank: each has its part of a weight of 1.
+
+        By themselves they run as before, for all have the same weight.
+        """
+        if not len(self.size):
+            return self
+        source, per_source = self.ranks[0], self.ranks[1]
+        most = float(np.bincount(source, weights=per_source).max())
+        weight = self.weight / max(most, 1.0)
+        return Phase(self.starts, self.links, self.load, self.size, self.flows, self.ranks, weight, self.rate_cap, self.path)
+
     @property
     def owner(self) -> Ints:
         """The flow class that each entry of ``links`` and ``load`` is of."""

@@ -103,8 +103,8 @@ def laid(
          "plan.cut_gradients: gradients are cut after every micro-batch under zero 2 and 3 only (got 'zero 1'). Set zero to 2, or"
          " leave cut_gradients out."),
         (DENSE, {"zero": 1, "reshard_after_forward": False},
-         "plan.reshard_after_forward: reshard_after_forward is about parameters that zero 3 gathers (got 'zero 1'). Set zero to 3,"
-         " or leave reshard_after_forward out."),
+         "plan.reshard_after_forward: reshard_after_forward is about parameters that zero 3 gathers (got 'zero 1'). Set zero to"
+         " 3, or leave reshard_after_forward out."),
         (DENSE, {"zero": 1, "zero_group": 48},
          "plan.zero_group: zero_group must divide dp*cp = 1024 (got 48). Lower zero_group from 48 to 32."),
         (SPARSE, {"ep": 64, "zero": 1, "zero_group": 8},
