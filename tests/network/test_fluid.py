@@ -127,6 +127,19 @@ def test_what_is_launched_together_ends_as_if_launched_one_by_one() -> None:
     Usage(bundled).check()
 
 
+@pytest.mark.parametrize(("collective", "share"), [("reduce-scatter", 1 / 2), ("all-gather", 1 / 2), ("all-to-all", 1 / 8)])
+def test_a_ring_competes_as_one_connection_and_an_all_to_all_as_many(collective: str, share: float) -> None:
+    """Eight ranks on one switch: beside a ring of seven peers a send has half a port, beside an all-to-all an eighth."""
+    fold = Fold(fabrics.star(16, 1.0), Groups(1, 1, 8, 2))
+    clock = Clock()
+    long, send = fold.collective(0, communication(collective, "dp", 8000.0)), fold.send(0, 1, 1.0)
+    ends = run_at(clock, FluidNetwork(clock, fold), [(0, long), (0, send)])
+    assert ends[1].time == pytest.approx(SECOND / share, rel=1e-9)
+    alone = Clock()
+    (by_itself,) = run_at(alone, FluidNetwork(alone, fold), [(0, long)])
+    assert by_itself.time == pytest.approx(isolated_time(long, fold.link_classes) * SECOND, rel=1e-12)
+
+
 def test_there_is_one_timer_at_most() -> None:
     fold = Fold(fabrics.clos(4, 4, 1.0, 2.0), Groups(1, 1, 4, 4))
     clock = Clock()
@@ -189,7 +202,7 @@ def test_rates_at_any_moment_are_max_min_over_all_flows_under_way(name: str, lau
         assert len(rates) == sum(len(part.remaining) for parts in network._alive.values() for part in parts.values())
         if rows:
             loads, capacity = system_of(fold, rows)
-            assert is_max_min(loads, capacity, np.array(rates))
+            assert is_max_min(loads, capacity, np.array(rates), np.array([row[2] for row in rows]))
             checked += 1
 
     network = FluidNetwork(clock, fold)
