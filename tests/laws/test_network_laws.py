@@ -20,7 +20,7 @@ from simulator.network.unfolded import Flows, unfolded
 from simulator.network.usage import Usage
 from tests.network.doubles import Clock, communication, run_at
 from tests.network.systems import FABRICS, plans
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, Floats
 from workloads.groups import Groups
 from workloads.instructions import Communication
 
@@ -101,7 +101,8 @@ def test_draining_single_flows_ends_when_the_server_says(chosen: tuple[str, Grou
         for place, (_, collective, group, payload) in enumerate(wanted)
     ]
     _, _, ends = play(fabric, groups, [(0, call.collective, call.group, call.payload) for call in calls])
-    expected = textbook(unfolded(fabric, groups, calls), len(calls))
+    flows = unfolded(fabric, groups, calls)
+    expected = textbook(flows, len(calls), weights(flows, calls))
     latency = [_latency(fabric, groups, call) for call in calls]
     assert latency == [0.0] * len(calls)
     assert [end * 1e-12 for end in ends] == pytest.approx(expected, rel=1e-9, abs=1e-11)
@@ -112,7 +113,17 @@ def _latency(fabric: Fabric, groups: Groups, call: Communication) -> float:
     return max(fold.collective(rank_class.key, call).latency for rank_class in fold.rank_classes)
 
 
-def textbook(flows: Flows, operations: int) -> list[float]:
+def weights(flows: Flows, calls: list[Communication]) -> Floats:
+    """What each flow competes with: those of a ring have a weight of 1 together out of each rank; shape [flows]."""
+    weight = np.ones(len(flows.size))
+    for place, call in enumerate(calls):
+        mine = flows.operation == place
+        if call.collective in ("all-gather", "reduce-scatter", "broadcast") and mine.any():
+            weight[mine] /= np.bincount(flows.source[mine]).max()
+    return weight
+
+
+def textbook(flows: Flows, operations: int, weight: Floats) -> list[float]:
     """End of the last flow of each operation [s]."""
     ends = [0.0] * operations
     left = flows.size.copy()
@@ -120,7 +131,7 @@ def textbook(flows: Flows, operations: int) -> list[float]:
     now = 0.0
     while len(alive):
         loads, _ = flows.select(alive)
-        rates = max_min(loads, flows.capacity)
+        rates = max_min(loads, flows.capacity, weight[alive])
         step = float((left[alive] / rates).min())
         now += step
         left[alive] -= rates * step
