@@ -120,3 +120,24 @@ def test_a_torus_of_tpus_takes_it_and_saves_what_the_links_allow() -> None:
     assert (by_library.algorithm, by_library.library) == ("dimensions", "xla")
     assert direct.bound_s / by_library.bound_s > 2.9
     assert collective("tpu-v5p", "all-to-all", chips=64, bytes="1 GiB").algorithm == "direct"
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("all-gather", 1), ("reduce-scatter", 1), ("all-reduce", 2)])
+def test_between_slices_only_what_is_left_of_the_payload_goes(name: str, rounds: int) -> None:
+    """Two slices of 4 x 4: (n - 1) / n / 2 of S along either ring inside, and half of S / 16 across, all at once."""
+    axes = (Axis(4, ring=True), Axis(4, ring=True), Axis(2, ring=False))
+    (phase,) = along_dimensions(np.arange(32), 5, communication(name, "dp", 32.0), axes, domain=16).phases
+    sent = [float(exchange.bytes_to.sum()) for exchange in phase]
+    assert sent[:2] == pytest.approx([rounds * 32.0 * 15 / 16 / 2] * 2)
+    assert sent[2] == pytest.approx(rounds * 32.0 / 16 / 2)
+    assert phase[2].peers.tolist() == [21]
+
+
+def test_two_pods_gather_as_fast_as_one() -> None:
+    """A quarter of the payload over each link of a 16 x 16 torus; by a direct exchange inside it took eight times as long."""
+    one, two = (
+        collective("tpu-v6e", "all-gather", chips=chips, bytes="8 GiB", library=WIRE, algorithm="dimensions")
+        for chips in (256, 512)
+    )
+    assert two.time_s - two.latency_s == pytest.approx(one.time_s - one.latency_s, rel=0.01)
+    assert collective("tpu-v6e", "all-gather", chips=512, bytes="8 GiB").algorithm == "dimensions"

@@ -67,7 +67,7 @@ def pattern_of(
 ) -> Pattern:
     """What one rank does under an algorithm, by name; ``axes`` are the dimensions by which the machine counts its devices."""
     if algorithm == DIMENSIONS:
-        return along_dimensions(members, rank, communication, axes)
+        return along_dimensions(members, rank, communication, axes, domain)
     return ALGORITHMS[algorithm](members, rank, communication, domain)
 
 
@@ -110,7 +110,7 @@ def candidates(
     """The algorithms among which a library takes the fastest; one only where it has no choice or is given none.
 
     ``rings`` (NCCL, RCCL): rings for everything but all-reduce, which may also take the double tree between domains or, where
-    the switches of a domain add, reduction in the switch. ``dimensions`` (XLA): all dimensions of a domain at once, where
+    the switches of a domain add, reduction in the switch. ``dimensions`` (XLA): all dimensions at once, where
     the group is a block of them and one is a ring. ``one-copy-per-domain`` (DeepEP): that. ``levels``, and whatever is
     none of these: as in :func:`choose`: HCCL's mesh inside a server and its pipeline of both levels between servers, pairwise
     all-to-all. Sources: NCCL src/graph/tuning.cc; the HCCL_ALGO page of the CANN documentation; the DeepEP README.
@@ -123,7 +123,7 @@ def candidates(
     if library.family == "one-copy-per-domain" and experts and crosses and communication.top_k:
         return ("one-copy-per-domain",)
     rings = collective in ("all-gather", "reduce-scatter", "all-reduce", "broadcast")
-    if library.family == DIMENSIONS and collective in ("all-gather", "reduce-scatter", "all-reduce") and not crosses:
+    if library.family == DIMENSIONS and collective in ("all-gather", "reduce-scatter", "all-reduce"):
         block = sides(members, axes)
         if block is not None and any(axes[place].ring for place, _ in block):
             return (DIMENSIONS,)

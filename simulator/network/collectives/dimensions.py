@@ -10,6 +10,9 @@ S (n - 1) / (n d) if all sides are equal: every dimension is busy all the time. 
 each neighbour in k_i - 1 steps; a dimension in which all ranks have links of their own (a full mesh, a switch) is crossed in one
 step, b_i / (k_i - 1) to each. All-reduce does both halves.
 
+Between domains (slices of a pod) only what is left of the payload after its dimensions inside goes, S over the ranks inside, along
+the dimensions outside, while the rest is under way: the bytes of the two levels of ``hierarchical``.
+
 Leaves out: parts of unequal size, which would balance unequal sides; that a part waits for its dimension (the parts are taken as
 cut finely enough to follow each other); shorter ways than round the ring for small messages.
 """
@@ -70,7 +73,7 @@ def sides(members: Ints, axes: tuple[Axis, ...]) -> list[tuple[int, Ints]] | Non
     return found if prod(len(values) for _, values in found) == len(members) else None
 
 
-def along_dimensions(members: Ints, rank: int, communication: Communication, axes: tuple[Axis, ...]) -> Pattern:
+def along_dimensions(members: Ints, rank: int, communication: Communication, axes: tuple[Axis, ...], domain: int = 0) -> Pattern:
     """One exchange a dimension, all at once; see the module."""
     rounds = ROUNDS.get(communication.collective)
     if rounds is None:
@@ -83,7 +86,10 @@ def along_dimensions(members: Ints, rank: int, communication: Communication, axe
             f"{communication.name}: the {len(members)} ranks of {communication.group} around rank {rank} are no block of the "
             "machine's dimensions. Choose direct."
         )
-    shares = carried([len(values) for _, values in block])
+    outside = [place for place, _ in block if domain and prod(axis.size for axis in axes[:place]) >= domain]
+    within = [len(values) for place, values in block if place not in outside]
+    across = [len(values) for place, values in block if place in outside]
+    shares = [*carried(within), *(share / prod(within) for share in carried(across))]
     exchanges = []
     for (place, values), share in zip(block, shares, strict=True):
         stride = prod(axis.size for axis in axes[:place])
