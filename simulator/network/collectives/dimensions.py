@@ -10,8 +10,8 @@ S (n - 1) / (n d) if all sides are equal: every dimension is busy all the time. 
 each neighbour in k_i - 1 steps; a dimension in which all ranks have links of their own (a full mesh, a switch) is crossed in one
 step, b_i / (k_i - 1) to each. All-reduce does both halves.
 
-Between domains (slices of a pod) only what is left of the payload after its dimensions inside goes, S over the ranks inside, along
-the dimensions outside, while the rest is under way: the bytes of the two levels of ``hierarchical``.
+Between domains (slices of a pod) goes only what its dimensions inside leave of the payload, S over the ranks inside, while the
+rest is under way: the bytes of the two levels of ``hierarchical``.
 
 Leaves out: parts of unequal size, which would balance unequal sides; that a part waits for its dimension (the parts are taken as
 cut finely enough to follow each other); shorter ways than round the ring for small messages.
