@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import topologies
 from simulator.prepare import prepare
 from simulator.scenario import Scenario
 from simulator.spec.errors import InputError
@@ -55,8 +56,16 @@ def bring_launch(
     """
     if system is None:
         raise InputError("a launch does not say on which machine it runs", do="Add --system NAME.", path="--system")
+    each = topologies.load(system).chip.ranks_per_chip
     imported = import_launch(
-        source, system=system, chips=chips, name=name, define=dict(map(_definition, define)), added=added, ignore=ignore
+        source,
+        system=system,
+        chips=chips,
+        ranks_per_chip=each,
+        name=name,
+        define=dict(map(_definition, define)),
+        added=added,
+        ignore=ignore,
     )
     prepare(make(imported.document, Scenario))
     return _launch(imported)

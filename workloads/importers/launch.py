@@ -34,6 +34,7 @@ class Flags:
     questions: list[str] = field(default_factory=list)
     dumped: bool = False
     read: dict[str, None] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)  # Megatron-LM's name -> the one that was written instead
 
     def has(self, name: str) -> bool:
         """Whether the flag was given (a dump: and is neither None nor False)."""

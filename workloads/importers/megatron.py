@@ -19,6 +19,7 @@ from workloads.importers.attention_readers import Fields
 from workloads.importers.launch import Flags, read_flags
 from workloads.importers.megatron_flags import HARMLESS, NOT_SIMULATED
 from workloads.importers.megatron_model import read_model
+from workloads.importers.mindspeed import idle_layers, is_mindspeed, layers_of_stages, schedule_of, translate
 
 _REFUSED = {
     "hybrid_override_pattern": "hybrid (Mamba) layers",
@@ -63,12 +64,13 @@ def import_launch(
     *,
     system: str,
     chips: int | None = None,
+    ranks_per_chip: int = 1,
     name: str | None = None,
     define: Mapping[str, str] = {},
     added: str = "",
     ignore: Collection[str] = (),
 ) -> ImportedLaunch:
-    """Import a script, a dump of arguments (both by path), or flags as text.
+    """Import a script, a dump of arguments (both by path), or flags as text; a launch counts ranks, a machine chips.
 
     Raises InputError (file, line, flag) for a flag that is wrong, missing or not known, NotModelled for what has no
     counterpart here.
@@ -78,22 +80,27 @@ def import_launch(
     for flag, what in _REFUSED.items():
         if flags.has(flag):
             raise NotModelled(f"{flags.flag(flag)}: {what} cannot be imported.")
+    translate(flags)
     tensor_parallel = flags.whole("tensor_model_parallel_size", 1)
-    ranks = chips if chips is not None else _ranks(flags)
+    ranks = chips * ranks_per_chip if chips is not None else _ranks(flags)
+    if ranks % ranks_per_chip:
+        raise InputError(
+            f"a chip of {system} is {ranks_per_chip} ranks", got=f"{ranks} ranks", do="Correct the launch.", where=flags.file
+        )
     document: dict[str, Any] = {
         "name": name or Path(file).stem,
-        "cluster": {"system": system, "chips": ranks},
+        "cluster": {"system": system, "chips": ranks // ranks_per_chip},
         "model": read_model(flags, tensor_parallel),
         "training": _training(flags, ranks),
         "plan": _plan(flags, tensor_parallel, ranks),
-        "assumptions": "megatron-core",
+        "assumptions": "mindspeed" if is_mindspeed(flags) else "megatron-core",
     }
     flags.check_all_read(ignore)
     given = [flag for flag in flags.values if not flags.dumped or flags.has(flag)]
     told = {flag.lstrip("-").replace("-", "_") for flag in ignore}
     return ImportedLaunch(
         document=document,
-        understood=tuple(flags.flag(flag) for flag in flags.read if flag in flags.values),
+        understood=tuple(flags.flag(flag) for flag in flags.read if flag in flags.values and flag not in flags.renamed),
         harmless={flags.flag(flag): HARMLESS[flag] for flag in given if flag in HARMLESS},
         not_simulated={flags.flag(flag): NOT_SIMULATED[flag] for flag in given if flag in NOT_SIMULATED},
         ignored=tuple(flags.flag(flag) for flag in flags.values if flag in told),
@@ -160,7 +167,8 @@ def _precision(flags: Flags) -> Fields:
 def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
     layers, pp = flags.whole("num_layers"), flags.whole("pipeline_model_parallel_size", 1)
     plan: Fields = {"tp": tensor_parallel, "pp": pp, "cp": flags.whole("context_parallel_size", 1)}
-    vpp = _virtual_stages(flags, layers, pp)
+    schedule = schedule_of(flags)
+    vpp = 2 if schedule == "dualpipe-v" else _virtual_stages(flags, layers + len(idle_layers(flags)), pp)
     plan["vpp"] = vpp
     plan["ep"] = flags.whole("expert_model_parallel_size", 1)
     etp = flags.has("expert_tensor_parallel_size")
@@ -171,7 +179,7 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
         copies = flags.whole("num_distributed_optimizer_instances")
         if copies > 1:
             plan["zero_group"] = max(ranks // (tensor_parallel * pp) // copies, 1)
-    plan["schedule"] = "interleaved" if vpp > 1 else "1f1b"
+    plan["schedule"] = schedule or ("interleaved" if vpp > 1 else "1f1b")
     plan |= _recompute(flags, layers, pp * vpp)
     plan |= _offload(flags)
     plan |= _layout(flags, layers, pp, vpp)
@@ -230,6 +238,9 @@ def _context(flags: Flags, cp: int) -> Fields:
 
 def _layout(flags: Flags, layers: int, pp: int, vpp: int) -> Fields:
     """First and last pipeline rank of their own length, the others alike; each rank's layers go evenly to its chunks."""
+    listed = layers_of_stages(flags, pp * vpp)
+    if listed is not None:
+        return {"layout": listed}
     names = ("decoder_first_pipeline_num_layers", "decoder_last_pipeline_num_layers")
     given = {rank: flags.whole(name) for rank, name in zip((0, pp - 1), names, strict=True) if flags.has(name)}
     if not given:

@@ -25,7 +25,8 @@ _HARMLESS: dict[str, str] = {
         create-attention-mask-in-dataloader no-create-attention-mask-in-dataloader no-mmap-bin-files
         num-dataset-builder-threads data-impl short-seq-prob mask-prob tiktoken-pattern tiktoken-num-special-tokens
         per-split-data-args-path data-args-path no-shared-storage mid-level-dataset-surplus s3-cache-path
-        vocab-extra-ids handle-special-tokens dataset patch-tokenizer-type hf-tokenizer-path""",
+        vocab-extra-ids handle-special-tokens dataset patch-tokenizer-type hf-tokenizer-path tokenizer-name-or-path
+        tokenizer-not-use-fast max-padding-length padded-samples enable-shuffle tokenizer-padding-side""",
     "sets the course of training, not the work of a step": """
         lr min-lr lr-decay-style lr-decay-iters lr-decay-samples lr-warmup-fraction lr-warmup-iters lr-warmup-samples
         lr-warmup-init lr-wsd-decay-style lr-wsd-decay-iters lr-wsd-decay-samples weight-decay clip-grad adam-beta1
@@ -40,10 +41,14 @@ _HARMLESS: dict[str, str] = {
         no-initialization perform-initialization sgd-momentum muon-momentum muon-scale-mode muon-extra-scale-factor
         muon-split-qkv muon-use-nesterov muon-fp32-matmul-prec muon-num-ns-steps-default qk-clip qk-clip-alpha
         qk-clip-threshold moe-router-pre-softmax moe-router-dtype moe-router-padding-for-fp8 apply-layernorm-1p
-        norm-epsilon layernorm-epsilon""",
+        norm-epsilon layernorm-epsilon seq-aux norm-topk-prob routed-scaling-factor router-gating-in-fp32
+        moe-device-level-aux-loss-coeff moe-comm-aux-loss-coeff fix-router moe-revert-type-after-topk load-balance-type
+        scale-emb scale-depth dim-model-base""",
     "turns positions into rotations, which have no weights": """
         rotary-base rotary-percent rotary-scaling-factor rotary-seq-len-interpolation-factor rotary-interleaved
         use-rope-scaling rope-scaling-factor mscale mscale-all-dim original-max-position-embeddings beta-fast beta-slow
+        rope-scaling-type rope-scaling-beta-fast rope-scaling-beta-slow rope-scaling-mscale rope-scaling-mscale-all-dim
+        rope-scaling-original-max-position-embeddings use-fused-rotary-pos-emb
         no-rope-fusion no-rope-freq rope-type apply-rope-fusion use-fused-rope enable-mrope mrope-section""",
     "chooses among kernels and processes; their speed is in the assumptions": """
         use-mcore-models use-legacy-models transformer-impl spec use-flash-attn attention-backend use-fused-rmsnorm
@@ -67,7 +72,11 @@ _HARMLESS: dict[str, str] = {
         init-model-with-meta-device use-ring-exchange-p2p gradient-accumulation-fusion
         moe-router-fusion accumulate-allreduce-grads-in-fp32
         moe-enable-routing-replay
-        data-parallel-random-init no-contiguous-buffers-in-local-ddp
+        data-parallel-random-init no-contiguous-buffers-in-local-ddp fsdp-double-buffer use-nccl-ub
+        enable-experimental npu-deterministic gemm-gradient-accumulation-fusion mla-mm-split mla-fa-without-pad
+        use-fused-moe-token-permute-and-unpermute use-fused-ring-attention-update use-cp-send-recv-overlap use-fusion-attn-v2
+        sparse-mode attention-mask-type use-mc2 use-ascend-mc2 use-ascend-coc moe-permutation-async-comm
+        jit-compile stage transformer-impl-backend
        """,
 }
 
@@ -97,6 +106,16 @@ NOT_SIMULATED: dict[str, str] = {
     "overlap_param_gather_with_optimizer_step": "parameters gathered while the optimizer still runs",
     "microbatch_group_size_per_vp_stage": "groups of micro-batches of another size in the interleaved schedule",
     "variable_seq_lengths": "packed sequences of unequal lengths",
+    "moe_alltoall_overlap_comm": "expert exchanges beside the shared expert and weight gradients of the same layer",
+    "moe_allgather_overlap_comm": "expert exchanges beside the shared expert and weight gradients of the same layer",
+    "moe_zero_memory": "expert activations made again beside their exchanges",
+    "mtp_mem_efficient_logits": "logits of prediction blocks freed before the main ones",
+    "swap_optimizer": "optimizer state kept in the host and brought up for the update (plan.offload: optimizer)",
+    "reuse_fp32_param": "16-bit weights kept inside their 32-bit ones (assumptions: gradients, master)",
+    "recompute_activation_function": "recomputing the activation of the FFN (recompute_modules: [mlp_act, moe_act])",
+    "recompute_in_advance": "recomputation moved into bubbles",
+    "recompute_in_bubble": "recomputation moved into bubbles",
+    "swap_attention": "activations of attention kept in the host (plan.offload: activations)",
     "moe_layer_recompute": "recomputing whole expert layers (recompute_modules: [moe])",
 }
 """Flags that change a step and that nothing here follows -> what they would do; each is named in the account."""

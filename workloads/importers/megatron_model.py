@@ -24,7 +24,7 @@ def read_model(flags: Flags, tensor_parallel: int) -> Fields:
         "tied_embeddings": not flags.has("untie_embeddings_and_output_weights"),
     }
     positions = flags.text("position_embedding_type", "learned_absolute")
-    rotary = positions in ("rope", "yarn", "mrope") or flags.has("use_rotary_position_embeddings")
+    rotary = flags.has("use_rotary_position_embeddings") or positions in ("rope", "yarn", "mrope")
     if positions == "learned_absolute" and not rotary:
         fields["learned_positions"] = flags.whole("max_position_embeddings")
     else:
@@ -50,13 +50,16 @@ def read_model(flags: Flags, tensor_parallel: int) -> Fields:
 def _vocabulary(flags: Flags, tensor_parallel: int) -> int:
     """Rows of the embedding, padded as Megatron pads them: to a multiple of (divisor x tp)."""
     if flags.has("padded_vocab_size"):
+        for said_already in ("vocab_size", "make_vocab_size_divisible_by"):
+            flags.has(said_already)
         return flags.whole("padded_vocab_size")
     if not flags.has("vocab_size"):
         raise flags.refuse(
             "vocab_size", "is missing: the size comes from the tokenizer, which is not read", 'Give it: --add "--vocab-size N".'
         )
     multiple = flags.whole("make_vocab_size_divisible_by", 128) * tensor_parallel
-    return -(-flags.whole("vocab_size") // multiple) * multiple
+    more = flags.whole("extra_vocab_size") if flags.has("extra_vocab_size") else 0  # Pai-Megatron-Patch: beside the tokenizer's
+    return -(-(flags.whole("vocab_size") + more) // multiple) * multiple
 
 
 def _width(flags: Flags, hidden: int) -> int:

@@ -1,8 +1,9 @@
 """As much of a bash script as can be read without running it: variables, arrays, and the words of its commands.
 
 Understood: quotes, ``$NAME`` and ``${NAME:-default}``, arrays and ``"${NAME[@]}"``, ``+=``, whole-number arithmetic, continued
-lines, comments, here-documents (skipped). What depends on the world (the environment, a command's output, which branch of an
-``if`` runs) stays unknown: a word that holds it carries a mark (:data:`UNKNOWN`), and :attr:`Script.reasons` says why.
+lines, comments, here-documents (skipped), branches whose condition compares words that are known. What depends on the world
+(the environment, a command's output, which other branch of an ``if`` runs) stays unknown: a word that holds it carries a mark
+(:data:`UNKNOWN`), and :attr:`Script.reasons` says why.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from workloads.importers.shell_tests import Branches, Truth, truth
 from workloads.importers.shell_words import Statement, Word, statements
 
 UNKNOWN = re.compile("\u27e6([^\u27e7]*)\u27e7")
@@ -23,9 +25,10 @@ _BLANKS = re.compile("(?:\u27e6[^\u27e7]*\u27e7|\\S)+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=")
 _BRACES = re.compile(r"([A-Za-z_]\w*|\d+|[@*#])(\[[@*]\])?(?:(:?[-=+])(.*))?", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*|\d|[@*#?]")
-_OPENS = {"if", "for", "while", "until", "case", "select"}
+_OPENS = {"for", "while", "until", "case", "select"}
 _CLOSES = {"fi", "done", "esac"}
-_BEFORE = {"export", "local", "declare", "readonly", "typeset", "then", "else", "do", "!", "time", "exec"}
+_BEFORE = {"export", "local", "declare", "readonly", "typeset", "then", "do", "!", "time", "exec", "eval"}
+_SAYS = {"echo", "printf", "cat"}
 
 Value = str | list[str]
 
@@ -47,22 +50,44 @@ def read_script(text: str, defined: Mapping[str, str] = {}) -> Script:
     [(2, ['torchrun', 'run.py', '--tp', '8', '--pp', '4'])]
     """
     script = Script(variables=dict(defined))
-    depth = 0
+    branches = Branches()
     for statement in statements(text):
-        words, branches = list(statement.words), depth > 0 or statement.conditional
-        while words and words[0].text in (_OPENS | _CLOSES | _BEFORE | {"elif", "{", "}"}):
-            word = words.pop(0).text
-            depth += (word in _OPENS or word == "{") - (word in _CLOSES or word == "}")
-            branches = branches or word in _OPENS or depth > 0
-            if word in ("for", "select") and words and words[0].text not in defined:
-                _forget(script, words[0].text, statement.line, "is set by a loop")
-                words.clear()
-            elif word in (_OPENS | {"elif"}):
-                words.clear()
+        words = list(statement.words)
+        if branches.condition and statement.conditional:
+            branches.narrow(statement.conditional, _truth(script, words))
+            continue
+        branches.condition = False
+        while words and words[0].text in (_OPENS | _CLOSES | _BEFORE | {"if", "elif", "else", "{", "}"}):
+            _turn(script, branches, words, statement.line, defined)
         if len(words) == 1 and words[0].text == "":
             continue
-        _run(script, Statement(statement.line, tuple(words), statement.conditional), branches, defined)
+        if branches.state is not False:
+            open_ended = branches.state is None or bool(statement.conditional)
+            _run(script, Statement(statement.line, tuple(words), statement.conditional), open_ended, defined)
     return script
+
+
+def _turn(script: Script, branches: Branches, words: list[Word], line: int, defined: Mapping[str, str]) -> None:
+    """Take one word that opens, turns or closes a block, and the condition behind it."""
+    word = words.pop(0).text
+    if word in ("if", "elif"):
+        found = _truth(script, words)
+        words.clear()
+        branches.open(found, condition=True) if word == "if" else branches.next(found, condition=True)
+    elif word == "else":
+        branches.next(True, condition=False)
+    elif word in _OPENS or word == "{":
+        if word in ("for", "select") and words and words[0].text not in defined:
+            _forget(script, words[0].text, line, "is set by a loop")
+        if word != "{":
+            words.clear()
+        branches.open(None, condition=False)
+    elif word in _CLOSES or word == "}":
+        branches.close()
+
+
+def _truth(script: Script, words: list[Word]) -> Truth:
+    return truth([part for word in words for part in (_expand(script, word) or [""])])
 
 
 def _run(script: Script, statement: Statement, branches: bool, defined: Mapping[str, str]) -> None:
@@ -80,7 +105,7 @@ def _run(script: Script, statement: Statement, branches: bool, defined: Mapping[
             _assign(script, name, bool(match.group(2)), word, len(match.group(0)))
     if words:
         expanded = [part for word in words for part in _expand(script, word)]
-        if expanded:
+        if expanded and expanded[0] not in _SAYS:  # what a script says of its launch is none
             script.commands.append((statement.line, expanded))
 
 

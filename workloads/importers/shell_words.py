@@ -30,17 +30,17 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A command and the line it begins on; ``conditional``: it stands behind ``&&`` or ``||``."""
+    """A command and the line it begins on; ``conditional``: the ``&&`` or ``||`` that it stands behind."""
 
     line: int
     words: tuple[Word, ...]
-    conditional: bool = False
+    conditional: str = ""
 
 
 def statements(text: str) -> Iterator[Statement]:
     """The statements of a script in their order."""
     words: list[Word] = []
-    conditional, line = False, 1
+    conditional, line = "", 1
     for token, at in _Lexer(text).tokens():
         if isinstance(token, Word):
             if not words:
@@ -50,7 +50,7 @@ def statements(text: str) -> Iterator[Statement]:
         if words:
             yield Statement(line, tuple(words), conditional)
             words = []
-        conditional = token in ("&&", "||")
+        conditional = token if token in ("&&", "||") else ""
     if words:
         yield Statement(line, tuple(words), conditional)
 

@@ -13,10 +13,17 @@ from simulator.spec.errors import InputError, NotModelled, PlanError
 from workloads.accounting import total_parameters
 from workloads.importers.megatron import ImportedLaunch, import_launch
 
-_spec = importlib.util.spec_from_file_location("launches", Path(__file__).with_name("launches.py"))
-assert _spec and _spec.loader
-launches = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(launches)
+
+def _beside(name: str) -> Any:
+    """A module of data that stands beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+launches, trainers = _beside("launches"), _beside("trainers")
 
 
 def _import(text: str, folder: Path, **options: Any) -> ImportedLaunch:
@@ -219,3 +226,84 @@ def test_without_swiglu_or_bias_flags_the_defaults_are_megatrons(tmp_path: Path)
 def test_captured_graphs_are_read(flags: str, graphs: str | None) -> None:
     document = import_launch(f"{launches.MIXTRAL} {flags}", system="dgx-h100", chips=64).document
     assert document["plan"].get("graphs") == graphs
+
+
+def test_mindspeeds_own_flags_are_v3_on_dualpipe_v(tmp_path: Path) -> None:
+    """512 ranks are 256 packages of two dies; layers that do nothing are none; experts lie over the tensor-parallel ranks too."""
+    imported = _import(trainers.MINDSPEED_V3, tmp_path, system="cloudmatrix384", ranks_per_chip=2)
+    document, plan = imported.document, imported.document["plan"]
+    model, preset = workloads.load(document["model"]), workloads.load("deepseek-v3")
+    assert total_parameters(model, mtp=True) == total_parameters(preset, mtp=True)
+    assert model.layer_shapes() == preset.layer_shapes()
+    assert document["cluster"]["chips"] == 256 and document["assumptions"] == "mindspeed"
+    assert (plan["schedule"], plan["vpp"], plan["layout"]) == ("dualpipe-v", 2, [4] * 15 + [1])
+    assert (plan["tp"], plan["ep"], plan["etp"], plan["dispatcher"], plan["overlap"]["ep"]) == (2, 32, 1, "alltoall", True)
+    assert set(imported.not_simulated) == {"--mtp-mem-efficient-logits", "--swap-optimizer"}
+    assert "--multi-latent-attention" not in imported.understood and "--multi-head-latent-attention" in imported.understood
+
+
+MINDSPEED = """--use-fused-rmsnorm --num-layers 32 --hidden-size 4096 --num-attention-heads 32 --group-query-attention
+  --num-query-groups 8 --swiglu --normalization RMSNorm --position-embedding-type rope --disable-bias-linear --vocab-size 128256
+  --untie-embeddings-and-output-weights --seq-length 32768 --micro-batch-size 1 --global-batch-size 64 --bf16"""
+
+
+def _mindspeed(more: str) -> dict[str, Any]:
+    return import_launch(f"{MINDSPEED} {more}", system="atlas-800t-a2", chips=64).document
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("megatron_cp_algo", {"context_exchange": "ring"}),
+        ("ulysses_cp_algo", {"context_exchange": "all-to-all"}),
+        ("hybrid_cp_algo --ulysses-degree-in-cp 4", {"context_exchange": "all-to-all+ring", "context_heads": 4}),
+    ],
+)
+def test_mindspeeds_ways_of_sharing_a_sequence(algorithm: str, expected: dict[str, Any]) -> None:
+    """A ring, an exchange of heads, or both; without context parallelism the flag says nothing."""
+    plan = _mindspeed(f"--context-parallel-size 8 --context-parallel-algo {algorithm}")["plan"]
+    assert expected.items() <= plan.items()
+    assert "context_exchange" not in _mindspeed(f"--context-parallel-algo {algorithm}")["plan"]
+
+
+def test_layers_of_stages_are_those_that_are_listed_or_filled_up() -> None:
+    """--num-layer-list is a layout; layers that do nothing are taken out where they stand."""
+    listed = _mindspeed("--pipeline-model-parallel-size 4 --num-layer-list 7,9,9,7")
+    assert listed["plan"]["layout"] == [7, 9, 9, 7] and listed["model"]["layers"] == 32
+    filled = _mindspeed("--pipeline-model-parallel-size 4 --noop-layers 0,30,31")
+    assert filled["plan"]["layout"] == [7, 8, 8, 6] and filled["model"]["layers"] == 29
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        ("--noop-layers 40", PlanError, "must be some of the layers 0 to 31"),
+        ("--noop-layers a", PlanError, "must be layers apart by commas"),
+        ("--noop-layers 31 --pipeline-model-parallel-size 5", PlanError, "32 layers do not go evenly into 5 stages"),
+        ("--num-layer-list 8,8 --pipeline-model-parallel-size 4", PlanError, "must give the layers of all 4 stages"),
+        ("--schedules-method other", NotModelled, "--schedules-method other cannot be imported"),
+        (
+            "--context-parallel-size 2 --context-parallel-algo adaptive_cp_algo",
+            NotModelled,
+            "adaptive_cp_algo cannot be imported",
+        ),
+        ("--qk-nope-head-dim 64 --qk-head-dim 128", PlanError, "says otherwise than --qk-head-dim 128"),
+    ],
+)
+def test_what_mindspeed_says_wrongly_is_refused(more: str, error: type[Exception], message: str) -> None:
+    """By the flag that was written."""
+    with pytest.raises(error, match=message):
+        _mindspeed(more)
+
+
+def test_a_script_whose_branches_are_chosen_by_its_arguments_is_read(tmp_path: Path) -> None:
+    """Pai-Megatron-Patch: given what the command line would give, the branch of the model is read and the launch is eval's."""
+    given = {"TP": "1", "PP": "8", "EP": "16", "MODEL_SIZE": "A37B", "PR": "bf16", "BATCH_SIZE": "1", "GLOBAL_BATCH_SIZE": "1024",
+             "SEQ_LEN": "4096"}  # fmt: skip
+    imported = _import(trainers.PAI_V3, tmp_path, chips=256, define=given, added="--vocab-size 128815 --disable-bias-linear")
+    model = workloads.load(imported.document["model"])
+    assert (model.layers, model.hidden, model.vocab) == (61, 7168, -(-(128815 + 467) // 128) * 128)
+    assert model.moe is not None and (model.moe.experts, model.moe.top_k, model.moe.first_dense) == (256, 8, 3)
+    assert model.mtp.depth == 1
+    with pytest.raises(PlanError, match="needs NUM_LAYERS, which is set in a branch that may not run"):
+        _import(trainers.PAI_V3, tmp_path, chips=256, define={key: given[key] for key in given if key != "MODEL_SIZE"})

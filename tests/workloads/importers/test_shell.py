@@ -23,6 +23,11 @@ SCRIPTS = {
     "exports": "export A=1 B=2\nlocal_name=3\nrun $A $B $local_name",
     "redirections": "run a 2>/dev/null b > /dev/null c",
     "prefix": "A=1 run x\nB=2\nrun ${B}",
+    "branch": "M=big\nif [ $M = small ]; then N=1\nelif [ $M = big ]; then\n N=2\n run in\nelse N=3; fi\nrun $N",
+    "else": 'M=\nif [[ -n "$M" ]]; then N=1; else N=2; fi\nif [ -z "$M" ] && [ 3 -gt 2 ]; then A=(--x); fi\nrun $N "${A[@]}"',
+    "nested branches": "T=4\nif [ $T -gt 1 ]; then if [ $T -eq 4 ] || [ $T = 8 ]; then N=7; else N=8; fi; else N=9; fi\nrun $N",
+    "not taken": "if [ a != a ]; then run never; A=1; fi\nA=${A:-2}\nrun $A",
+    "said and done": 'C="run a b"\necho $C >/dev/null\neval $C',
 }
 
 
@@ -47,6 +52,9 @@ def test_words_are_those_that_bash_would_pass(name: str) -> None:
         ("run ${A%x}", "${A%x}"),
         ("run $((B+1))", "$((B+1))"),
         ("if true; then A=1; else A=2; fi\nrun $A", "A"),
+        ("if [ $X = 1 ]; then A=1; elif [ 1 = 1 ]; then A=2; fi\nrun $A", "A"),
+        ("if [ 1 = 1 ] && grep x y; then A=1; fi\nrun $A", "A"),
+        ("for i in 1 2; do if [ 1 = 1 ]; then A=1; fi; done\nrun $A", "A"),
         ("case $x in a) A=1;; esac\nrun $A", "A"),
         ("while true; do A=1; done\nrun $A", "A"),
         ("f() {\nA=1\n}\nrun $A", "A"),
