@@ -205,8 +205,14 @@ class Device:
         # Along the diagonal half of each block is in vain; a window lies in one block of keys more than it is long.
         computed = operator.n + block / 2
         if operator.window:
-            computed = min((operator.m + block) / 2, block * (ceil((operator.window - 1) / block) + 1))
+            computed = min((_sequence(operator) + block) / 2, block * (ceil((operator.window - 1) / block) + 1))
         return operator.n / computed
+
+
+def _sequence(operator: Operator) -> float:
+    """The length of a sequence seen through a window [tokens]: n = w - w (w - 1) / 2 S; a rank may hold the queries of a part."""
+    window, keys = operator.window, operator.n
+    return 2 * keys - 1 if 2 * keys - 1 <= window else window * (window - 1) / (2 * (window - keys))
 
 
 def _is_backward(operator: Operator) -> bool:

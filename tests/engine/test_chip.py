@@ -144,6 +144,21 @@ def test_attention_in_whole_blocks_computes_every_block_that_its_mask_touches(wi
     assert device.time(operator).arithmetic <= (most if window else least * (1 + 1e-3))
 
 
+@pytest.mark.parametrize("window", [1024, 4096, 8192, 10000])
+def test_a_part_of_the_queries_computes_its_part_of_the_blocks(window: int) -> None:
+    """Context parallelism leaves a rank an eighth of the queries, and of the time; never less than the scores that count."""
+    length, ranks = 8192, 8
+    core = Core("core", HEADS, WIDTH, WIDTH, (KeySpan(limit=window),))
+    device, times = h100(attention_block=512, matrix_edge=128), []
+    for cp in (1, ranks):
+        ledger = Ledger("attention", Shard(float(length / cp), length, cp=cp))
+        ledger.core("attention", core, HEADS, length / cp, keys=core.keys(length), keys_seen=0.0)
+        (operator,) = ledger.section().forward
+        times.append(device.time(operator).arithmetic)
+        assert times[-1] > operator.flops / (989e12 * device.efficiency.attention_forward.ceiling.value)
+    assert times[0] == pytest.approx(ranks * times[1], rel=1e-9)
+
+
 def test_a_window_longer_than_the_sequence_is_none() -> None:
     """A window never costs more than the whole causal mask in the same blocks."""
     whole, windowed = (
