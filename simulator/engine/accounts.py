@@ -124,18 +124,35 @@ class Accounts:
                 self.recorder.add(self.rank_class, IDLE, part, begin, finish)
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The compute lane began to work after a pause: when [ps], at which instruction each chain was, what was booked by then."""
+
+    time: int
+    places: tuple[int, ...]
+    parts: dict[str, float]
+
+
 @dataclass(slots=True)
 class SlotAccounts(Accounts):
-    """Books that begin with a slot: the idle time before its first work is left to whoever knows how it began."""
+    """Books that begin with a slot: the idle time before its first work is left to whoever knows how it began.
+
+    ``places``: the instruction at which each chain is, kept by the rank; ``marks`` by time.
+    """
 
     opening: tuple[int, tuple[Waiting, ...]] | None = None
+    places: list[int] = field(default_factory=list)
+    marks: dict[int, Mark] = field(default_factory=dict)
 
     def close_idle(self, now: int) -> None:
         if self.opening is None:
             self.opening = (now, tuple(self.waits))
             self.waits.clear()
+        elif now == self.idle_since:
+            return
         else:
             Accounts.close_idle(self, now)
+        self.marks[now] = Mark(now, tuple(self.places), dict(self.parts))
 
     def closed(self) -> SlotBooks:
         """What they say once the slot is over."""

@@ -17,7 +17,7 @@ from simpy.events import Event
 
 from simulator.engine.accounts import SlotAccounts, SlotBooks
 from simulator.engine.clock import Clock
-from simulator.engine.lanes import Rendezvous
+from simulator.engine.course import Course, NotingRendezvous, Rates
 from simulator.engine.rank import Rank, Steps, World
 from simulator.engine.recorder import Recorder
 from simulator.network.contract import OperationClass
@@ -45,8 +45,9 @@ class Actor(Rank):
     """A rank that plays one slot and nothing else."""
 
     def __init__(self, world: World, rank: Rank) -> None:
-        self._books = SlotAccounts(rank.rank_class, world.recorder)
-        super().__init__(world, rank.rank_class, rank.program, self._books, rank)
+        self.books = SlotAccounts(rank.rank_class, world.recorder)
+        super().__init__(world, rank.rank_class, rank.program, self.books, rank)
+        self.books.places = self.places
         self._spans: dict[Work, tuple[int, int]] = {}
 
     def perform(self, slot: Slot) -> Steps:
@@ -57,9 +58,13 @@ class Actor(Rank):
     def note_work(self, work: Work, start: int, end: int) -> None:
         self._spans[work] = (start, end)
 
+    def ended(self, slot: Slot) -> tuple[int | None, ...]:
+        """When each work ended; None if it has not yet."""
+        return tuple(self._spans[work][1] if work in self._spans else None for work in slot)
+
     def role(self, slot: Slot) -> Role:
         """What it did, once it has."""
-        return Role(self.finished, tuple(self._spans[work] for work in slot), self._books.closed())
+        return Role(self.finished, tuple(self._spans[work] for work in slot), self.books.closed())
 
 
 class Unlike(Exception):
@@ -98,7 +103,8 @@ class Ensemble:
         self._worlds: dict[int, World] = {}
         self._single = script is not None
         self._stage: _Stage = _Stage(self.clock, self.network, script._stage if script else None)
-        self._rendezvous = Rendezvous(self.clock, self._stage, self._weights)
+        self.course = Course()
+        self._rendezvous = NotingRendezvous(self.clock, self._stage, self._weights, self.course)
         if script is None:
             self.network.on_rates = self.refresh
 
@@ -139,7 +145,9 @@ class Ensemble:
             for other in self._groups[key]:
                 if abs(rate_of(other) - rate) > ALIKE * rate:
                     raise Unlike
-        self._stage.note({key: rate_of(key) for key in touched})
+        rates = {key: rate_of(key) for key in touched}
+        self._stage.note(rates)
+        self.course.note(self.clock.now, Rates(rates))
         for key in touched:
             self.actors[key].compute.refresh()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from simulator.engine.clock import Call, Clock
 from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
+from simulator.engine.head_start import HeadStart
 from simulator.network.fluid import FluidNetwork
 from workloads.instructions import Slot
 
@@ -30,6 +31,7 @@ class Performance:
         over: Callable[[Performance], None],
     ) -> None:
         self.start = clock.now
+        self.heads: Mapping[int, HeadStart] = {}  # of those who came before it began
         self.slot = slot
         self.rank_classes = rank_classes
         self.ensemble: Ensemble | None = None
@@ -51,6 +53,11 @@ class Performance:
             by_end.setdefault(role.end, {})[key] = role
         for end, together in by_end.items():
             self._calls.append(self._clock.call_at(self.start + end, lambda together=together: self._finish(together)))  # type: ignore[misc]
+
+    def early(self, rank_class: int) -> int:
+        """How long before the start one of them came [ps]."""
+        head = self.heads.get(rank_class)
+        return head.early if head else 0
 
     @property
     def offset(self) -> int:

@@ -92,6 +92,7 @@ class Rank:
         self.letter: Letter | None = None  # what it sent last, if it has to wait for it
         self.plays = True  # whether it runs its instructions itself at the moment
         self._leap: tuple[int, int] | None = None
+        self.places = [0, 0]  # of each chain of its slot, the instruction that it is at
         self.position = 0  # of the slot that it waits for, or is in
         self.skipped = 0
         self.behind = 0
@@ -162,7 +163,7 @@ class Rank:
         """All that may decide how it goes on, counted from a moment, a slot and a micro-batch; None while more is under way."""
         performance = self.performance
         if performance is not None and performance.ensemble is None:
-            where: tuple[object, ...] = (performance.start - now,)
+            where: tuple[object, ...] = (performance.start - now, performance.early(self.rank_class))
         elif performance is None and self.waits_for is not None and self.is_quiet:
             what, work, since = self.waits_for
             where = (what, work, since - now)
@@ -217,7 +218,8 @@ class Rank:
 
     def _execute(self, block: Block, chain: int, *, optimizer: bool) -> Steps:
         local: dict[str, Ticket] = {}
-        for instruction in block.instructions:
+        places = self.places
+        for places[chain], instruction in enumerate(block.instructions):
             if isinstance(instruction, Compute):
                 yield self.compute.submit(self.world.segment(instruction), optimizer)
             elif isinstance(instruction, Start):
@@ -229,6 +231,7 @@ class Rank:
                 local[instruction.token] = self.host.submit(instruction, after)
             else:
                 yield from self._wait(self._ticket(instruction, local))
+        places[chain] = len(block.instructions)
         self._tickets.update(local)
 
     def _ticket(self, instruction: Wait, local: dict[str, Ticket]) -> Ticket:

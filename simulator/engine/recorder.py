@@ -5,7 +5,7 @@ Columns (parallel lists of ints) cost a tenth of objects and become numpy arrays
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,6 +63,10 @@ class Recording:
     end: int  # [ps]
 
 
+#: Of a recorder: one entry a span in each.
+COLUMNS = ("rank_class", "lane", "name", "micro_batch", "start", "end")
+
+
 @dataclass(slots=True)
 class Recorder:
     """Collects spans while the engine runs. A name holds ``{}`` where the number of its micro-batch belongs."""
@@ -102,6 +106,17 @@ class Recorder:
     def of_another(self, rank_class: int) -> Recorder:
         """A recorder that says of one rank class what this one says of the only one it knows."""
         return replace(self, rank_class=[rank_class] * len(self.rank_class))
+
+    def without(self, until: Mapping[int, int]) -> Recorder:
+        """The same but for what had ended by then [ps], rank class by rank class."""
+        places = [
+            place for place, (key, end) in enumerate(zip(self.rank_class, self.end, strict=True)) if end > until.get(key, -1)
+        ]
+        found = replace(self)
+        for name in COLUMNS:
+            column = getattr(self, name)
+            setattr(found, name, [column[place] for place in places])
+        return found
 
     def repeat(self, other: Recorder, starts: Sequence[int]) -> None:
         """Add all the spans of another recorder, once from each of these moments on [ps]."""

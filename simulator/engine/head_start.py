@@ -1,0 +1,129 @@
+"""Ranks that come to a slot before the last of their team, until they do the same as those who come last.
+
+A slot goes as it does when all begin together, counted from the moment at which the last one comes, as long as whoever came
+earlier is never the one that a collective waits for. That is looked at, not assumed: the early one goes through the slot by
+itself, beside the course that collectives took in the rehearsal, and has to be ready for each before it begins. It is followed
+until its compute lane begins to work after a pause at the tick at which that of its *twin* does (one who begins with the last, of
+the same speed and in the same collectives), with its chains at the same instructions: from there on nothing tells the two apart,
+and what the twin does is what it does.
+
+Left to playing: slots in which something begins before all are there, in which an early one falls behind (two chains share a
+compute lane, and their order on it may differ), and in which it does something at the very tick of a begin or an end, where the
+order within the tick would be a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from simulator.engine.accounts import Mark, SlotBooks, Waiting
+from simulator.engine.clock import Clock
+from simulator.engine.course import Course, OutOfStep, Rates, RatesOnly, ToldRendezvous
+from simulator.engine.ensemble import Actor, Role
+from simulator.engine.rank import Rank
+from simulator.engine.recorder import Recorder
+from workloads.instructions import Slot
+
+#: Later than any moment of a slot [ps].
+NEVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStart:
+    """What a rank did that came ``early`` [ps] before the last of its team, until it did what its twin does.
+
+    ``merged``: when that was; ``opening``: as in :class:`SlotBooks`; ``ends``: of the works that it had ended by then, None for
+    others; all in ps since the last one came. ``more``: time by part, beyond what the twin booked until then. ``recorder``: its
+    spans since it came, under the rank class that was followed. ``whole``: what it did in the slot, if it never merged.
+    """
+
+    early: int
+    merged: int
+    opening: tuple[int, tuple[Waiting, ...]]
+    ends: tuple[int | None, ...]
+    more: tuple[tuple[str, float], ...]
+    recorder: Recorder
+    whole: Role | None = None
+
+    def before(self, role: Role) -> Role:
+        """What it did in the whole slot, where its twin did this."""
+        if self.whole is not None:
+            return self.whole
+        parts = dict(role.books.parts)
+        for part, value in self.more:
+            parts[part] = parts.get(part, 0.0) + value
+        books = SlotBooks(self.opening, tuple(parts.items()), role.books.waits, role.books.idle_since)
+        works = ((-self.early, end if own is None else own) for (_, end), own in zip(role.works, self.ends, strict=True))
+        return Role(role.end, tuple(works), books)
+
+
+def follow(
+    rank: Rank, slot: Slot, early: int, course: Course, twin: int, marks: Mapping[int, Mark]
+) -> tuple[HeadStart | None, int]:
+    """A rank that begins a slot ``early``, beside the ``course`` of those who begin with the last; and how many events it took.
+
+    ``marks``: those of its ``twin``, by time. None if its way through the slot can't be told so.
+    """
+    clock, recorder, network = Clock(), Recorder(), RatesOnly()
+    rendezvous = ToldRendezvous(clock)
+    world = replace(rank.world, clock=clock, network=network, rendezvous=rendezvous, recorder=recorder, rehearsals=None)
+    actor = Actor(world, rank)
+    clock.process(actor.perform(slot))
+    for time, what in course.moments:
+        at = time + early
+        if not _is_at(clock, at):
+            return None, clock.events
+        if not isinstance(what, Rates):
+            try:
+                rendezvous.tell(what)
+            except OutOfStep:
+                return None, clock.events
+        elif twin in what.of:
+            network.rate = what.of[twin]
+            actor.compute.refresh()
+        clock.advance(at)
+        own, other = actor.books.marks.get(at), marks.get(time)
+        if own is not None and other is not None and own.places == other.places:
+            return _until(actor, slot, early, own, other), clock.events
+    clock.run()
+    return _alone(actor, slot, early), clock.events
+
+
+def _is_at(clock: Clock, time: int) -> bool:
+    """Let all happen before a moment, and say whether nothing does at it."""
+    if time > clock.now:
+        clock.advance(time - 1)
+        if clock.next_at == time:
+            return False
+        clock.advance(time)
+    return True
+
+
+def _alone(actor: Actor, slot: Slot, early: int) -> HeadStart | None:
+    """What an actor did that never came to do the same as its twin; None if it did not come to the end, or never computed."""
+    if actor.finished < 0 or actor.books.opening is None:
+        return None
+    role, recorder = actor.role(slot), actor.world.recorder
+    books = role.books
+    at, waits = actor.books.opening
+    opening = at - early, tuple(wait.shifted(-early) for wait in waits)
+    left = tuple(wait.shifted(-early) for wait in books.waits)
+    works = tuple((start - early, end - early) for start, end in role.works)
+    whole = Role(role.end - early, works, SlotBooks(opening, books.parts, left, books.idle_since - early))
+    return HeadStart(early, NEVER, opening, (), (), recorder, whole)
+
+
+def _until(actor: Actor, slot: Slot, early: int, mark: Mark, twin: Mark) -> HeadStart:
+    """What an actor did until a mark."""
+    opening = actor.books.opening
+    assert opening is not None
+    at, waits = opening
+    return HeadStart(
+        early=early,
+        merged=twin.time,
+        opening=(at - early, tuple(wait.shifted(-early) for wait in waits)),
+        ends=tuple(None if end is None else end - early for end in actor.ended(slot)),
+        more=tuple((part, value - twin.parts[part]) for part, value in mark.parts.items() if value != twin.parts[part]),
+        recorder=actor.world.recorder,
+    )

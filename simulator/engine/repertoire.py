@@ -1,0 +1,254 @@
+"""What teams do in the slots that they come to: who meets whom, who is like whom, and each slot played once.
+
+A *team* is all rank classes that meet in the collectives of a slot, a *scene* what a rank does in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from simulator.engine.accounts import Mark
+from simulator.engine.alike import KEPT, Keepsake, likeness
+from simulator.engine.course import Course
+from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
+from simulator.engine.head_start import HeadStart, follow
+from simulator.engine.rank import Rank
+from simulator.engine.recorder import Recorder
+from simulator.engine.watch import Traffic
+from simulator.network.contract import Folding, OperationClass
+from simulator.network.fluid import FluidNetwork
+from simulator.network.history import History
+from workloads.instructions import Block, HostWork, Slot, Start, Wait
+
+Team = tuple[int, ...]  # rank classes, ascending
+Scene = tuple[int, ...]  # numbers of the blocks of a slot
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A team in a slot. ``groups``: one of each sort of its ranks, and the others like it.
+
+    ``begins_together``: nothing of it touches anything outside before all are there.
+    """
+
+    groups: Groups
+    begins_together: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A slot of a team, played once; ``starts`` are the moments from which on it was repeated to its end [ps].
+
+    ``groups``: who acted, and for whom; ``marks`` of each of those. ``late``: the starts when some had come before; ``heads`` of
+    these, by their twin and how early they were.
+    """
+
+    roles: dict[int, Role]
+    groups: Groups
+    traffic: Traffic
+    recorder: Recorder
+    history: History
+    course: Course = field(default_factory=Course)
+    marks: dict[int, dict[int, Mark]] = field(default_factory=dict)
+    starts: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    heads: dict[tuple[int, int], HeadStart | None] = field(default_factory=dict)
+
+
+class Repertoire:
+    """Keeps what was rehearsed; ``events`` counts those of the rehearsals and of ranks followed by themselves."""
+
+    def __init__(self, folding: Folding, network: FluidNetwork) -> None:
+        self.events = 0
+        self._folding = folding
+        self._network = network
+        self._ranks: Mapping[int, Rank] = {}
+        self._scenes: dict[int, list[tuple[tuple[Block, ...], Scene]]] = {}  # of every slot, by identity of the program
+        self._teams: dict[tuple[int, Scene], Team] = {}
+        self._programs: dict[Team, tuple[Rank, ...]] = {}  # a rank of each program in a team
+        self._casts: dict[tuple[object, ...], Cast] = {}
+        self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
+        self._numbers: dict[int, int] = {}
+
+    def attend(self, ranks: Mapping[int, Rank]) -> None:
+        """The ranks of the step, by class."""
+        self._ranks = ranks
+
+    @property
+    def rehearsed(self) -> Collection[Rehearsal]:
+        """Everything that was rehearsed."""
+        return self._rehearsed.values()
+
+    def cast(self, team: Team, slot: Slot) -> Cast:
+        """How a team goes through a slot that it is in, or comes to."""
+        programs = self._programs.get(team)
+        if programs is None:
+            ranks = [self._ranks[key] for key in team]
+            programs = self._programs[team] = tuple({id(rank.program): rank for rank in ranks}.values())
+        key = (team, *[id(rank.block(work)) for rank in programs for work in slot])
+        found = self._casts.get(key)
+        if found is None:
+            found = self._casts[key] = Cast(self._twins(team, slot), self._waits_for_all(team, slot))
+        return found
+
+    def _scene(self, rank: Rank) -> tuple[tuple[Block, ...], Scene]:
+        """What a rank is to do in the slot that it is in."""
+        found = self._scenes.get(id(rank.program))
+        if found is None:
+            number = self._number
+            found = [(blocks, tuple([number(block) for block in blocks])) for blocks in rank.blocks]
+            self._scenes[id(rank.program)] = found
+        return found[rank.position]
+
+    def _number(self, block: Block) -> int:
+        """The same for all blocks of the same instructions: stages of the same layers are rehearsed once."""
+        number = self._numbers.get(id(block))
+        if number is None:
+            number = self._numbers[id(block)] = KEPT.script(block.instructions)
+        return number
+
+    def team(self, rank: Rank) -> Team:
+        """Everybody who meets in these blocks; nobody if a collective reaches in or out of them."""
+        blocks, scene = self._scene(rank)
+        found = self._teams.get((rank.rank_class, scene))
+        if found is None:
+            found = self._found_team(rank.rank_class, blocks) if all(_is_closed(block) for block in blocks) else ()
+            for member in found or (rank.rank_class,):
+                self._teams[member, scene] = found
+        return found
+
+    def _found_team(self, rank_class: int, blocks: Sequence[Block]) -> Team:
+        asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
+        found = {rank_class}
+        new = [rank_class]
+        while new:
+            member = new.pop()
+            for communication in asked:
+                others = set(self._folding.collective(member, communication).participants) - found
+                found |= others
+                new += others
+        stages = {self._folding.rank_classes[member].pp_rank for member in found}
+        return tuple(sorted(found)) if len(stages) == 1 else ()
+
+    def present(self, ranks: Sequence[Rank], team: Team, slot: Slot) -> Groups:
+        """Twins among those who are here."""
+        here = {rank.rank_class for rank in ranks}
+        groups = ([key for key in (first, *others) if key in here] for first, others in self.cast(team, slot).groups.items())
+        return {group[0]: tuple(group[1:]) for group in groups if group}
+
+    def ensemble(self, groups: Groups, slot: Slot) -> Ensemble:
+        """These, at the beginning of a slot."""
+        ensemble = Ensemble(self._ranks, slot, self._network)
+        ensemble.join(groups)
+        return ensemble
+
+    def rehearsal(self, team: Team, slot: Slot) -> Rehearsal:
+        """What a team does in a slot if it begins together; of ranks that meet nobody, what the first alike of them did."""
+        _, scene = self._scene(self._ranks[team[0]])
+        found = self._rehearsed.get((team, scene))
+        if found is None:
+            found = self._rehearse(team, slot) if len(team) > 1 else self._alone(team[0], slot)
+            self._rehearsed[team, scene] = found
+        return found
+
+    def _alone(self, rank_class: int, slot: Slot) -> Rehearsal:
+        """The same of a rank class that meets nobody."""
+        blocks, scene = self._scene(self._ranks[rank_class])
+        asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
+        operations = [self._folding.collective(rank_class, communication) for communication in asked]
+        alike = likeness(operations, rank_class, self._folding.link_classes)
+        if alike is None:
+            return self._rehearse((rank_class,), slot)
+        key = (self._ranks[rank_class].world.device, scene, alike)
+        kept = KEPT.find(key)
+        if kept is None:
+            kept = self._kept_of(rank_class, slot, operations)
+            KEPT.keep(key, kept)
+        shares = self._network.shares
+        shares.know(self._folding.link_classes)
+        history = kept.history(shares, operations)
+        traffic = Traffic.of(history, shares)
+        return Rehearsal({rank_class: kept.role}, {rank_class: ()}, traffic, kept.recorder.of_another(rank_class), history)
+
+    def _kept_of(self, rank_class: int, slot: Slot, operations: Sequence[OperationClass]) -> Keepsake:
+        """A rehearsal of one rank class on a network that knows nothing else."""
+        ensemble = Ensemble(self._ranks, slot, self._network, anew=True)
+        ensemble.join({rank_class: ()})
+        ensemble.clock.run()
+        self.events += ensemble.clock.events
+        network = ensemble.network
+        return Keepsake.of(ensemble.roles()[rank_class], ensemble.recorder, network.history, network.shares, operations)
+
+    def _rehearse(self, team: Team, slot: Slot) -> Rehearsal:
+        groups = self.cast(team, slot).groups
+        ensemble = self.ensemble(groups, slot)
+        try:
+            ensemble.clock.run()
+        except Unlike:
+            self.events += ensemble.clock.events
+            groups = dict.fromkeys(team, ())
+            ensemble = self.ensemble(groups, slot)
+            ensemble.clock.run()
+        self.events += ensemble.clock.events
+        history = ensemble.network.history
+        ensemble.record_twins()
+        traffic = Traffic.of(history, self._network.shares)
+        marks = {key: actor.books.marks for key, actor in ensemble.actors.items()}
+        return Rehearsal(ensemble.roles(), groups, traffic, ensemble.recorder, history, ensemble.course, marks)
+
+    def heads(self, rehearsal: Rehearsal, early: Mapping[int, int], slot: Slot) -> dict[int, HeadStart] | None:
+        """What those did who came early; None if that can't be told from how the slot goes when all come together."""
+        found = {}
+        for key, others in rehearsal.groups.items():
+            group = (key, *others)
+            if min(early[member] for member in group):
+                return None  # of this sort nobody came last
+            for member in group:
+                if early[member]:
+                    head = self._head(rehearsal, member, key, early[member], slot)
+                    if head is None:
+                        return None
+                    found[member] = head
+        return found
+
+    def _head(self, rehearsal: Rehearsal, member: int, twin: int, early: int, slot: Slot) -> HeadStart | None:
+        if (twin, early) not in rehearsal.heads:
+            rank = self._ranks[member]
+            head, events = follow(rank, slot, early, rehearsal.course, twin, rehearsal.marks[twin])
+            self.events += events
+            rehearsal.heads[twin, early] = head
+        return rehearsal.heads[twin, early]
+
+    def _twins(self, team: Team, slot: Slot) -> Groups:
+        """One of each sort of ranks in a team, and the others: alike are those of one speed that meet in the same collectives."""
+        sorts: dict[tuple[object, ...], list[int]] = {}
+        for key in team:
+            rank = self._ranks[key]
+            steps = (step for work in slot for step in rank.block(work).instructions if isinstance(step, Start))
+            met = {step.communication: self._folding.collective(key, step.communication).key for step in steps}
+            sorts.setdefault((id(rank.world), *(id(rank.block(work)) for work in slot), *met.values()), []).append(key)
+        return {keys[0]: tuple(keys[1:]) for keys in sorts.values()}
+
+    def _waits_for_all(self, team: Team, slot: Slot) -> bool:
+        """Whether nothing that ranks of a team do in a slot touches anything outside before all of them are there."""
+        steps = ((key, step) for key in team for work in slot for step in self._ranks[key].block(work).instructions)
+        for key, step in steps:
+            if isinstance(step, HostWork):
+                return False
+            if isinstance(step, Start) and len(self._folding.collective(key, step.communication).participants) < len(team):
+                return False
+        return True
+
+
+def _is_closed(block: Block) -> bool:
+    """Whether a block waits for all that it starts, and for nothing else."""
+    pending: set[str] = set()
+    for step in block.instructions:
+        if isinstance(step, Start | HostWork):
+            pending.add(step.token)
+        elif isinstance(step, Wait):
+            if step.token not in pending:
+                return False
+            pending.remove(step.token)
+    return not pending
