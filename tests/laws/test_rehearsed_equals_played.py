@@ -9,6 +9,7 @@ import pytest
 
 from simulator.engine.ensemble import Ensemble
 from simulator.engine.performance import Performance
+from simulator.engine.rehearsal import Rehearsals
 from simulator.results import Result
 from simulator.run import simulate
 from simulator.scenario import Scenario
@@ -70,22 +71,45 @@ def test_rehearsed_equals_played_around_faults(faults: tuple[dict[str, Any], ...
     same(*both(question(*faults)))
 
 
-def test_rehearsed_equals_played_where_teams_come_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ranks come late to slots that others play, sends meet these, and twins stop being alike in the middle of them."""
+def counting(monkeypatch: pytest.MonkeyPatch, **methods: type) -> Counter[str]:
+    """How often these methods are called from now on."""
     counted: Counter[str] = Counter()
 
     def watched(method: str, of: type) -> None:
         plain = getattr(of, method)
         monkeypatch.setattr(of, method, lambda *args: (counted.update([method]), plain(*args))[1])
 
-    watched("apart", Ensemble)
-    watched("join", Performance)
+    for method, of in methods.items():
+        watched(method, of)
+    return counted
+
+
+def test_rehearsed_equals_played_where_teams_come_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks come early to slots that begin with the last, sends meet these, and twins stop being alike in the middle of them."""
+    counted = counting(monkeypatch, apart=Ensemble, _record_late=Rehearsals, _play_apart=Rehearsals)
     case = SCHEDULED["experts and stages share the network cards"]
     training = {**case["training"], "global_batch": 256}
     slow = {**case["cluster"], "faults": [{"chip": 5, "speed": 0.7}]}
     scenario = make({**case, "name": "late", "training": training, "cluster": slow}, Scenario)
     rehearsed = simulate(scenario)
-    assert counted["apart"] > 10 and counted["join"] > 10
+    assert counted["apart"] > 10 and counted["_record_late"] > 5 and counted["_play_apart"] > 5
+    same(rehearsed, simulate(scenario, slots="played"))
+
+
+def test_rehearsed_equals_played_where_some_begin_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tensor parallelism can begin before all of a team are there, those who come later join those who play."""
+    counted = counting(monkeypatch, join=Performance)
+    scenario = make(
+        {
+            "cluster": {"system": "dgx-h100", "chips": 16, "faults": [WEAK]},
+            "model": SMALL_DENSE,
+            "training": {"sequence_length": 4096, "global_batch": 8},
+            "plan": {"tp": 4, "pp": 2, "cp": 2},
+        },
+        Scenario,
+    )
+    rehearsed = simulate(scenario)
+    assert counted["join"] > 10
     same(rehearsed, simulate(scenario, slots="played"))
 
 
