@@ -15,6 +15,7 @@ from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
 from simulator.network.shares import OVER
 from simulator.spec.errors import IdentityBroken
+from topologies.adjacency import spans
 from topologies.fabric import Floats, Ints
 
 #: A link counts as saturated above this utilisation.
@@ -59,6 +60,8 @@ class Usage:
         self._end: Ints = np.array(history.end, dtype=np.int64)
         self._share: Ints = np.array(history.share, dtype=np.int64)
         self._count = len(shares.shares)
+        self._order: Ints = np.argsort(self._share, kind="stable").astype(np.int64)  # rows of the history by share
+        self._first: Ints = np.searchsorted(self._share[self._order], np.arange(self._count + 1)).astype(np.int64)
         self._shares_on: dict[int, list[tuple[int, float]]] = {}
         self._kinds_on: dict[int, dict[str, list[int]]] = {}
         for solved in shares.shares:
@@ -85,21 +88,22 @@ class Usage:
         return found
 
     def _stepped(self, link_class: int) -> tuple[Ints, Floats]:
-        used = self._amounts(link_class)
-        rows = np.flatnonzero(used > 0.0)
+        by_share = np.zeros(self._count)
+        for share, amount in self._shares_on.get(link_class, ()):
+            by_share[share] = amount
+        rows = self._rows(np.flatnonzero(by_share > 0.0))
         if not len(rows):
             return np.zeros(1, dtype=np.int64), np.zeros(1)
-        time, value = _stacked(self._start[rows], self._end[rows], used[rows] / self.link_classes[link_class].capacity)
+        used = by_share[self._share[rows]] / self.link_classes[link_class].capacity
+        time, value = _stacked(self._start[rows], self._end[rows], used)
         value[value < 1e-12] = 0.0  # what is left of sums and differences when nothing flows
         changed = np.concatenate(([True], value[1:] != value[:-1]))
         return time[changed], value[changed]
 
-    def _amounts(self, link_class: int) -> Floats:
-        """Wire bytes per second on one link of the class, for every row of the history."""
-        by_share = np.zeros(self._count)
-        for share, amount in self._shares_on.get(link_class, ()):
-            by_share[share] = amount
-        return by_share[self._share]
+    def _rows(self, shares: Ints) -> Ints:
+        """The rows of the history in which one of these shares held, ascending."""
+        rows, _ = spans(self._order, self._first, shares)
+        return np.sort(rows)
 
     def steps_by_kind(self, link_class: int) -> tuple[Ints, dict[str, Floats]]:
         """Utilisation over time as in :meth:`steps`, split by who sends; the kinds sum to the whole at every moment."""
@@ -195,9 +199,7 @@ class Usage:
         return found
 
     def _held(self, shares: Sequence[int]) -> float:
-        chosen = np.zeros(self._count, dtype=bool)
-        chosen[np.array(shares, dtype=np.int64)] = True
-        rows = np.flatnonzero(chosen[self._share])
+        rows = self._rows(np.unique(np.array(shares, dtype=np.int64)))
         if not len(rows):
             return 0.0
         time, depth = _stacked(self._start[rows], self._end[rows], np.ones(len(rows)))

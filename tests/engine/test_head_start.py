@@ -40,13 +40,13 @@ def rank() -> Rank:
     return Rank(world, 0, program)
 
 
-def course(begins: float = 2.0) -> Course:
-    """Both exchanges take a second; the first begins when who came last has computed."""
+def course(begins: float = 2.0, again: float = 4.0) -> Course:
+    """Both exchanges take a second; the first begins when who came last has computed, the second when all have."""
     moments: list[tuple[float, Began | Ended]] = [
         (begins, Began(0, 0, 0)),
         (begins + 1, Ended(0)),
-        (begins + 2, Began(1, 0, 0)),
-        (begins + 3, Ended(1)),
+        (again, Began(1, 0, 0)),
+        (again + 1, Ended(1)),
     ]
     return Course([(round(time * SECOND), what) for time, what in moments], 2)
 
@@ -87,10 +87,13 @@ def test_an_early_rank_waits_for_the_last_one_and_then_does_what_it_does() -> No
 
 
 def test_who_is_never_like_its_twin_is_followed_to_the_end() -> None:
-    """Without a mark in common what it did in the whole slot is told, counted from when the last one came."""
-    head = followed(1.5, course(), {})
+    """Without a mark in common what it did in the whole slot is told, counted from when the last one came.
+
+    Somebody else is half a second slower in the second computation, and it waits for that one as well.
+    """
+    head = followed(1.5, course(again=4.5), {})
     assert head is not None and head.whole is not None and head.merged == NEVER
-    assert head.whole.end == 5 * SECOND and head.whole.works == ((-1.5 * SECOND, 5 * SECOND),)
+    assert head.whole.end == 5.5 * SECOND and head.whole.works == ((-1.5 * SECOND, 5.5 * SECOND),)
     assert head.before(Role(0, (), SlotBooks(None, (), (), 0))) is head.whole
     booked = dict(head.whole.books.parts)
     assert booked == pytest.approx({"arithmetic": 3.0 * SECOND, "straggler_wait": 1.5 * SECOND, "exposed_ep": SECOND})
