@@ -13,7 +13,7 @@ from simulator.engine.accounts import SlotBooks
 from simulator.engine.alike import KEPT, Keepsake, Keepsakes, likeness
 from simulator.engine.ensemble import Role
 from simulator.engine.recorder import Recorder
-from simulator.engine.rehearsal import Rehearsals
+from simulator.engine.repertoire import Repertoire
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.history import History
 from simulator.network.shares import Shares
@@ -125,13 +125,13 @@ def test_what_was_longest_not_asked_for_goes_and_equal_devices_are_one() -> None
 def test_stages_of_the_same_layers_are_rehearsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those in the middle share theirs; another batch rehearses nothing and is the same step as in a process of its own."""
     rehearsed: list[int] = []
-    play = Rehearsals._kept_of
+    play = Repertoire._kept_of
 
-    def counted(self: Rehearsals, rank_class: int, *rest: Any) -> Keepsake:
+    def counted(self: Repertoire, rank_class: int, *rest: Any) -> Keepsake:
         rehearsed.append(rank_class)
         return play(self, rank_class, *rest)
 
-    monkeypatch.setattr(Rehearsals, "_kept_of", counted)
+    monkeypatch.setattr(Repertoire, "_kept_of", counted)
     KEPT.forget()
     result = simulate(make(ASKED, Scenario))
     assert 0 < len(rehearsed) < 2 * 4
