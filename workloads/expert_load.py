@@ -14,16 +14,17 @@ Leaves out: sources with preferences of their own; attention and dense layers of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from simulator.spec.errors import NotModelled, PlanError
 from workloads import popularity
+from workloads.expert_waves import WaveLoad, cut_in_waves
 from workloads.instructions import Skew
 from workloads.model import Model
-from workloads.popularity import Floats, Ints
+from workloads.popularity import Floats, Ints, rounded
 from workloads.router import RouterLoad
 from workloads.router_table import read_table
 from workloads.spare_experts import Spares, counts, home_of, hosted
@@ -38,7 +39,7 @@ class ExpertLoad:
 
     ``send``: routed tokens over a rank's tokens; ``receive``: share of all routed copies; ``active``: experts that get any;
     ``peak``: the busiest expert's share over the mean; ``dropped``: the share of routed copies that find no room.
-    ``uneven_inside``: whether a rank's own experts are loaded differently.
+    ``waves``: what each wave of experts gets, where the plan cuts them and waves are unlike each other.
     """
 
     send: tuple[float, ...]
@@ -46,42 +47,34 @@ class ExpertLoad:
     active: tuple[float, ...]
     peak: float
     dropped: float = 0.0
-    uneven_inside: bool = False
+    waves: tuple[WaveLoad, ...] = ()
 
     @classmethod
     def of(cls, shares: Floats, homes: Ints, send: Floats, capacity_factor: float | None) -> ExpertLoad:
         """What ``shares`` [experts] of the copies mean for the ranks that hold the experts."""
         ep, experts = len(send), len(shares)
-        taken = shares
-        if capacity_factor is not None:
-            taken = popularity.kept(shares, np.full(experts, capacity_factor / experts))
+        taken = _taken(shares, np.ones(experts), capacity_factor)
         receive = np.bincount(homes, weights=taken, minlength=ep).astype(np.float64)
-        inside = receive[homes] * (ep / experts)  # what each expert would take if its rank's experts shared alike
         active = np.bincount(homes[taken > 0.0], minlength=ep).astype(np.float64)
         return cls(
             send=tuple(send.tolist()),
-            receive=_rounded(receive),
+            receive=rounded(receive),
             active=tuple(active.tolist()),
             peak=float(shares.max()) * experts,
             dropped=max(1.0 - float(taken.sum()), 0.0) if capacity_factor is not None else 0.0,
-            uneven_inside=not np.allclose(taken, inside, rtol=1e-9, atol=0.0),
         )
 
     @classmethod
     def of_copies(cls, shares: Floats, held: Floats, send: Floats, capacity_factor: float | None) -> ExpertLoad:
         """The same where experts have copies: ``held`` [positions, experts] says by whom, and each takes an even part."""
         experts, copies = len(shares), held.sum(axis=0)
-        taken = shares if capacity_factor is None else popularity.kept(shares, capacity_factor / experts * copies)
-        each = taken / copies
-        receive = held @ each
-        inside = receive / held.sum(axis=1)
+        taken = _taken(shares, copies, capacity_factor)
         return cls(
             send=tuple(send.tolist()),
-            receive=_rounded(receive),
+            receive=rounded(held @ (taken / copies)),
             active=tuple((held @ (taken > 0.0)).tolist()),
             peak=float(shares.max()) * experts,
             dropped=max(1.0 - float(taken.sum()), 0.0) if capacity_factor is not None else 0.0,
-            uneven_inside=not np.allclose(held * each, held * inside[:, None], rtol=1e-9, atol=0.0),
         )
 
     @property
@@ -117,6 +110,14 @@ class ExpertLoad:
     def skew(self) -> Skew | None:
         """What a dispatch must know beside its payload; None where it goes evenly to everybody."""
         return None if self.even and self.served == 1.0 else Skew(self.send, self.receive)
+
+    def of_wave(self, wave: WaveLoad) -> ExpertLoad:
+        """The load of one of its waves by itself."""
+        return replace(self, receive=wave.receive, active=wave.active, waves=())
+
+    def skew_of(self, wave: WaveLoad) -> Skew:
+        """The same of one of its waves."""
+        return Skew(self.send, wave.receive, whole=self.receive)
 
 
 @dataclass(frozen=True)
@@ -188,17 +189,18 @@ def balanced(ep: int, experts: int) -> Loads:
     return Loads("balanced", (load,), classes=(0,) * ep)
 
 
-def loads(router: RouterLoad, model: Model, ep: int, pp: int, micro_batches: int) -> Loads:
-    """The loads that a router's description means for a plan.
+def loads(router: RouterLoad, model: Model, ep: int, pp: int, micro_batches: int, waves: int = 1) -> Loads:
+    """The loads that a router's description means for a plan that runs a rank's experts in so many waves.
 
     Raises PlanError for what no router can do, NotModelled where more ranks differ than are simulated.
     """
     moe = model.moe
     redundant = router.redundant_experts or 0
-    if moe is None or (router.kind == "balanced" and router.capacity_factor is None and not redundant):
+    alike = router.kind == "balanced" and router.capacity_factor is None and not redundant
+    if moe is None or (alike and moe.experts // ep % waves == 0):
         return balanced(ep, moe.experts if moe else ep)
     homes = home_of(moe.experts, ep)
-    build = _Builder(router, homes, ep, (moe.experts + redundant) // ep if redundant else 0)
+    build = _Builder(router, homes, ep, (moe.experts + redundant) // ep if redundant else 0, waves)
     if router.kind == "table":
         shares = read_table(router.file or "", model, micro_batches)
         case = tuple(build.layer(list(row), ()) for row in shares)
@@ -221,9 +223,10 @@ def loads(router: RouterLoad, model: Model, ep: int, pp: int, micro_batches: int
 class _Builder:
     """Collects the distinct cases of a step."""
 
-    def __init__(self, router: RouterLoad, homes: Ints, ep: int, places: int) -> None:
+    def __init__(self, router: RouterLoad, homes: Ints, ep: int, places: int, waves: int) -> None:
         self.router = router
         self.places = places
+        self.waves = waves
         self._held: list[Floats] = []
         self.homes = homes
         self.send = np.ones(ep)
@@ -249,7 +252,11 @@ class _Builder:
         if not self._held:
             return None
         found = np.mean([counts(held, self.homes) for held in self._held], axis=0)
-        return Spares(self.places, len(self.homes), _rounded(found[0]), _rounded(found[1]))
+        return Spares(self.places, len(self.homes), rounded(found[0]), rounded(found[1]))
+
+    def _at_home(self) -> Floats:
+        """Who holds what where nothing is copied."""
+        return np.asarray(np.arange(len(self.send))[:, None] == self.homes, dtype=np.float64)
 
     def _add(self, shares: Floats, held: Floats | None) -> int:
         """The index of the case that these shares make."""
@@ -257,6 +264,10 @@ class _Builder:
         load = ExpertLoad.of(shares, self.homes, self.send, factor)
         if held is not None:
             load = ExpertLoad.of_copies(shares, held, self.send, factor)
+        if self.waves > 1:
+            held = held if held is not None else self._at_home()
+            copies = held.sum(axis=0)
+            load = replace(load, waves=cut_in_waves(held, self.homes, _taken(shares, copies, factor) / copies, self.waves))
         if load not in self._known:
             self._known[load] = len(self.cases)
             self.cases.append(load)
@@ -310,12 +321,18 @@ def _classes(cases: Sequence[ExpertLoad], ep: int, spares: Spares | None) -> tup
     """Positions with the same figures in every case share a class; classes are numbered as they first occur."""
     numbers: dict[tuple[tuple[float, ...], ...], int] = {}
     figures: list[tuple[tuple[float, ...], ...]]
-    figures = [tuple((load.send[at], load.receive[at], load.active[at]) for load in cases) for at in range(ep)]
+    figures = [tuple(_figures(load, at) for load in cases) for at in range(ep)]
     if spares:
         figures = [(*figure, (spares.out[at], spares.into[at])) for at, figure in enumerate(figures)]
     return tuple(numbers.setdefault(seen, len(numbers)) for seen in figures)
 
 
-def _rounded(shares: Floats) -> tuple[float, ...]:
-    """Shares that only the order of a sum tells apart are one: equal ranks must be equal to the bit."""
-    return tuple(float(f"{share:.14e}") for share in shares.tolist())
+def _figures(load: ExpertLoad, at: int) -> tuple[float, ...]:
+    """All that a rank at one position sees of a load."""
+    waves = (figure for wave in load.waves for figure in (wave.receive[at], wave.active[at]))
+    return (load.send[at], load.receive[at], load.active[at], *waves)
+
+
+def _taken(shares: Floats, copies: Floats, capacity_factor: float | None) -> Floats:
+    """What experts with so many copies take of the ``shares`` they are sent."""
+    return shares if capacity_factor is None else popularity.kept(shares, capacity_factor / len(shares) * copies)

@@ -66,10 +66,12 @@ class Skew:
 
     From position s to position d go payload x ``send[s]`` x ``receive[d]`` bytes, in a combine the same from d to s.
     ``send`` is 1 for a source that routes all its tokens, ``receive`` sums to the share of copies that is not dropped.
+    ``whole``: what is received in all where this is a part of an exchange, whose copies may serve its other parts too.
     """
 
     send: tuple[float, ...]
     receive: tuple[float, ...]
+    whole: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,15 @@ without the library (every wave pays the launch).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from simulator.spec.errors import NotModelled
 from workloads.accounting.sections import Section
 from workloads.chain import Chain
-from workloads.instructions import Communication, Kernel, Operator, Phase
+from workloads.instructions import Kernel, Operator, Phase
 from workloads.traffic import Traffic
+from workloads.waves import OF_WAVES, Wave, even_waves
 
 ATTENTION = ("attention_pre", "attention_in", "attention_core", "attention_out")
 ROUTED = ("router", "permute", "experts", "unpermute")
@@ -35,7 +36,8 @@ ROUTED = ("router", "permute", "experts", "unpermute")
 class Layer:
     """A run of sections under a plan. ``recomputed``: modules recomputed in the backward pass, or everything (``full``).
 
-    ``at_once``: they are made again in forward order before it begins, not each before its own.
+    ``at_once``: they are made again in forward order before it begins, not each before its own. ``waves``: of its experts, where
+    they are unlike each other.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Layer:
         *,
         full: bool = False,
         at_once: bool = False,
+        waves: tuple[Wave, ...] = (),
     ) -> None:
         self.sections = dict(sections)
         self.traffic = traffic
@@ -53,6 +56,8 @@ class Layer:
         self.recomputed = frozenset(recomputed)
         self.full = full
         self.at_once = at_once
+        count = self.overlap.ep_waves if self.moe else 1
+        self.waves = waves or (even_waves(self.sections, traffic, count) if count > 1 else ())
 
     @property
     def moe(self) -> bool:
@@ -97,35 +102,27 @@ class Layer:
         chain.run(operators(sections["router"]))
         if shared and not self.overlap.ep:
             self._plain(chain, shared, operators(shared))
-        routed = tuple(operator for name in ("permute", "experts", "unpermute") for operator in operators(sections[name]))
-        if self.overlap.ep_waves > 1:
-            sent = self._send_waves(chain, traffic.dispatch())
+        if self.waves:
+            sent = [chain.start(wave.dispatch()) for wave in self.waves]
             if shared and self.overlap.ep:
                 self._plain(chain, shared, operators(shared))
-            self._run_waves(chain, sent, routed, traffic.combine())
+            self._run_waves(chain, sent, operators)
             return
         tokens = chain.start(traffic.dispatch())
         if shared and self.overlap.ep:
             self._plain(chain, shared, operators(shared))
         chain.wait(tokens)
         chain.exchange(traffic.expert_gather())
-        chain.run(routed)
+        chain.run(operator for name in OF_WAVES for operator in operators(sections[name]))
         chain.exchange(traffic.expert_reduce(), traffic.combine())
 
-    def _send_waves(self, chain: Chain, communication: Communication | None) -> list[tuple[str, ...]]:
-        """Send for every wave's tokens; gives what to wait for, wave by wave."""
-        waves = self.overlap.ep_waves
-        return [chain.start(_wave_of(communication, waves)) for _ in range(waves)]
-
-    def _run_waves(
-        self, chain: Chain, sent: list[tuple[str, ...]], operators: tuple[Operator, ...], back: Communication | None
-    ) -> None:
+    def _run_waves(self, chain: Chain, sent: list[tuple[str, ...]], operators: Operators) -> None:
         """Compute each wave when its tokens are there and send its outputs off; wait until all are home."""
         home: list[str] = []
-        for wave, tokens in enumerate(sent):
+        for wave, tokens in zip(self.waves, sent, strict=True):
             chain.wait(tokens)
-            chain.run(_wave_of_operators(operators, len(sent), first=wave == 0))
-            home += chain.start(_wave_of(back, len(sent)))
+            chain.run(operator for name in OF_WAVES for operator in operators(wave.sections[name]))
+            home += chain.start(wave.combine())
         chain.wait(home)
 
     def _plain(self, chain: Chain, section: Section, operators: tuple[Operator, ...]) -> None:
@@ -199,7 +196,7 @@ class Layer:
         self._backward(chain, sections["ffn_post"], weights=weights)
         if "moe" in self.recomputed and not self.full and not self.at_once:
             self._forward_moe(chain, self._recomputed_operators)
-        if self.overlap.ep_waves > 1:
+        if self.waves:
             self._backward_waves(chain, weights=weights)
         else:
             self._backward_routed(chain, weights=weights)
@@ -231,21 +228,20 @@ class Layer:
 
     def _backward_waves(self, chain: Chain, *, weights: bool) -> None:
         """Output gradients arrive and input gradients leave in waves; weight gradients run in their wave, after its own leave."""
-        sections, traffic = self.sections, self.traffic
-        sent = self._send_waves(chain, traffic.dispatch("gradient"))
+        sections = self.sections
+        sent = [chain.start(wave.dispatch("gradient")) for wave in self.waves]
         shared = sections.get("shared_expert")
         if shared:
             self._backward(chain, shared, weights=weights)
         for name in ("unpermute", "experts"):
             self._recompute(chain, sections[name])
         home: list[str] = []
-        inputs = tuple(operator for name in ("unpermute", "experts", "permute") for operator in sections[name].backward_input)
-        for wave, tokens in enumerate(sent):
+        for wave, tokens in zip(self.waves, sent, strict=True):
             chain.wait(tokens)
-            chain.run(_wave_of_operators(inputs, len(sent), first=wave == 0))
-            home += chain.start(_wave_of(traffic.combine("gradient"), len(sent)))
+            chain.run(operator for name in reversed(OF_WAVES) for operator in wave.sections[name].backward_input)
+            home += chain.start(wave.combine("gradient"))
             if weights:
-                chain.run(_wave_of_operators(sections["experts"].backward_weight, len(sent), first=wave == 0))
+                chain.run(wave.sections["experts"].backward_weight)
         chain.wait(home)
 
     def _remake(self, chain: Chain) -> None:
@@ -307,24 +303,3 @@ class Layer:
 
 
 Operators = Callable[[Section], tuple[Operator, ...]]
-
-
-def _wave_of(communication: Communication | None, waves: int) -> Communication | None:
-    """One wave's part of an exchange."""
-    if communication is None:
-        return None
-    return replace(communication, name=f"{communication.name} wave", payload=communication.payload / waves)
-
-
-def _wave_of_operators(operators: Iterable[Operator], waves: int, *, first: bool) -> tuple[Operator, ...]:
-    """One wave's part of the products over a rank's experts: fewer experts of the same shape, in one kernel for all waves."""
-    return tuple(
-        replace(
-            operator,
-            flops=operator.flops / waves,
-            bytes_moved=operator.bytes_moved / waves,
-            groups=operator.groups / waves if operator.kernel is Kernel.GROUPED_GEMM else operator.groups,
-            launches=operator.launches if first else 0,
-        )
-        for operator in operators
-    )

@@ -31,6 +31,7 @@ from workloads.recompute import Recompute, recompute_steps
 from workloads.resolved import ResolvedPlan
 from workloads.stages import Stage, cut
 from workloads.traffic import ShardParameters, Traffic
+from workloads.waves import Wave, unequal_waves
 
 __all__ = ["Piece", "Pieces", "Recompute", "copies_table", "head_in_layers", "make_shard", "recompute_steps", "table_elements"]
 
@@ -128,6 +129,18 @@ class Pieces:
         shard = make_shard(self.model, self.plan, load, self.position)
         return shard, Traffic(self.model, self.plan, self.groups, shard, load.skew())
 
+    def _waves(self, shape: LayerShape, case: int) -> tuple[Wave, ...]:
+        """The waves of a sparse layer's experts, where they are unlike each other."""
+        load = self.plan.loads.cases[case]
+        shards = [make_shard(self.model, self.plan, load.of_wave(wave), self.position) for wave in load.waves]
+        return unequal_waves(
+            (
+                layer_sections(self.model, shape, shard),
+                Traffic(self.model, self.plan, self.groups, shard, load.skew_of(wave)),
+            )
+            for wave, shard in zip(load.waves, shards, strict=True)
+        )
+
     def _stage(self, stage: Stage, number: int, pattern: int) -> tuple[Piece, ...]:
         model, loads = self.model, self.plan.loads
         layers = []
@@ -181,7 +194,14 @@ class Pieces:
             name = f"{shape.attention} {'experts' if shape.moe else 'dense'}{' mtp' if shape.mtp else ''} layer"
             piece = self._layers[key] = Piece(
                 name,
-                Layer(sections, traffic, way.modules, full=way.full, at_once=way.at_once),
+                Layer(
+                    sections,
+                    traffic,
+                    way.modules,
+                    full=way.full,
+                    at_once=way.at_once,
+                    waves=self._waves(shape, case) if shape.moe else (),
+                ),
                 ShardParameters.of(layer_parameters(self.model, shape), self.plan),
                 kept - offloaded,
                 max(everything - kept, 0.0),

@@ -207,11 +207,11 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     dispatcher = plan.dispatcher or defaults.dispatcher
     chosen = chosen_recompute(plan, defaults, model, pp * vpp)
     state = _state(training, defaults, optimizer)
+    overlap = _overlap(plan, defaults, schedule, exchange)
     offload = read_offload(plan.offload, chosen.policy)
     check_offload(offload, optimizer=optimizer, fp32_only=zero == 3 and not state.sharded_copy)
     resolved = ResolvedPlan(
-        ranks=ranks, tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, ep=ep, etp=etp,
-        expert_dp=expert_dp,
+        ranks=ranks, tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, ep=ep, etp=etp, expert_dp=expert_dp,
         zero=zero,
         zero_size=1 if zero == 0 else plan.zero_group or dp * cp,
         cuts_every_micro_batch=_cuts_every_micro_batch(plan, zero, pp * vpp),
@@ -223,7 +223,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         policy=chosen.policy,
         offload=offload,
         sequence_parallel=tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True),
-        overlap=_overlap(plan, defaults, schedule, exchange),
+        overlap=overlap,
         dispatcher=dispatcher,
         dispatch_precision=_dispatch_precision(plan, defaults, dispatcher, training.precision),
         sequence_length=training.sequence_length,
@@ -233,7 +233,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         precision=training.precision,
         optimizer=optimizer,
         state=state,
-        loads=loads(router, model, ep, pp, micro_batches),
+        loads=loads(router, model, ep, pp, micro_batches, overlap.ep_waves),
         warnings=warnings,
         table=table,
         attention=plan.attention or defaults.attention,

@@ -117,3 +117,8 @@ def spaced(size: int, count: int) -> list[int]:
     [0, 16, 32, 48]
     """
     return [index * size // count for index in range(count)]
+
+
+def rounded(shares: Floats) -> tuple[float, ...]:
+    """Shares that only the order of a sum tells apart are one: equal ranks must be equal to the bit."""
+    return tuple(float(f"{share:.14e}") for share in shares.tolist())

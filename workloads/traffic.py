@@ -219,6 +219,8 @@ class Traffic:
     def _expert(self, name: str, collective: str, size: float) -> Communication | None:
         moe = self.model.moe
         assert moe is not None
+        if self.skew is not None and not any(self.skew.receive):
+            return None  # a wave of experts that nobody chooses
         payload = self.shard.local_tokens * moe.top_k * self.model.hidden * size
         limit = moe.router.top_groups if moe.router.groups > 1 else 0
         return self._make(name, "ep", collective, "ep", payload, moe.top_k, limit, self.skew)

@@ -33,10 +33,10 @@ class Exchanges:
         overlap = SimpleNamespace(ep=False, ep_waves=self.waves, tp=False, tp_gradients=False, cp=False)
         return SimpleNamespace(overlap=overlap)
 
-    def dispatch(self) -> Communication:
+    def dispatch(self, _what: str = "") -> Communication:
         return Communication("dispatch", "ep", "dispatch", "ep", 1.0)
 
-    def combine(self) -> Communication:
+    def combine(self, _what: str = "") -> Communication:
         return Communication("combine", "ep", "combine", "ep", 1.0)
 
     def expert_gather(self) -> None:

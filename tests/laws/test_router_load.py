@@ -11,7 +11,6 @@ from simulator.prepare import prepare
 from simulator.results import Result
 from simulator.run import simulate
 from simulator.scenario import Scenario
-from simulator.spec.errors import NotModelled
 from simulator.spec.files import make
 
 V3 = {"preset": "deepseek-v3", "layers": 4, "mtp_depth": 0}
@@ -59,6 +58,18 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "spread over dies": (CLOS, {"kind": "spread", "factor": 1.75, "ranks": 4}),
     "hot rank in waves": ({**RACKS, "plan": {**RACKS["plan"], "overlap": {"ep_waves": 4}}}, {"kind": "hot-rank", "factor": 3.0}),
     "experts cut by tensor parallelism": (TENSOR, "zero-load-rank"),
+    "copies of hot experts in waves": (
+        {**RACKS, "plan": {**RACKS["plan"], "overlap": {"ep_waves": 3}}},
+        {"kind": "hot-rank", "factor": 3.0, "redundant_experts": 32},
+    ),
+    "a hot expert in waves, one copy per domain": (
+        {**H800, "plan": {**H800["plan"], "overlap": {"ep_waves": 4}}},
+        {"kind": "hot-expert", "factor": 8.0},
+    ),
+}
+WAVES: dict[str, dict[str, Any]] = {
+    "hot expert": {"kind": "hot-expert", "factor": 4.0},
+    "copies of a hot rank": {"kind": "hot-rank", "factor": 3.0, "redundant_experts": 32},
 }
 
 
@@ -102,11 +113,21 @@ def test_a_table_of_every_layer_and_micro_batch_answers_as_every_rank_by_itself(
     assert folded.router is not None and folded.router.classes == 2
 
 
-def test_waves_of_experts_that_share_a_rank_unequally_are_refused() -> None:
-    """A wave takes an even part of a rank's tokens: with one hot expert that would be wrong."""
-    waves = {**RACKS, "plan": {"pp": 2, "ep": 8, "overlap": {"ep_waves": 4}}}
-    with pytest.raises(NotModelled, match="loads the experts of one rank unequally"):
-        prepare(question(waves, {"kind": "hot-expert", "factor": 4.0}))
+@pytest.mark.parametrize("dispatcher", ["alltoall", "deepep"])
+@pytest.mark.parametrize("name", WAVES)
+def test_waves_of_unequal_experts_send_what_the_layer_sends_and_hide_some_of_it(name: str, dispatcher: str) -> None:
+    """The same bytes by waves of any number, also where one copy serves a domain; no step longer than without waves."""
+
+    def waved(waves: int) -> Result:
+        return step({**RACKS, "plan": {"pp": 2, "ep": 8, "dispatcher": dispatcher, "overlap": {"ep_waves": waves}}}, WAVES[name])
+
+    whole, *cut = (waved(waves) for waves in (1, 2, 4))
+    for each in cut:
+        assert each.network.sent_bytes["ep"] == pytest.approx(whole.network.sent_bytes["ep"], rel=1e-9)
+        assert each.step_time_s < whole.step_time_s
+        assert each.model_tflops_per_chip * each.step_time_s == pytest.approx(
+            whole.model_tflops_per_chip * whole.step_time_s, rel=1e-9
+        )
 
 
 def test_a_flat_table_is_a_balanced_router(tmp_path: Any) -> None:

@@ -97,8 +97,8 @@ def laid(
          "plan.overlap.ep_waves: waves are of experts, and the model has none (got 2). Leave ep_waves out."),
         (SPARSE, {"overlap": Overlap(ep_waves=2)},
          "plan.overlap.ep_waves: waves are of experts, and ep = 1 sends them nothing (got 2). Leave ep_waves out."),
-        (SPARSE, {"ep": 64, "overlap": Overlap(ep_waves=3)},
-         "plan.overlap.ep_waves: ep_waves must divide the 4 experts of a rank (got 3). Lower ep_waves from 3 to 2."),
+        (SPARSE, {"ep": 64, "overlap": Overlap(ep_waves=5)},
+         "plan.overlap.ep_waves: a wave holds at least one of the 4 experts of a rank (got 5). Lower ep_waves from 5 to 4."),
         (DENSE, {"zero": 1, "cut_gradients": "micro-batch"},
          "plan.cut_gradients: gradients are cut after every micro-batch under zero 2 and 3 only (got 'zero 1'). Set zero to 2, or"
          " leave cut_gradients out."),

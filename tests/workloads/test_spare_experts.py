@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simulator.results import Result
 from simulator.run import simulate
 from simulator.scenario import Scenario
-from simulator.spec.errors import NotModelled, PlanError
+from simulator.spec.errors import PlanError
 from simulator.spec.files import make
 from workloads.attention_kinds import GroupedQueryAttention
 from workloads.expert_load import loads
@@ -195,6 +195,10 @@ def test_places_that_cannot_be_are_refused(redundant: int, ep: int, message: str
     assert str(refused.value) == message
 
 
-def test_waves_of_unequal_experts_are_refused() -> None:
-    with pytest.raises(NotModelled, match="redundant experts"):
-        program_of(8, overlap={"ep": True, "ep_waves": 2})
+def test_copies_run_in_waves_and_a_wave_holds_a_place_at_least() -> None:
+    """Places, not experts, are what waves are of: six where each rank has four experts and two spare."""
+    waves = program_of(8, overlap={"ep": True, "ep_waves": 6})
+    sent = [step.communication for step in waves.ranks[0].blocks[0, 0, "F", ""].instructions if isinstance(step, Start)]
+    assert sum(step.name == "dispatch wave" for step in sent) == 6 * 3
+    with pytest.raises(PlanError, match="a wave holds at least one of the 6 places of a rank"):
+        program_of(8, overlap={"ep": True, "ep_waves": 7})

@@ -24,8 +24,8 @@ looks at, those of which at least one copy goes there:
     copies to G = payload / top_k x send[s] x pi (1 - (1 - Q / pi)^top_k).
 
 Inside, a rank hands on what the sources at its own place of all domains send: payload x (sum of their send) x receive[d].
-Only where all domains hold the same places of a group.
-
+Only where all domains hold the same places of a group. Of an exchange that is one of several (``whole``: waves of experts) a
+token still crosses once for all of them: its copies are those of the whole, in this part's share of what the domain receives.
 
 Leaves out: an expert is never chosen twice for one token, so D is a little larger than these independent draws give
 (below 1% from 32 experts a domain); merging copies inside a domain.
@@ -41,7 +41,7 @@ from simulator.network.collectives.hierarchical import cut_by_domain, two_levels
 from simulator.network.collectives.pattern import Exchange, Levels, Pattern, levels
 from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Floats, Ints
-from workloads.instructions import Communication
+from workloads.instructions import Communication, Skew
 
 
 def one_copy_per_domain(members: Ints, rank: int, communication: Communication, domain: int) -> Pattern:
@@ -119,7 +119,7 @@ def _skewed(members: Ints, rank: int, communication: Communication, cut: Levels)
         raise InputError(f"{communication.name}: a group of {len(members)} ranks has as many loads", got=len(skew.send))
     send, receive = (np.array(figures).reshape(cut.across, cut.within) for figures in (skew.send, skew.receive))
     home, place = divmod(int(np.searchsorted(members, rank)), cut.within)
-    copies = domain_copies(receive.sum(axis=1), communication.top_k, communication.max_domains)
+    copies = _copies(skew, receive.sum(axis=1), communication)
     by_place = send.sum(axis=0)
     one, whole = communication.payload / communication.top_k, communication.payload
     if communication.collective == "combine":
@@ -132,3 +132,12 @@ def _skewed(members: Ints, rank: int, communication: Communication, cut: Levels)
     if len(cut.outer):
         exchanges.append(Exchange.of_sizes(cut.outer, np.delete(outside, home)))
     return Pattern((tuple(exchanges),))
+
+
+def _copies(skew: Skew, receive: Floats, communication: Communication) -> Floats:
+    """Tokens of which a copy goes to each domain; ``receive`` [domains] is each one's share of the copies of experts."""
+    if not skew.whole:
+        return domain_copies(receive, communication.top_k, communication.max_domains)
+    whole = np.array(skew.whole).reshape(len(receive), -1).sum(axis=1)
+    part = np.divide(receive, whole, out=np.zeros(len(receive)), where=whole > 0.0)
+    return np.asarray(domain_copies(whole, communication.top_k, communication.max_domains) * part, dtype=np.float64)
