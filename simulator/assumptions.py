@@ -60,8 +60,10 @@ class ChipEfficiency(Spec):
     gemm_start: dict[str, Figure[Seconds]]  # start and drain of one matrix kernel by precision
     weight_gradient: dict[str, Figure[Share]]  # rate of weight gradients over that of the other products, by precision
     grouped_gemm: Figure[Share]  # share of the dense GEMM rate that a grouped one keeps
+    grouped_tile: Figure[Amount]  # rows of a grouped product's tile, computed once for each group in it; 0: as small as others
     operand_memory: Figure[Share]  # share of the HBM bandwidth at which matrix kernels get their operands
     memory: Figure[Share]  # share of the HBM bandwidth that kernels which read and write reach
+    row_gather: Figure[Share]  # share of that at which rows are picked and put by index
     attention_forward: AttentionCurve
     attention_backward: AttentionCurve
     attention_small_head: Figure[Share]  # rate at head dimension 64 over the rate at 128

@@ -82,6 +82,8 @@ def make_shard(model: Model, plan: ResolvedPlan, load: ExpertLoad, position: int
         dropout=plan.dropout,
         ffn_inputs=plan.ffn_inputs,
         fused_experts=plan.fused_experts,
+        bias_by_row=plan.bias_by_row,
+        fused_casts=plan.fused_casts,
         rowwise=plan.rowwise,
     )
 

@@ -144,7 +144,9 @@ class PlanDefaults(Spec):
     ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds at its peak for each
     logit [B] (16-bit logits and their fp32 softmax: 6); ``ffn_inputs``: in which precision the activation of an FFN keeps its
     input when training below 16 bits. ``pipeline_buffers``: one each way between stages, or one for every micro-batch, and the
-    logits of all of them until the step ends. ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron
+    logits of all of them until the step ends. ``casts``: whether the cast of an operand is a pass over memory or goes with whatever makes or reads it, as a compiler that
+    fuses has it. ``expert_bias``: whether the biases of routed experts are added group by group, or picked for each row first.
+    ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron
     without folding), or not at all.
     """
 
@@ -169,6 +171,8 @@ class PlanDefaults(Spec):
     attention: AttentionKernel = "flash"
     graphs: Graphs = "none"
     expert_kernels: ExpertKernels = "separate"
+    casts: Literal["passes", "fused"] = "passes"
+    expert_bias: Literal["by group", "by row"] = "by group"
     dropout: bool = False
     zero_in_pipeline: int | None = Field(default=None, ge=0, le=3)
     chunks: int | None = Field(default=None, ge=1)
@@ -239,6 +243,8 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         attention=plan.attention or defaults.attention,
         graphs=plan.graphs or defaults.graphs,
         fused_experts=(plan.expert_kernels or defaults.expert_kernels) == "fused",
+        bias_by_row=defaults.expert_bias == "by row",
+        fused_casts=defaults.casts == "fused",
         rowwise=is_quantised(training.precision) and (training.precision_detail or "").startswith(ROWWISE),
         dropout=_first(training.dropout, defaults.dropout),
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",

@@ -30,6 +30,7 @@ from workloads.instructions import Compute, Kernel, Operator, Phase
 BACKWARD_EXECUTES = 5 / 4
 SMALL_HEAD = 64
 OF_EXPERTS = ("router", "permutation", "routed_experts")  # components of the accounting that serve routed experts
+BY_INDEX = "permutation"  # of these, rows are picked and put by index
 DYNAMIC = ("permutation", "routed_experts")  # of these, shapes depend on the data: partial graphs leave them out
 FULL_HEAD = 128
 LARGE_HEAD = 160
@@ -147,7 +148,8 @@ class Device:
 
     def _memory(self, operator: Operator) -> float:
         if not _is_product(operator):
-            return operator.bytes_moved / self.memory_bandwidth
+            picked = self.efficiency.row_gather.value if operator.component == BY_INDEX else 1.0
+            return operator.bytes_moved / (self.memory_bandwidth * picked)
         bandwidth = self.conditions.operand_bandwidth
         return operator.bytes_moved / (bandwidth or self.raw_memory_bandwidth * self.efficiency.operand_memory.value)
 
@@ -171,6 +173,10 @@ class Device:
         # The rows of a weight gradient are those of the weight: uneven groups sum over uneven depths there.
         ragged = operator.kernel is Kernel.GROUPED_GEMM and not self.conditions.even
         ragged = ragged and operator.phase is not Phase.BACKWARD_WEIGHT
+        tile = efficiency.grouped_tile.value if operator.kernel is Kernel.GROUPED_GEMM and not self.conditions.even else 0.0
+        if tile:  # groups end inside tiles, and a tile that two of them share is computed for each
+            loss *= 1 + tile / (operator.k if operator.phase is Phase.BACKWARD_WEIGHT else operator.m)
+            ragged = False
         columns, depth, edge = operator.n, operator.k, self.efficiency.matrix_edge.value
         if edge:  # weights fill whole arrays
             columns, depth = edge * ceil(columns / edge), edge * ceil(depth / edge)
@@ -182,7 +188,9 @@ class Device:
         rate = self.peak[precision_key(operator.precision)] * curve.ceiling.value * self._clock
         edge = self.efficiency.matrix_edge.value
         if edge and operator.k > 0:
-            rate *= operator.k / (edge * ceil(operator.k / edge))
+            # Scores cost what they cost beside the products of a head of 128; only the products fill whole arrays.
+            ceiling = curve.ceiling.value
+            rate /= ceiling * (edge * ceil(operator.k / edge) / operator.k + (1 / ceiling - 1) * FULL_HEAD / operator.k)
         elif 0 < operator.k < FULL_HEAD:
             small = self.efficiency.attention_small_head.value
             rate *= small + (1 - small) * max(0.0, operator.k - SMALL_HEAD) / (FULL_HEAD - SMALL_HEAD)

@@ -110,31 +110,47 @@ class Rows:
 def constants_of(outcomes: Sequence[Outcome], slopes: Slopes, chip_of: Mapping[str, str]) -> list[Constant]:
     """The constants that these rows can say something about, at their present values; the fallback preset keeps its own.
 
-    ``slopes``: by field, how much a row answers to it. The pace of experts needs rows that feel it and rows that do not.
+    ``slopes``: by field, how much a row answers to it. The pace of experts needs rows that feel it and rows that do not; a
+    stack alone on chips whose clocks are all fitted has no pace of compute, for nothing could tell one from the other.
     """
     found: list[Constant] = []
+    clocks = _clocks_of(outcomes, chip_of)
+    timed = {constant.owner for constant in clocks}
+    shared = {chip for chip in timed if len(_stacks_on(chip, outcomes, chip_of)) > 1}
     for preset in sorted({_owner(row.stack) for row in outcomes} - {FALLBACK}):
         pace = Assumptions.load(preset).pace
         mine = {row.id for row in outcomes if _owner(row.stack) == preset}
         if len(mine) < LEAST_ROWS:
             continue
         for name in PACES:
+            if name == "compute" and {chip_of[row] for row in mine} <= timed - shared:
+                continue
             feel = {row for row in mine if abs(slopes[name].get(row, 0.0)) > FELT}
             apart = name not in ("experts", "fused_experts") or len(feel) < len(mine)
             if apart and len(feel) >= (MANY_ROWS if name == "passes" else LEAST_ROWS):
                 known = FIELDS[name]
                 found.append(Constant(preset, name, getattr(pace, name).value, known.prior, known.low, known.high, len(feel)))
-    default = Assumptions.load(FALLBACK)
+    return found + clocks
+
+
+def _clocks_of(outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> list[Constant]:
+    """The clocks that no kernel tells and that differ from the pace of the one stack on a chip."""
+    default, found = Assumptions.load(FALLBACK), []
     usual = default.any_chip.sustained.value
     for chip in sorted(set(chip_of.values())):
         sustained = default.of_chip(chip)[0].sustained
-        stacks = {_owner(row.stack) for row in outcomes if chip_of[row.id] == chip}
+        stacks = _stacks_on(chip, outcomes, chip_of)
         others = {chip_of[row.id] for row in outcomes if _owner(row.stack) in stacks} - {chip}
         count = sum(chip_of[row.id] == chip for row in outcomes)
-        apart = count > LEAST_ROWS and bool(others)  # else it could not be told from the pace of the one stack on it
+        apart = count > LEAST_ROWS and bool(others)
         if _unmeasured_clock(chip) and apart and sustained.low is not None and sustained.high is not None:
             found.append(Constant(chip, "sustained", sustained.value, usual, sustained.low, sustained.high, count))
     return found
+
+
+def _stacks_on(chip: str, outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> set[str]:
+    """The presets whose stacks ran on a chip."""
+    return {_owner(row.stack) for row in outcomes if chip_of[row.id] == chip}
 
 
 def rows_of(outcomes: Sequence[Outcome], constants: Sequence[Constant], slopes: Slopes, chip_of: Mapping[str, str]) -> Rows:
@@ -259,6 +275,8 @@ def write(constants: Sequence[Constant]) -> None:
         lines = ["", "pace:  # written by make calibrate"]
         for name, constant in fields.items():
             lines.append(f"  {name}: {_figure(constant)}")
+        if "compute" not in fields:
+            lines.insert(2, f"  compute: {{value: 1.0, source: {SOURCE}, kind: assumed, note: the clocks of its chips are fitted instead}}")
         path.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -183,13 +183,37 @@ def test_a_window_longer_than_the_sequence_is_none() -> None:
 
 
 def test_a_systolic_array_works_on_whole_edges() -> None:
-    """Heads of 64 leave half of an edge of 128 idle; 2,880 columns and rows of weights fill 3,072 of an edge of 256."""
-    narrow, wide = (replace(attention(8192, 1).forward[0], k=float(k)) for k in (64, 128))
-    device = h100(matrix_edge=128)
-    assert device.time(narrow).arithmetic == pytest.approx(2 * device.time(wide).arithmetic, rel=1e-12)
+    """2,880 columns and rows of weights fill 3,072 of an edge of 256; heads of 128 leave half of it idle in their products,
+    and what scores cost beside products stays: at a ceiling of 0.8, 1.25 of the products' time on whole arrays become 2.25."""
+    wide = attention(8192, 1).forward[0]
+    narrow = replace(wide, k=64.0)
+    one, two = (h100(matrix_edge=edge, attention_forward__ceiling=0.8) for edge in (128, 256))
+    assert two.time(wide).arithmetic == pytest.approx(2.25 / 1.25 * one.time(wide).arithmetic, rel=1e-12)
+    assert one.time(narrow).arithmetic == pytest.approx(2 * one.time(wide).arithmetic, rel=1e-12)  # twice the scores a FLOP
     odd, full = product(8192, 2880, 2880), product(8192, 3072, 3072)
     device = h100(matrix_edge=256, gemm_tail=0)
     assert device.time(odd).arithmetic == pytest.approx(device.time(full).arithmetic, rel=1e-12)
+
+
+def test_a_tile_that_two_groups_share_is_computed_for_each() -> None:
+    """2,560 rows a group in tiles of 512: six tiles for five; of a weight gradient the rows are what is summed over."""
+    uneven = Conditions(burst=True)
+    plain, tiled = h100(uneven, gemm_tail=0), h100(uneven, gemm_tail=0, grouped_tile=512)
+    for operator, apart in (
+        (product(2560, 4096, 4096, groups=8), 1.2 / (1 + 0.5 * 128 / 2560)),
+        (product(4096, 4096, 2560, groups=8, phase=Phase.BACKWARD_WEIGHT), 1.2),
+    ):
+        assert tiled.time(operator).arithmetic == pytest.approx(apart * plain.time(operator).arithmetic, rel=1e-2)
+    dense = product(2560, 4096, 4096)
+    assert tiled.time(dense).arithmetic == plain.time(dense).arithmetic
+
+
+def test_rows_picked_by_index_move_at_their_share_of_the_memory_rate() -> None:
+    """At a quarter a permutation takes four times as long, and a norm as long as ever."""
+    moved, norm = (Operator("pass", component, Kernel.MEMORY, Phase.FORWARD, 0.0, 1e9) for component in ("permutation", "norm"))
+    whole, quarter = h100(row_gather=1.0), h100(row_gather=0.25)
+    assert quarter.time(moved).memory == pytest.approx(4 * whole.time(moved).memory, rel=1e-12)
+    assert quarter.time(norm).memory == whole.time(norm).memory
 
 
 def test_block_scales_have_a_rate_of_their_own_where_one_is_known() -> None:

@@ -101,6 +101,18 @@ def test_constants_are_those_that_rows_feel_and_that_can_be_told_apart() -> None
     assert [one.name for one in constants_of(outcomes, slopes, chips)][4:] == ["gb200.sustained", "gb300.sustained"]
 
 
+def test_a_stack_alone_on_chips_whose_clocks_are_fitted_has_no_pace_of_compute() -> None:
+    """Every pace of the one stack on TPUs could be a clock of them; with a second stack on one of them the two are apart."""
+    outcomes = [row(number, -0.1, stack="maxtext") for number in range(8)]
+    chips = {one.id: "tpu-v4" if number < 4 else "tpu7x" for number, one in enumerate(outcomes)}
+    slopes = {name: {one.id: 0.5 for one in outcomes} for name in FIELDS}
+    assert [one.name for one in constants_of(outcomes, slopes, chips)] == ["tpu-v4.sustained", "tpu7x.sustained"]
+    outcomes.append(row(8, -0.1, stack="torchtitan"))
+    chips["case 8"] = "tpu7x"
+    names = [one.name for one in constants_of(outcomes, slopes, chips)]
+    assert names == ["maxtext.compute", "tpu-v4.sustained", "tpu7x.sustained"]
+
+
 def test_sensitivities_are_measured(tmp_path: Path) -> None:
     """A large model on eight chips is nearly all arithmetic: its step follows the pace one to one."""
     path = tmp_path / "cases.yaml"

@@ -252,3 +252,28 @@ def test_heads_that_tp_cannot_cut_are_refused() -> None:
     model, shape, shard = llama(tp=16)
     with pytest.raises(PlanError, match=r"plan\.tp: tp must divide the 8 kv_heads"):
         layer_sections(model, shape, shard)
+
+
+def test_fused_casts_take_no_time_but_those_of_experts_whose_kernels_stand_alone() -> None:
+    """Dense operands are cast on their way; those of grouped products are passes still, and products stay what they are."""
+    model = workloads.load("qwen3-235b-a22b")
+    passes, fused = (layer_sections(model, model.layer(0), balanced(model, precision="fp8", fused_casts=on)) for on in (False, True))
+    before, after = ({n: o for section in found.values() for n, o in by_name(section).items()} for found in (passes, fused))
+    assert before.keys() == after.keys()
+    casts = {name for name in before if name.endswith("_cast")}
+    moved = {name for name in casts if after[name].bytes_moved > 0}
+    assert moved == {name for name in casts if before[name].component == "routed_experts"}
+    assert moved and moved != casts
+    assert all(after[name] == before[name] for name in before.keys() - casts)
+
+
+def test_biases_picked_by_row_are_written_and_read_once_a_row_each_way() -> None:
+    """gpt-oss: two products, biases of 5,760 and 2,880 elements a row; backward sums them by index; the grouped pass is gone."""
+    model = workloads.load("gpt-oss-120b")
+    shard = balanced(model, bias_by_row=True)
+    found = by_name(layer_sections(model, model.layer(0), shard)["experts"])
+    for name, elements in (("expert_up", 5760), ("expert_down", 2880)):
+        assert found[f"{name}_bias_rows"].bytes_moved == 2 * 2 * shard.expert_tokens * elements
+        assert found[f"{name}_bias_rows_wgrad"].bytes_moved == 2 * shard.expert_tokens * elements
+        assert found[f"{name}_bias_rows"].component == "permutation"
+    assert "expert_down_bias" not in found

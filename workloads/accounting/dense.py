@@ -78,6 +78,9 @@ def enter_ffn(
             ledger.part(replace(up, name=f"{up.name}_{name}", outputs=down.inputs), half)
     else:
         ledger.save(f"{up.name}_output", rows * widened, kept)
+    by_row = down.experts and down.bias > 0 and ledger.shard.bias_by_row
+    if by_row:
+        _bias_rows(ledger, up.name, rows * widened)
     ledger.module = activation_module
     # Backward reads the activation's input and its output's gradient, and writes its input's gradient.
     through = 0.0 if fused else rows * ACTIVATION
@@ -88,7 +91,9 @@ def enter_ffn(
     ledger.save_input(f"{down.name}_input", rows * width)
     ledger.module = down_module
     ledger.linear(down)
-    if down.experts and down.bias:
+    if by_row:
+        _bias_rows(ledger, down.name, rows * down.outputs)
+    elif down.experts and down.bias:
         # A grouped product has no epilogue for one bias a group: it is added, and both biases' gradients summed, in passes.
         ledger.memory(
             f"{down.name}_bias", down.component, 2 * rows * down.outputs * ACTIVATION, 0.0,
@@ -96,6 +101,11 @@ def enter_ffn(
         )  # fmt: skip
     ledger.keep_on_request(f"{down.name}_output", result_rows * down.outputs)
     ledger.module = ""
+
+
+def _bias_rows(ledger: Ledger, name: str, elements: float) -> None:
+    """Enter biases picked by index for each row and read where they are added; their gradients are summed back by index."""
+    ledger.memory(f"{name}_bias_rows", "permutation", 2 * elements * ACTIVATION, 0.0, weight_gradient=elements * ACTIVATION)
 
 
 def _ffn(model: Model) -> FeedForward:

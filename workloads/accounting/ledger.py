@@ -24,6 +24,9 @@ from workloads.instructions import Kernel, Operator, Phase
 ACTIVATION = 2.0
 """Bytes of an activation element between operators: 16 bits in every training precision."""
 
+ROUTED = "routed_experts"
+"""The component of the routed experts' own products."""
+
 WEIGHT_GRADIENT = 4.0
 """Bytes of a weight gradient's element: accumulated in fp32."""
 
@@ -237,6 +240,7 @@ class Ledger:
     def _cast(self, name: str, component: str, elements: float, phase: Phase, *, fused: bool = False) -> None:
         # One pass writes both layouts; with scales of their own it takes one each, and columns are read once more to find theirs.
         reads, passes = (3, 2) if self.shard.rowwise else (1, 1)
+        fused = fused or (self.shard.fused_casts and component != ROUTED)  # a kernel of its own keeps to its operands
         moved = 0.0 if fused else elements * (reads * ACTIVATION + 2 * element_bytes(self.shard.precision))
         operator = Operator(name, component, Kernel.MEMORY, phase, 0.0, moved, launches=0 if fused else passes)
         if phase is Phase.FORWARD:

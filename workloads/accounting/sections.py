@@ -76,6 +76,8 @@ class Shard:
     ``attention``: flash, or unfused (scores in memory). ``dropout``: whether scores, sublayers and embedding drop values.
     ``ffn_inputs``: in which precision an FFN's activation keeps its input; "" means 16 bits.
     ``fused_experts``: whether the epilogues of the experts' products activate and cast, and nothing passes through memory for it.
+    ``bias_by_row``: whether the experts' biases are picked for each row, and their gradients put back row by row.
+    ``fused_casts``: whether casts go with whatever makes or reads an operand, and none passes through memory on its own.
     ``rowwise``: whether rows and columns of an operand have scales of their own, so that it is cast twice.
     ``dispatch_precision``: of tokens on the wire; "" means bf16. A quantised dispatch moves the cast before the wire.
     """
@@ -96,6 +98,8 @@ class Shard:
     dropout: bool = False
     ffn_inputs: str = ""
     fused_experts: bool = False
+    bias_by_row: bool = False
+    fused_casts: bool = False
     rowwise: bool = False
 
     @property
