@@ -117,9 +117,14 @@ def read_policy(names: Iterable[str]) -> Policy | None:
     return _keeping(kept, kept if name.endswith("_offloaded") else ())
 
 
+def covers(model: Model) -> bool:
+    """Whether the names cover the parts of a model's layers."""
+    return isinstance(model.attention, GroupedQueryAttention) and model.hyper_connections is None
+
+
 def check_policy(model: Model) -> None:
     """Refuse a policy on a layer whose parts its names do not cover."""
-    if not isinstance(model.attention, GroupedQueryAttention) or model.hyper_connections is not None:
+    if not covers(model):
         raise NotModelled(
             f"policies by name are simulated for grouped-query attention without hyper-connections, which {model.name} is not;"
             " list plan.recompute_modules, or set plan.recompute to full."

@@ -144,7 +144,8 @@ class PlanDefaults(Spec):
     ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds at its peak for each
     logit [B] (16-bit logits and their fp32 softmax: 6); ``ffn_inputs``: in which precision the activation of an FFN keeps its
     input when training below 16 bits. ``pipeline_buffers``: one each way between stages, or one for every micro-batch, and the
-    logits of all of them until the step ends. ``casts``: whether the cast of an operand is a pass over memory or goes with whatever makes or reads it, as a compiler that
+    logits of all of them until the step ends. ``full_recompute``: whether recomputing all runs every operator again, or, as a compiler has it,
+    not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand is a pass over memory or goes with whatever makes or reads it, as a compiler that
     fuses has it. ``expert_bias``: whether the biases of routed experts are added group by group, or picked for each row first.
     ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron
     without folding), or not at all.
@@ -171,6 +172,7 @@ class PlanDefaults(Spec):
     attention: AttentionKernel = "flash"
     graphs: Graphs = "none"
     expert_kernels: ExpertKernels = "separate"
+    full_recompute: Literal["all", "what is read"] = "all"
     casts: Literal["passes", "fused"] = "passes"
     expert_bias: Literal["by group", "by row"] = "by group"
     dropout: bool = False

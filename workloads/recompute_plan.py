@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.spec.errors import PlanError
 from workloads import legality
-from workloads.checkpoint_names import Policy, check_policy, read_policy
+from workloads.checkpoint_names import ALL_EXCEPT, Policy, check_policy, covers, read_policy
 from workloads.recompute import Method
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def chosen_recompute(plan: Plan, defaults: PlanDefaults, model: Model, stages: i
                 "recompute_modules belong to recompute: selective", got=f"recompute {mode}",
                 do="Set recompute to selective, or leave recompute_modules out.", path="plan.recompute_modules",
             )  # fmt: skip
+        if mode == "full" and not layers and defaults.full_recompute == "what is read" and covers(model):
+            return ChosenRecompute("selective", policy=read_policy((ALL_EXCEPT,)))
         return ChosenRecompute(mode, layers=layers, method=method)
     if method == "uniform" and layers:
         raise PlanError(

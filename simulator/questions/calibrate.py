@@ -276,7 +276,9 @@ def write(constants: Sequence[Constant]) -> None:
         for name, constant in fields.items():
             lines.append(f"  {name}: {_figure(constant)}")
         if "compute" not in fields:
-            lines.insert(2, f"  compute: {{value: 1.0, source: {SOURCE}, kind: assumed, note: the clocks of its chips are fitted instead}}")
+            lines.insert(
+                2, f"  compute: {{value: 1.0, source: {SOURCE}, kind: assumed, note: the clocks of its chips are fitted instead}}"
+            )
         path.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from workloads.attention_kinds import GroupedQueryAttention
 from workloads.instructions import Compute, Phase
 from workloads.memory import MemoryBudget
 from workloads.model import FeedForward, Model
+from workloads.plan import Plan, PlanDefaults, Training, resolve
 from workloads.program import build_program
 
 INPUT = 2 * TOKENS * HIDDEN
@@ -163,3 +164,16 @@ def test_policies_are_refused_where_their_names_do_not_cover_a_layer() -> None:
         resolved(
             workloads.load("deepseek-v3"), ranks=8, batch=8, recompute="selective", recompute_modules=["all_except:qkv_proj"]
         )
+
+
+def test_a_compiler_leaves_out_of_a_whole_layer_what_no_gradient_reads() -> None:
+    """Full recomputation without the FFN's last product: that of the policy that keeps nothing but inputs, and as much memory."""
+    plan, groups = resolved(GATED, ranks=1, batch=1, recompute="full")
+    training = Training(sequence_length=TOKENS, global_batch=1)
+    compiled = resolve(Plan(recompute="full"), training, GATED, 1, PlanDefaults(full_recompute="what is read"))
+    named = resolve(Plan(recompute_modules=("all_except:",)), training, GATED, 1)
+    assert compiled == named
+    (whole,), (less,) = (build_program(GATED, one, groups, MemoryBudget(1e18)).ranks for one in (plan, compiled))
+    assert less.memory.activations == pytest.approx(whole.memory.activations)
+    made = again(GATED, recompute="full")
+    assert set(made) - set(again(GATED, recompute_modules=("all_except:",), recompute="selective")) >= {"dense_down"}

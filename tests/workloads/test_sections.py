@@ -257,7 +257,9 @@ def test_heads_that_tp_cannot_cut_are_refused() -> None:
 def test_fused_casts_take_no_time_but_those_of_experts_whose_kernels_stand_alone() -> None:
     """Dense operands are cast on their way; those of grouped products are passes still, and products stay what they are."""
     model = workloads.load("qwen3-235b-a22b")
-    passes, fused = (layer_sections(model, model.layer(0), balanced(model, precision="fp8", fused_casts=on)) for on in (False, True))
+    passes, fused = (
+        layer_sections(model, model.layer(0), balanced(model, precision="fp8", fused_casts=on)) for on in (False, True)
+    )
     before, after = ({n: o for section in found.values() for n, o in by_name(section).items()} for found in (passes, fused))
     assert before.keys() == after.keys()
     casts = {name for name in before if name.endswith("_cast")}

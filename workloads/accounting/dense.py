@@ -15,6 +15,15 @@ from workloads.accounting.weights import Linear, Split, Weight
 from workloads.model import FeedForward, LayerShape, Model
 
 
+GROUP_BIAS_FORWARD = 28.0
+"""Bytes an element of adding an expert's bias as Megatron does (TEGroupedMLP._apply_bias), one group after another: bias x
+probability in fp32 (4 written), its sum with the output (2 + 4 read, 4 written), groups joined (4 + 4), cast back (4 + 2)."""
+
+GROUP_BIAS_BACKWARD = 40.0
+"""The same backward: cast to fp32 (2 + 4), cast and joined for the output (4 + 2, 2 + 2), gradients of bias and of probability,
+each a product (4 + 4) and its sum (4)."""
+
+
 def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
     """The matrices of a dense layer's FFN."""
     ffn = _ffn(model)
@@ -94,10 +103,10 @@ def enter_ffn(
     if by_row:
         _bias_rows(ledger, down.name, rows * down.outputs)
     elif down.experts and down.bias:
-        # A grouped product has no epilogue for one bias a group: it is added, and both biases' gradients summed, in passes.
+        elements = rows * down.outputs
         ledger.memory(
-            f"{down.name}_bias", down.component, 2 * rows * down.outputs * ACTIVATION, 0.0,
-            weight_gradient=rows * (widened + down.outputs) * ACTIVATION,
+            f"{down.name}_bias", down.component, GROUP_BIAS_FORWARD * elements, GROUP_BIAS_BACKWARD * elements,
+            weight_gradient=rows * widened * ACTIVATION, launches=2,
         )  # fmt: skip
     ledger.keep_on_request(f"{down.name}_output", result_rows * down.outputs)
     ledger.module = ""
