@@ -144,11 +144,11 @@ class PlanDefaults(Spec):
     ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds at its peak for each
     logit [B] (16-bit logits and their fp32 softmax: 6); ``ffn_inputs``: in which precision the activation of an FFN keeps its
     input when training below 16 bits. ``pipeline_buffers``: one each way between stages, or one for every micro-batch, and the
-    logits of all of them until the step ends. ``full_recompute``: whether recomputing all runs every operator again, or, as a compiler has it,
-    not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand is a pass over memory or goes with whatever makes or reads it, as a compiler that
-    fuses has it. ``expert_bias``: whether the biases of routed experts are added group by group, or picked for each row first.
-    ``etp``: whether a plan that says nothing of it cuts experts by tp too (Megatron
-    without folding), or not at all.
+    logits of all of them until the step ends. ``full_recompute``: whether recomputing all runs every operator again or, as a
+    compiler has it, not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand
+    is a pass over memory, or goes with whatever makes or reads it. ``expert_bias``: whether the biases of routed experts are
+    added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts by tp too
+    (Megatron without folding), or not at all.
     """
 
     zero: int = Field(default=1, ge=0, le=3)

@@ -68,8 +68,9 @@ class ResolvedPlan:
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
     holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
-    ``fused_experts``: whether the experts' products activate and cast in their epilogues; ``bias_by_row``: whether biases of experts are
-    picked for each of their rows; ``fused_casts``: whether no cast passes through memory on its own; ``rowwise``: whether operands are cast once by rows and once by columns.
+    ``fused_experts``: whether the experts' products activate and cast in their epilogues; ``bias_by_row``: whether biases of
+    experts are picked for each of their rows; ``fused_casts``: whether no cast passes through memory on its own; ``rowwise``:
+    whether operands are cast once by rows and once by columns.
     ``graphs``: which kernels the host issues as captured graphs: none, partial, full.
     ``table`` is the order itself where ``schedule`` is "table". ``layout`` is the layers of each stage where they are given.
     ``context_heads`` of the cp ranks exchange heads; ``order`` and ``expert_order`` lay the axes on rank numbers (empty: the

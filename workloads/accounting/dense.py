@@ -14,7 +14,6 @@ from workloads.accounting.sections import Section, Shard
 from workloads.accounting.weights import Linear, Split, Weight
 from workloads.model import FeedForward, LayerShape, Model
 
-
 GROUP_BIAS_FORWARD = 28.0
 """Bytes an element of adding an expert's bias as Megatron does (TEGroupedMLP._apply_bias), one group after another: bias x
 probability in fp32 (4 written), its sum with the output (2 + 4 read, 4 written), groups joined (4 + 4), cast back (4 + 2)."""
