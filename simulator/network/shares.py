@@ -14,6 +14,7 @@ import numpy as np
 
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.maxmin import Loads, Row, max_min, max_min_few
+from simulator.network.phase import Phase
 from simulator.spec.errors import IdentityBroken
 
 #: Non-zero loads up to which plain Python beats numpy (measured).
@@ -53,6 +54,18 @@ class Plan:
     phases: tuple[tuple[tuple[int, tuple[float, ...]], ...], ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cut:
+    """A phase in parts that share no link: shape and places of its flows. ``settled``: whatever their bytes.
+
+    ``phase`` is kept, so that no other is made where it was.
+    """
+
+    parts: tuple[tuple[int, Sequence[int]], ...]
+    settled: bool
+    phase: Phase
+
+
 class Shares:
     """Patterns, shapes and shares met so far, on growing link classes."""
 
@@ -64,19 +77,48 @@ class Shares:
         self.shares: list[Share] = []
         self.capacity: dict[int, float] = {}
         self._pattern_ids: dict[tuple[object, ...], int] = {}
+        self._ways: dict[tuple[object, ...], int] = {}  # patterns by the number that the fold has for their way
+        self._cuts: dict[tuple[int, int, str], _Cut] = {}
         self._shape_ids: dict[tuple[int, ...], int] = {}
         self._solved: dict[tuple[int, ...], Share] = {}
 
     def plan(self, operation: OperationClass, link_classes: Sequence[LinkClass]) -> Plan:
         """Intern an operation's flows and cut each phase into parts that share no link."""
         self.know(link_classes)
-        phases = []
-        for phase in operation.phases:
-            flows = sorted(
-                ((self.pattern(flow, operation.kind), flow.size) for flow in phase if flow.size > 0.0), key=lambda flow: flow[0]
-            )
-            phases.append(tuple(self._parts(flows)))
-        return Plan(round(operation.latency * 1e12), tuple(phases))
+        return Plan(round(operation.latency * 1e12), tuple(self._sized(phase, operation.kind) for phase in operation.phases))
+
+    def _sized(self, flows: Sequence[FlowClass], kind: str) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """The parts of a phase: (shape, payload bytes of each flow). What only differs in bytes is cut once."""
+        phase = Phase.of(flows)
+        some = phase.size > 0.0
+        if not some.all():
+            cut = self._cut(Phase.of([flow for flow, sends in zip(phase, some.tolist(), strict=True) if sends]), kind)
+        else:
+            key = (id(phase.path), id(phase.weight), kind)
+            known = self._cuts.get(key)
+            cut = known or self._cut(phase, kind)
+            if known is None and phase is flows and cut.settled:
+                self._cuts[key] = cut
+        sizes = (phase.size if some.all() else phase.size[some]).tolist()
+        return tuple((shape, tuple([sizes[place] for place in places])) for shape, places in cut.parts)
+
+    def _cut(self, phase: Phase, kind: str) -> _Cut:
+        """Group the flows of a phase by shared links."""
+        numbers, sizes = self._numbers(phase, kind), phase.size.tolist()
+        order = sorted(range(len(numbers)), key=lambda place: (numbers[place], sizes[place]))
+        parts = tuple((self.shape(tuple([numbers[place] for place in places])), places) for places in self._parts(order, numbers))
+        return _Cut(parts, len(set(numbers)) == len(numbers), phase)
+
+    def _numbers(self, phase: Phase, kind: str) -> list[int]:
+        """The pattern of every flow of a phase."""
+        columns = (phase.path, phase.weight, phase.rate_cap, phase.ranks[1], phase.ranks[3])
+        found: list[int] = []
+        for place, way in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+            number = self._ways.get((kind, *way)) if way[0] >= 0 else None
+            if number is None:
+                number = self.pattern(phase[place], kind)
+            found.append(number)
+        return found
 
     def know(self, link_classes: Sequence[LinkClass]) -> None:
         """Take in link classes that were met since; they only become more."""
@@ -116,6 +158,15 @@ class Shares:
 
     def pattern(self, flow: FlowClass, kind: str) -> int:
         """Number of a flow class without its size."""
+        if flow.path < 0:
+            return self._pattern(flow, kind)
+        way = (kind, flow.path, flow.weight, flow.rate_cap, flow.flows_per_source, flow.flows_per_target)
+        found = self._ways.get(way)
+        if found is None:
+            found = self._ways[way] = self._pattern(flow, kind)
+        return found
+
+    def _pattern(self, flow: FlowClass, kind: str) -> int:
         links, load = tuple(flow.links.tolist()), tuple(flow.load.tolist())
         ends: dict[int, float] = {}
         if kind != "pp":  # between stages the copy engines carry it: see docs/decisions/0012
@@ -128,25 +179,27 @@ class Shares:
             self.patterns.append(Pattern((links, load, flow.weight, flow.rate_cap), kind, tuple(ends.items())))
         return found
 
-    def _parts(self, flows: Sequence[tuple[int, float]]) -> list[tuple[int, tuple[float, ...]]]:
-        """Flows (pattern, size) grouped by shared links."""
-        parts: list[tuple[set[int], list[tuple[int, float]]]] = []
-        for flow in flows:
-            links = set(self.patterns[flow[0]].row[0])
-            joined = [flow]
-            apart = []
-            for part in parts:
-                if part[0].isdisjoint(links):
-                    apart.append(part)
-                else:
-                    links |= part[0]
-                    joined += part[1]
-            parts = [*apart, (links, joined)]
-        made = []
-        for _, joined in parts:
-            joined.sort()
-            made.append((self.shape(tuple(pattern for pattern, _ in joined)), tuple(size for _, size in joined)))
-        return made
+    def _parts(self, order: Sequence[int], numbers: Sequence[int]) -> list[list[int]]:
+        """Places of flows, in this order, grouped by shared links; ``numbers``: the pattern at each place."""
+        part_on: dict[int, int] = {}  # by link: a flow that stands for all that are found to share links with it
+        stands: list[int] = []  # for each flow one that it shares links with, itself if it stands for the others
+
+        def standing(flow: int) -> int:
+            while stands[flow] != flow:
+                stands[flow] = flow = stands[stands[flow]]
+            return flow
+
+        for flow, place in enumerate(order):
+            stands.append(flow)
+            for link in self.patterns[numbers[place]].row[0]:
+                other = part_on.setdefault(link, flow)
+                if other != flow:
+                    stands[standing(other)] = flow
+                    part_on[link] = flow
+        parts: dict[int, list[int]] = {}
+        for flow, place in enumerate(order):
+            parts.setdefault(standing(flow), []).append(place)
+        return [parts[flow] for flow in sorted(parts)]
 
     def _solve(self, shapes: tuple[int, ...]) -> Share:
         patterns = [self.patterns[pattern] for shape in shapes for pattern in self.shapes[shape]]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.network.contract import FlowClass, LinkClass
+from simulator.network.contract import LinkClass
 from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
+from simulator.network.phase import Phase
 from simulator.network.shares import OVER
 from simulator.spec.errors import IdentityBroken
 from topologies.adjacency import spans
@@ -208,16 +209,16 @@ class Usage:
 
 def _wire_bytes(history: History) -> dict[int, dict[str, float]]:
     """Wire bytes that the completed operations put on one link of each class, by kind."""
-    flows: dict[str, list[tuple[FlowClass, float]]] = {}
+    sent: dict[str, list[tuple[Phase, int]]] = {}
     for key, times in history.completed.items():
         operation = history.operations[key]
-        flows.setdefault(operation.kind, []).extend((flow, times * flow.size) for phase in operation.phases for flow in phase)
+        sent.setdefault(operation.kind, []).extend((Phase.of(phase), times) for phase in operation.phases)
     found: dict[int, dict[str, float]] = {}
-    for kind, sent in flows.items():
-        if sent:
-            links = np.concatenate([flow.links for flow, _ in sent])
-            amounts = np.repeat([size for _, size in sent], [len(flow.links) for flow, _ in sent])
-            on_links = np.bincount(links, weights=amounts * np.concatenate([flow.load for flow, _ in sent]))
+    for kind, phases in sent.items():
+        if phases:
+            links = np.concatenate([phase.links for phase, _ in phases])
+            amounts = np.concatenate([np.repeat(times * phase.size, np.diff(phase.starts)) for phase, times in phases])
+            on_links = np.bincount(links, weights=amounts * np.concatenate([phase.load for phase, _ in phases]))
             for link in np.unique(links).tolist():
                 found.setdefault(link, {})[kind] = float(on_links[link])
     return found
