@@ -197,7 +197,7 @@ class Rehearsals:
         silent = []
         for rank in ranks:
             rehearsal = self._repertoire.rehearsal((rank.rank_class,), slot)
-            if rehearsal.traffic.loads:
+            if len(rehearsal.traffic.links):
                 self._begin([rehearsal], slot)
             else:
                 silent.append(rehearsal)

@@ -7,37 +7,61 @@ first moment at which it does not fit is when the rehearsed slots on that link m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
+
+import numpy as np
 
 from simulator.engine.clock import Call, Clock
 from simulator.engine.performance import Performance
 from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
-from simulator.network.shares import OVER, Shares
+from simulator.network.shares import Shares
+from topologies.fabric import Floats, Ints
 
 Load = tuple[list[int], list[float]]  # from each time [ps since the slot began] on: wire bytes/s on one link
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
-    """What a rehearsed slot puts on one link of each class, and its peak there."""
+    """What a rehearsed slot puts on one link of each class in ``links``, ascending, and its peaks there.
 
-    loads: dict[int, Load]
-    peaks: dict[int, float]
+    From ``time[i]`` [ps since the slot began] on, until the next, ``value[i]`` wire bytes/s; those of ``links[j]`` are entries
+    ``starts[j]`` to ``starts[j + 1]``. ``met``: the links as a set.
+    """
+
+    links: Ints
+    peaks: Floats
+    starts: Ints
+    time: Ints
+    value: Floats
+    met: frozenset[int]
+    _loads: dict[int, Load] = field(default_factory=dict)
 
     @classmethod
     def of(cls, history: History, shares: Shares) -> Traffic:
         """Read off the history of a rehearsal."""
-        changes: dict[int, dict[int, float]] = {}
-        for start, end, share in zip(history.start, history.end, history.share, strict=True):
-            for link, amount in shares.shares[share].use:
-                times = changes.setdefault(link, {})
-                times[start] = times.get(start, 0.0) + amount
-                times[end] = times.get(end, 0.0) - amount
-        loads = {link: _stacked(times) for link, times in changes.items()}
-        return cls(loads, {link: max(values) for link, (_, values) in loads.items()})
+        held = [shares.shares[share] for share in history.share]
+        if not held:
+            none: Ints = np.empty(0, dtype=np.int64)
+            return cls(none, np.empty(0), np.zeros(1, dtype=np.int64), none, np.empty(0), frozenset())
+        lengths = [len(share.links) for share in held]
+        link = np.tile(np.concatenate([share.links for share in held]), 2)
+        amount = np.concatenate([share.amounts for share in held])
+        columns = (np.array(column, dtype=np.int64) for column in (history.start, history.end))
+        moment = np.concatenate([np.repeat(column, lengths) for column in columns])
+        stacked = _stacked(link, moment, np.concatenate((amount, -amount)))
+        return cls(*stacked, frozenset(stacked[0].tolist()))
+
+    def load(self, link: int) -> Load:
+        """What it puts on one link of a class that it uses."""
+        found = self._loads.get(link)
+        if found is None:
+            place = int(np.searchsorted(self.links, link))
+            span = slice(int(self.starts[place]), int(self.starts[place + 1]))
+            found = self._loads[link] = self.time[span].tolist(), self.value[span].tolist()
+        return found
 
 
 class Watch:
@@ -47,53 +71,64 @@ class Watch:
         self._clock = clock
         self._network = network
         self._interrupt = interrupt
-        self._on: dict[int, dict[Performance, Traffic]] = {}
-        self._peaks: dict[int, float] = {}  # of all of them together, if they met
+        self._under_way: dict[Performance, Traffic] = {}
+        self._peaks: Floats = np.empty(0)  # by link class: of all of them together, if they met
+        self._met: dict[int, dict[Performance, Load]] = {}  # on links that were looked at: who is there
         self._checks: dict[int, Call] = {}
         network.on_use = self._used
 
     def begin(self, performance: Performance, traffic: Traffic) -> None:
         """A rehearsed slot begins."""
-        for link in traffic.loads:
-            self._on.setdefault(link, {})[performance] = traffic
-            self._add_up(link)
-        self._used(traffic.loads.keys())
+        self._under_way[performance] = traffic
+        for link in self._met.keys() & traffic.met:
+            self._met[link][performance] = traffic.load(link)
+        missing = len(self._network.shares.limits) - len(self._peaks)
+        if missing:
+            self._peaks = np.concatenate((self._peaks, np.zeros(missing)))
+        self._peaks[traffic.links] += traffic.peaks
+        self._used(traffic.links)
 
     def end(self, performance: Performance, traffic: Traffic) -> None:
         """It is over, or no longer goes as rehearsed."""
-        for link in traffic.loads:
-            self._on[link].pop(performance, None)
-            self._add_up(link)
+        del self._under_way[performance]
+        for link in self._met.keys() & traffic.met:
+            del self._met[link][performance]
+        if self._under_way:
+            self._peaks[traffic.links] -= traffic.peaks
+        else:
+            self._peaks[:] = 0.0
 
-    def _add_up(self, link: int) -> None:
-        self._peaks[link] = sum(traffic.peaks[link] for traffic in self._on[link].values())
-
-    def _used(self, links: Set[int]) -> None:
-        capacity, use, peaks = self._network.shares.capacity, self._network.use, self._peaks
-        for link in links & peaks.keys():
-            if peaks[link] > capacity[link] * OVER - use(link):
+    def _used(self, links: Ints) -> None:
+        if not self._under_way:
+            return
+        links = links[links < len(self._peaks)]
+        peaks = self._peaks[links]
+        near = (peaks > 0.0) & (peaks > self._network.room(links))
+        if near.any():
+            for link in np.unique(links[near]).tolist():
                 self._look(link)
 
     def _look(self, link: int) -> None:
         """Interrupt whoever is on the link if it is overfull; else look again when it would be."""
-        performances = self._on[link]
-        if not performances:
+        found = self._met.get(link)
+        if found is None:
+            on = [(performance, traffic) for performance, traffic in self._under_way.items() if link in traffic.met]
+            found = self._met[link] = {performance: traffic.load(link) for performance, traffic in on}
+        if not found:
             return
-        room = self._network.shares.capacity[link] * OVER - self._network.use(link)
+        room = float(self._network.shares.limits[link]) - self._network.use(link)
         if self._peaks[link] <= room:
             return
         now = self._clock.now
-        if len(performances) == 1:
-            ((performance, traffic),) = performances.items()
-            moment = _first_above(traffic.loads[link], room, performance.offset, performance.start)
+        if len(found) == 1:
+            ((performance, load),) = found.items()
+            moment = _first_above(load, room, performance.offset, performance.start)
         else:
-            moment = _first_together(
-                [(traffic.loads[link], performance.start) for performance, traffic in performances.items()], room, now
-            )
+            moment = _first_together([(load, performance.start) for performance, load in found.items()], room, now)
         if moment is None:
             return
         if moment <= now:
-            for performance in list(performances):
+            for performance in list(found):
                 self._interrupt(performance)
             return
         pending = self._checks.get(link)
@@ -102,16 +137,20 @@ class Watch:
         self._checks[link] = self._clock.call_at(moment, lambda: self._look(link))
 
 
-def _stacked(changes: dict[int, float]) -> Load:
-    """Changes by time as a step function; what rounding leaves of nothing is nothing."""
-    times = sorted(changes)
-    values, value = [], 0.0
-    highest = 0.0
-    for time in times:
-        value += changes[time]
-        highest = max(highest, value)
-        values.append(value if value > 1e-9 * highest else 0.0)
-    return times, values
+def _stacked(link: Ints, moment: Ints, change: Floats) -> tuple[Ints, Floats, Ints, Ints, Floats]:
+    """Changes on links as step functions: links, peaks, starts, times, values; what rounding leaves of nothing is nothing."""
+    order = np.lexsort((moment, link))
+    link, moment, change = link[order], moment[order], change[order]
+    first = np.flatnonzero(np.append(True, (link[1:] != link[:-1]) | (moment[1:] != moment[:-1])))  # of those of one moment
+    change = np.add.reduceat(change, first)
+    links, starts = np.unique(link[first], return_index=True)
+    value = np.cumsum(change)
+    before = np.append(0.0, value)[starts]
+    lengths = np.diff(np.append(starts, len(first)))
+    value -= np.repeat(before, lengths)
+    peaks = np.maximum.reduceat(value, starts)
+    value[value <= 1e-9 * np.repeat(peaks, lengths)] = 0.0
+    return links, peaks, np.append(starts, len(first)).astype(np.int64), moment[first], value
 
 
 def _first_above(load: Load, room: float, offset: int, start: int) -> int | None:

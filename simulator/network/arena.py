@@ -13,16 +13,19 @@ from collections.abc import Callable
 from heapq import heappush
 from itertools import count
 
+import numpy as np
+
 from simulator.network.history import History
 from simulator.network.lone import TOGETHER, Lone
-from simulator.network.shares import OVER, Shares
-from simulator.network.transfers import Bundle, Contest, Part, Transfer, advance
+from simulator.network.shares import Shares
+from simulator.network.transfers import Bundle, Contest, Part, Transfer, advance, first_end, same
 from simulator.spec.errors import IdentityBroken
+from topologies.fabric import Floats, Ints
 
 NOBODY: frozenset[int] = frozenset()
 
 OnRates = Callable[[tuple[int, ...]], None]
-OnUse = Callable[[set[int]], None]
+OnUse = Callable[[Ints], None]
 
 
 class Arena:
@@ -45,10 +48,10 @@ class Arena:
         self._unsettled: dict[int, Part] = {}
         self._dissolved: dict[int, Contest] = {}
         self._lone: dict[int, Lone] = {}  # that have set off, by serial
-        self._use: dict[int, float] = {}  # wire bytes/s on one link of a class
+        self._use: Floats = np.empty(0)  # wire bytes/s on one link of a class
         self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
         self._before: dict[int, float] = {}
-        self._touched: set[int] = set()
+        self._touched: list[Ints] = []
 
     def _settle(self, now: int) -> None:
         """Solve again whoever competes with something that began or ended."""
@@ -64,7 +67,7 @@ class Arena:
         for contest in begun:
             if contest.serial in self._contests:
                 for part, speeds in zip(contest.parts, contest.share.speeds, strict=True):
-                    if part.speeds != speeds:
+                    if not same(part.speeds, speeds):
                         advance(part, now)
                         part.speeds = speeds
                         self._schedule(part, now)
@@ -77,20 +80,21 @@ class Arena:
 
     def _tell_use(self) -> None:
         if self._touched and self.on_use is not None:
-            touched, self._touched = self._touched, set()
-            self.on_use(touched)
+            touched, self._touched = self._touched, []
+            self.on_use(np.concatenate(touched) if len(touched) > 1 else touched[0])
 
     def _sets_off(self, lone: Lone, now: int) -> bool:
         """Let a flow run by itself, if no link of it is overfull then."""
-        use, capacity = self._use, self.shares.capacity
+        self._reach()
+        use, limits = self._use, self.shares.limits
         course = lone.course
-        for link, amount in course.share.use:
-            if use.get(link, 0.0) + amount > capacity[link] * OVER:
+        for link, amount in course.use:
+            if use[link] + amount > limits[link]:
                 return False
-        for link, amount in course.share.use:
-            use[link] = use.get(link, 0.0) + amount
+        for link, amount in course.use:
+            use[link] += amount
         if self.on_use is not None:
-            self._touched.update([link for link, _ in course.share.use])
+            self._touched.append(course.share.links)
         lone.serial, lone.start = next(self._serials), now
         self._lone[lone.serial] = lone
         heappush(self._due, (now + course.ticks, lone.serial, lone, lone.version))
@@ -100,7 +104,7 @@ class Arena:
         """A flow that ran by itself has arrived."""
         del self._lone[lone.serial]
         share, history = lone.course.share, self.history
-        for link, amount in share.use:
+        for link, amount in lone.course.use:
             self._use[link] -= amount
         history.start.append(lone.start)
         history.end.append(now)
@@ -169,14 +173,20 @@ class Arena:
         self._contests[contest.serial] = contest
         self._account(contest, 1.0)
         if self.on_use is not None:
-            self._touched.update([link for link, _ in share.use])
+            self._touched.append(share.links)
         return contest
+
+    def _reach(self) -> None:
+        """Keep account of all links that are known by now."""
+        missing = len(self.shares.limits) - len(self._use)
+        if missing:
+            self._use = np.concatenate((self._use, np.zeros(missing)))
 
     def _account(self, contest: Contest, sign: float) -> None:
         """Add a contest to what links and ranks carry, or take it away."""
-        use, at_rank, listened = self._use, self._at_rank, self.on_rates is not None
-        for link, amount in contest.share.use:
-            use[link] = use.get(link, 0.0) + sign * amount
+        self._reach()
+        at_rank, listened = self._at_rank, self.on_rates is not None
+        self._use[contest.share.links] += sign * contest.share.amounts
         for rank_class, rate in contest.share.ranks:
             rates = at_rank.setdefault(rank_class, {})
             if listened and rank_class not in self._before:
@@ -188,17 +198,23 @@ class Arena:
 
     def _couple(self, begun: list[Contest]) -> None:
         """Where contests overload a link together, couple the shapes that cross it and settle them again."""
-        capacity = self.shares.capacity
-        use = self._use
-        over = [link for contest in begun for link, _ in contest.share.use if use[link] > capacity[link] * OVER]
-        for link in sorted(set(over)):
+        use, limits = self._use, self.shares.limits
+        over: set[int] = set()
+        for latest in begun:
+            links = latest.share.links
+            full = use[links] > limits[links]
+            if full.any():
+                over.update(links[full].tolist())
+        for link in sorted(over):
             self._join_lone(link)
             crossing = [
                 part for contest in self._contests.values() for part in contest.parts if link in self.shares.links[part.shape]
             ]
             rivals = {contest.serial: contest for part in crossing if (contest := part.contest) is not None}
             if len(rivals) < 2:
-                raise IdentityBroken(f"link class {link} carries {use[link]} B/s, its capacity is {capacity[link]} B/s")
+                raise IdentityBroken(
+                    f"link class {link} carries {use[link]} B/s, its capacity is {self.shares.capacity[link]} B/s"
+                )
             shapes = {part.shape for part in crossing}
             for shape in shapes:
                 twice = sum(part.shape == shape for part in crossing) > 1
@@ -207,7 +223,6 @@ class Arena:
 
     def _schedule(self, part: Part, now: int) -> None:
         """Note when the first of a part's flows will have arrived."""
-        first = min([left / speed for left, speed in zip(part.remaining, part.speeds, strict=True)])
         part.version += 1
-        time = now + max(1, math.ceil(first - TOGETHER))
+        time = now + max(1, math.ceil(first_end(part) - TOGETHER))
         heappush(self._due, (time, next(self._serials), part, part.version))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -87,6 +87,10 @@ class Courses:
         few = len(self._paths) + pairs_within(self._paths.orbits, box) <= min(self._flow_limit, BOXED)
         if few and box not in self._rows:
             self._rows[box] = self._paths.add(self._everyone(box))
+
+    def route(self, ends: Iterable[tuple[RankClass, Ints]]) -> None:
+        """Find the ways of these classes' representatives to these peers together."""
+        self._paths.add([heading(self._paths.orbits, source, peers) for source, peers in ends])
 
     def _everyone(self, box: Box) -> list[Heading]:
         """Where each rank class sends if it sends to all others of its box."""

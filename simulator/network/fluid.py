@@ -15,8 +15,9 @@ from typing import Any
 from simulator.network.arena import Arena, OnRates
 from simulator.network.contract import Cancellable, Ended, Folding, OperationClass, Timekeeper
 from simulator.network.lone import TOGETHER, Course, Lone
-from simulator.network.shares import Plan
-from simulator.network.transfers import Bundle, Part, Transfer, advance
+from simulator.network.shares import Plan, column
+from simulator.network.transfers import Bundle, Part, Transfer, advance, under_way
+from topologies.fabric import Floats, Ints
 
 
 class FluidNetwork(Arena):
@@ -166,7 +167,13 @@ class FluidNetwork(Arena):
 
     def use(self, link_class: int) -> float:
         """Wire bytes per second now on one link of the class."""
-        return self._use.get(link_class, 0.0)
+        return float(self._use[link_class]) if link_class < len(self._use) else 0.0
+
+    def room(self, links: Ints) -> Floats:
+        """Wire bytes per second that one link of each of these classes could carry beside what it does now."""
+        self._reach()
+        left: Floats = self.shares.limits[links] - self._use[links]
+        return left
 
     @property
     def running(self) -> int:
@@ -185,7 +192,7 @@ class FluidNetwork(Arena):
                 transfer.done.succeed()
                 return
             for shape, sizes in transfer.plan.phases[transfer.phase]:
-                part = Part(next(self._serials), transfer, shape, list(sizes), now)
+                part = Part(next(self._serials), transfer, shape, sizes, now)
                 self._alive.setdefault(shape, {})[part.serial] = part
                 self._unsettled[part.serial] = part
                 transfer.running += 1
@@ -193,7 +200,7 @@ class FluidNetwork(Arena):
     def _start(self, bundle: Bundle) -> None:
         """All the flows of a bundle set off."""
         ((shape, sizes),) = bundle.plan.phases[0]
-        part = Part(next(self._serials), bundle, shape, list(sizes), self._clock.now)
+        part = Part(next(self._serials), bundle, shape, sizes, self._clock.now)
         self._alive.setdefault(shape, {})[part.serial] = part
         self._unsettled[part.serial] = part
 
@@ -274,9 +281,7 @@ class FluidNetwork(Arena):
     def _finish(self, part: Part, now: int) -> None:
         """Take out the flows of a part that have arrived."""
         advance(part, now)
-        keep = [
-            index for index, (left, speed) in enumerate(zip(part.remaining, part.speeds, strict=True)) if left > speed * TOGETHER
-        ]
+        keep = under_way(part, TOGETHER)
         if len(keep) == len(part.speeds):
             self._schedule(part, now)  # rounding: a huge transfer is a tick short of its end
             return
@@ -299,7 +304,7 @@ class FluidNetwork(Arena):
             return
         patterns = self.shares.shapes[part.shape]
         part.shape = self.shares.shape(tuple(patterns[index] for index in keep))
-        part.remaining = [part.remaining[index] for index in keep]
+        part.remaining = column([float(part.remaining[index]) for index in keep])
         part.speeds = ()
         self._alive.setdefault(part.shape, {})[part.serial] = part
         self._unsettled[part.serial] = part

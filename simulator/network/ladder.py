@@ -113,6 +113,7 @@ def _choices(weak: list[Defect], slow: list[Defect], alone: bool) -> list[list[D
 
 def _ask(fold: Fold, operations: Sequence[Communication | Send], limit: int) -> None:
     """Make every operation class that the operations need. NotModelled beyond so many flow classes in all."""
+    fold.route_sends((each.source, each.target) for each in operations if isinstance(each, Send))
     for operation in operations:
         for rank_class in fold.rank_classes:
             if not isinstance(operation, Send):
@@ -131,5 +132,7 @@ def _binding(fold: Fold) -> list[Defect]:
 
     The weakest of a class only: without them, the class may have room for what the others leave.
     """
+    if not fold.relaxed:
+        return []
     full = {link for operation in fold.operations for phase in operation.phases for link in stopping(phase, fold.link_classes)}
     return [defect for defect in fold.relaxed if not full.isdisjoint(fold.held_down_by(defect))]

@@ -27,6 +27,7 @@ class Course:
     shape: int
     size: float
     ticks: int
+    use: list[tuple[int, float]]  # as of the share
 
     @classmethod
     def of(cls, plan: Plan, shares: Shares) -> Course:
@@ -38,7 +39,7 @@ class Course:
         while left > speed * TOGETHER:
             ticks += max(1, math.ceil(left / speed - TOGETHER))
             left = size - speed * ticks
-        return cls(plan, share, shape, size, ticks)
+        return cls(plan, share, shape, float(size), ticks, share.use)
 
 
 @dataclass(slots=True, eq=False)

@@ -14,7 +14,6 @@ from simulator.network.numbering import first_of_each
 from simulator.network.orbits import Orbits
 from simulator.network.phase import Phase
 from simulator.spec.errors import IdentityBroken
-from topologies.adjacency import spans
 from topologies.batch import routes
 from topologies.fabric import Floats, Ints
 
@@ -122,8 +121,10 @@ class Paths:
 
     def _loads(self, rows: Ints) -> tuple[Ints, Ints, Floats]:
         """Where the entries of each row start, one more for the end; their link classes; their loads."""
-        entries, _ = spans(np.arange(len(self._entries[0]), dtype=np.int64), self._starts, rows)
-        starts = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(self._starts[rows + 1] - self._starts[rows])))
+        first = self._starts[rows]
+        lengths = self._starts[rows + 1] - first
+        starts = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
+        entries = np.arange(starts[-1], dtype=np.int64) + np.repeat(first - starts[:-1], lengths)
         return starts, self._entries[0][entries], self._entries[1][entries]
 
     def phase(self, flows: Sequence[tuple[Heading, Ints, Floats]]) -> Phase:

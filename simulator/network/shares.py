@@ -16,10 +16,21 @@ from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.maxmin import Loads, Row, max_min, max_min_few
 from simulator.network.phase import Phase
 from simulator.spec.errors import IdentityBroken
+from topologies.fabric import Floats, Ints
 
-#: Non-zero loads up to which plain Python beats numpy (measured).
+#: Non-zero loads, and flows of a shape, up to which plain Python beats numpy (measured).
 FEW = 100
+MANY = 48
 OVER = 1.0 + 1e-9
+
+
+#: A figure for each of some flows, in the form that is quicker to count with.
+Column = Sequence[float] | Floats
+
+
+def column(values: Sequence[float]) -> Column:
+    """These figures: an array, if they are many."""
+    return np.array(values) if len(values) >= MANY else values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,21 +40,28 @@ class Pattern:
     row: Row
     kind: str
     ends: tuple[tuple[int, float], ...]  # (rank class, payload at one of its ranks per unit of payload rate)
+    loads: tuple[Ints, Floats]  # those of the row as arrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Share:
     """The rates of some competing shapes.
 
-    ``speeds[i]`` are those of the flows of ``shapes[i]`` [B/ps]; ``use`` is (link class, wire bytes/s on one of its links);
-    ``ranks`` is (rank class, payload bytes/s in and out of one rank).
+    ``speeds[i]`` are those of the flows of ``shapes[i]`` [B/ps]; ``amounts`` are wire bytes/s on one link of each class in
+    ``links``; ``ranks`` is (rank class, payload bytes/s in and out of one rank).
     """
 
     key: int
     shapes: tuple[int, ...]
-    speeds: tuple[tuple[float, ...], ...]
-    use: tuple[tuple[int, float], ...]
+    speeds: tuple[Column, ...]
+    links: Ints
+    amounts: Floats
     ranks: tuple[tuple[int, float], ...]
+
+    @property
+    def use(self) -> list[tuple[int, float]]:
+        """(link class, wire bytes/s on one of its links)."""
+        return list(zip(self.links.tolist(), self.amounts.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +69,7 @@ class Plan:
     """An operation ready to run: for each phase, its flows in parts that share no link: (shape, payload bytes of each flow)."""
 
     latency: int  # ps
-    phases: tuple[tuple[tuple[int, tuple[float, ...]], ...], ...]
+    phases: tuple[tuple[tuple[int, Column], ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +94,7 @@ class Shares:
         self.kinds: list[dict[str, set[int]]] = []  # of each shape: who sends over which of its links
         self.shares: list[Share] = []
         self.capacity: dict[int, float] = {}
+        self.limits: Floats = np.empty(0)  # by link class: more than this is too much [B/s]
         self._pattern_ids: dict[tuple[object, ...], int] = {}
         self._ways: dict[tuple[object, ...], int] = {}  # patterns by the number that the fold has for their way
         self._cuts: dict[tuple[int, int, str], _Cut] = {}
@@ -87,7 +106,7 @@ class Shares:
         self.know(link_classes)
         return Plan(round(operation.latency * 1e12), tuple(self._sized(phase, operation.kind) for phase in operation.phases))
 
-    def _sized(self, flows: Sequence[FlowClass], kind: str) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    def _sized(self, flows: Sequence[FlowClass], kind: str) -> tuple[tuple[int, Column], ...]:
         """The parts of a phase: (shape, payload bytes of each flow). What only differs in bytes is cut once."""
         phase = Phase.of(flows)
         some = phase.size > 0.0
@@ -100,7 +119,7 @@ class Shares:
             if known is None and phase is flows and cut.settled:
                 self._cuts[key] = cut
         sizes = (phase.size if some.all() else phase.size[some]).tolist()
-        return tuple((shape, tuple([sizes[place] for place in places])) for shape, places in cut.parts)
+        return tuple((shape, column([sizes[place] for place in places])) for shape, places in cut.parts)
 
     def _cut(self, phase: Phase, kind: str) -> _Cut:
         """Group the flows of a phase by shared links."""
@@ -122,8 +141,10 @@ class Shares:
 
     def know(self, link_classes: Sequence[LinkClass]) -> None:
         """Take in link classes that were met since; they only become more."""
-        for link_class in link_classes[len(self.capacity) :]:
-            self.capacity[link_class.key] = link_class.capacity
+        if len(link_classes) > len(self.capacity):
+            for link_class in link_classes[len(self.capacity) :]:
+                self.capacity[link_class.key] = link_class.capacity
+            self.limits = np.array([link_class.capacity for link_class in link_classes]) * OVER
 
     def together(self, plans: Sequence[Plan]) -> tuple[Plan, list[int]]:
         """Plans of one flow each and one latency as one plan, and the places of these in the order of its flows."""
@@ -133,7 +154,7 @@ class Shares:
             flows.append((self.shapes[shape][0], size, place))
         flows.sort()
         shape = self.shape(tuple(pattern for pattern, _, _ in flows))
-        return Plan(plans[0].latency, (((shape, tuple(size for _, size, _ in flows)),),)), [place for _, _, place in flows]
+        return Plan(plans[0].latency, (((shape, column([size for _, size, _ in flows])),),)), [place for _, _, place in flows]
 
     def shape(self, patterns: tuple[int, ...]) -> int:
         """Number of a shape, from its patterns in ascending order."""
@@ -176,7 +197,8 @@ class Shares:
         found = self._pattern_ids.get(key)
         if found is None:
             found = self._pattern_ids[key] = len(self.patterns)
-            self.patterns.append(Pattern((links, load, flow.weight, flow.rate_cap), kind, tuple(ends.items())))
+            row = links, load, flow.weight, flow.rate_cap
+            self.patterns.append(Pattern(row, kind, tuple(ends.items()), (flow.links, flow.load)))
         return found
 
     def _parts(self, order: Sequence[int], numbers: Sequence[int]) -> list[list[int]]:
@@ -203,42 +225,32 @@ class Shares:
 
     def _solve(self, shapes: tuple[int, ...]) -> Share:
         patterns = [self.patterns[pattern] for shape in shapes for pattern in self.shapes[shape]]
-        rates = self._rates([pattern.row for pattern in patterns])
-        use: dict[int, float] = {}
+        lengths = [len(pattern.loads[0]) for pattern in patterns]
+        flow = np.repeat(np.arange(len(patterns), dtype=np.int64), lengths)
+        load = np.concatenate([pattern.loads[1] for pattern in patterns])
+        links, link = np.unique(np.concatenate([pattern.loads[0] for pattern in patterns]), return_inverse=True)
+        loads = Loads(flow, link, load, len(patterns), len(links))
+        rates = self._rates(patterns, loads, links)
+        amounts = loads.on_links(rates)
+        over = links[amounts > self.limits[links]].tolist()
+        if over or rates.min() <= 0.0:
+            raise IdentityBroken(f"max-min rates overload link classes {over} or stop a flow (least rate {rates.min()} B/s)")
         ranks: dict[int, float] = {}
-        for pattern, rate in zip(patterns, rates, strict=True):
-            for link, load in zip(pattern.row[0], pattern.row[1], strict=True):
-                use[link] = use.get(link, 0.0) + load * rate
+        for pattern, rate in zip(patterns, rates.tolist(), strict=True):
             for rank_class, amount in pattern.ends:
                 ranks[rank_class] = ranks.get(rank_class, 0.0) + amount * rate
-        over = [link for link, amount in use.items() if amount > self.capacity[link] * OVER]
-        if over or min(rates) <= 0.0:
-            raise IdentityBroken(f"max-min rates overload link classes {over} or stop a flow (least rate {min(rates)} B/s)")
-        speeds = []
-        start = 0
+        speeds, start = [], 0
         for shape in shapes:
             end = start + len(self.shapes[shape])
-            speeds.append(tuple(rate * 1e-12 for rate in rates[start:end]))
+            speeds.append(column((rates[start:end] * 1e-12).tolist()))
             start = end
-        return Share(
-            key=len(self.shares),
-            shapes=shapes,
-            speeds=tuple(speeds),
-            use=tuple(use.items()),
-            ranks=tuple(ranks.items()),
-        )
+        return Share(len(self.shares), shapes, tuple(speeds), links, amounts, tuple(ranks.items()))
 
-    def _rates(self, rows: Sequence[Row]) -> list[float]:
-        if sum(len(row[0]) for row in rows) <= FEW:
-            return max_min_few(rows, self.capacity)
-        ids = {link: place for place, link in enumerate(sorted({link for row in rows for link in row[0]}))}
-        loads = Loads(
-            flow=np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows]),
-            link=np.array([ids[link] for row in rows for link in row[0]], dtype=np.int64),
-            load=np.array([load for row in rows for load in row[1]]),
-            flows=len(rows),
-            links=len(ids),
-        )
-        capacity = np.array([self.capacity[link] for link in ids])
+    def _rates(self, patterns: Sequence[Pattern], loads: Loads, links: Ints) -> Floats:
+        """Max-min rates of these; ``loads`` are theirs, on ``links``."""
+        rows = [pattern.row for pattern in patterns]
+        if len(loads.load) <= FEW:
+            return np.array(max_min_few(rows, self.capacity))
+        capacity = np.array([self.capacity[link] for link in links.tolist()])
         weight, rate_cap = np.array([row[2] for row in rows]), np.array([row[3] for row in rows])
-        return [float(rate) for rate in max_min(loads, capacity, weight, rate_cap)]
+        return max_min(loads, capacity, weight, rate_cap)

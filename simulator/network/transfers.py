@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from simulator.network.contract import Ended, OperationClass
-from simulator.network.shares import Plan, Share
+from simulator.network.shares import MANY, Column, Plan, Share
 
 
 @dataclass(slots=True, eq=False)
@@ -48,9 +50,9 @@ class Part:
     serial: int
     transfer: Transfer | Bundle
     shape: int
-    remaining: list[float]
+    remaining: Column
     updated: int
-    speeds: tuple[float, ...] = ()
+    speeds: Column = ()
     version: int = 0
     contest: Contest | None = None
 
@@ -74,5 +76,31 @@ def advance(part: Part, now: int) -> None:
     """Bytes that moved since the last look."""
     elapsed = now - part.updated
     if elapsed:
-        part.remaining = [left - speed * elapsed for left, speed in zip(part.remaining, part.speeds, strict=True)]
+        speeds = part.speeds
+        if isinstance(speeds, np.ndarray):
+            part.remaining = part.remaining - speeds * elapsed
+        else:
+            part.remaining = [left - speed * elapsed for left, speed in zip(part.remaining, speeds, strict=True)]
         part.updated = now
+
+
+def first_end(part: Part) -> float:
+    """How long after the last look the first of a part's flows will have arrived [ps]."""
+    speeds = part.speeds
+    if isinstance(speeds, np.ndarray):
+        return float((part.remaining / speeds).min())
+    first: float = min([left / speed for left, speed in zip(part.remaining, speeds, strict=True)])
+    return first
+
+
+def under_way(part: Part, within: float) -> list[int]:
+    """Which flows of a part have not arrived yet, and will not ``within`` so many ps."""
+    speeds = part.speeds
+    if isinstance(speeds, np.ndarray):
+        return np.flatnonzero(part.remaining > speeds * within).tolist()
+    return [place for place, (left, speed) in enumerate(zip(part.remaining, speeds, strict=True)) if left > speed * within]
+
+
+def same(one: Column, other: Column) -> bool:
+    """Whether two columns hold the same figures."""
+    return one is other or (len(one) == len(other) and bool(np.array_equal(one, other) if len(one) >= MANY else one == other))

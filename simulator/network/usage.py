@@ -6,9 +6,11 @@ The network notes only which share held from when to when; all that is asked of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.network.contract import LinkClass
 from simulator.network.fluid import FluidNetwork
@@ -26,7 +28,7 @@ SECONDS = 1e-12  # per tick
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:
-    """One link of a class. ``wire_bytes`` and ``seconds`` (with such a flow on the link) by kind; ``busy`` in seconds.
+    """One link of a class. ``wire_bytes`` by kind.
 
     ``peak`` is the highest utilisation of raw capacity, ``saturated`` the seconds above 95%, ``first_saturated`` the first
     moment of them [s] or None. ``busiest_seconds`` is all its bytes at full raw capacity: no run that sends them is shorter.
@@ -34,12 +36,21 @@ class LinkUse:
 
     link_class: LinkClass
     wire_bytes: dict[str, float]
-    seconds: dict[str, float]
-    busy: float
     peak: float
     saturated: float
     first_saturated: float | None
     busiest_seconds: float
+    usage: Usage = field(repr=False, compare=False)
+
+    @property
+    def busy(self) -> float:
+        """Seconds with anything on the link."""
+        return self.usage.busy(self.link_class.key)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds with a flow of each kind on the link."""
+        return self.usage.covered(self.link_class.key)
 
 
 class Usage:
@@ -64,18 +75,24 @@ class Usage:
         self._order: Ints = np.argsort(self._share, kind="stable").astype(np.int64)  # rows of the history by share
         self._first: Ints = np.searchsorted(self._share[self._order], np.arange(self._count + 1)).astype(np.int64)
         self._shares_on: dict[int, list[tuple[int, float]]] = {}
-        self._kinds_on: dict[int, dict[str, list[int]]] = {}
         for solved in shares.shares:
             for link, amount in solved.use:
                 self._shares_on.setdefault(link, []).append((solved.key, amount))
-            for shape in solved.shapes:
-                for kind, links in shares.kinds[shape].items():
-                    for link in links:
-                        self._kinds_on.setdefault(link, {}).setdefault(kind, []).append(solved.key)
         self._steps: dict[int, tuple[Ints, Floats]] = {}
         # Link classes that symmetry alone tells apart are used alike, so most of what is asked was asked of another.
         self._stepped_alike: dict[tuple[object, ...], tuple[Ints, Floats]] = {}
         self._covered_alike: dict[tuple[int, ...], float] = {}
+
+    @cached_property
+    def _kinds_on(self) -> dict[int, dict[str, list[int]]]:
+        """The shares in which each kind is on each link class."""
+        found: dict[int, dict[str, list[int]]] = {}
+        for solved in self._shares.shares:
+            for shape in solved.shapes:
+                for kind, links in self._shares.kinds[shape].items():
+                    for link in links:
+                        found.setdefault(link, {}).setdefault(kind, []).append(solved.key)
+        return found
 
     def steps(self, link_class: int) -> tuple[Ints, Floats]:
         """Utilisation of raw capacity over time: it is ``value[i]`` from ``time[i]`` [ps] until the next time."""
@@ -141,20 +158,27 @@ class Usage:
     def link(self, link_class: int) -> LinkUse:
         """All that is known of one link of a class."""
         time, value = self.steps(link_class)
-        width = np.diff(time, append=time[-1]) * SECONDS
         high = value > SATURATED
+        some = bool(high.any())
         wire = self.wire_bytes.get(link_class, {})
-        kinds = self._kinds_on.get(link_class, {})
         return LinkUse(
             link_class=self.link_classes[link_class],
             wire_bytes=wire,
-            seconds={kind: self._covered(kinds[kind]) for kind in kinds},
-            busy=float(width[value > 0.0].sum()),
             peak=float(value.max()),
-            saturated=float(width[high].sum()),
-            first_saturated=float(time[high][0]) * SECONDS if high.any() else None,
+            saturated=_lasting(time, high) if some else 0.0,
+            first_saturated=float(time[high][0]) * SECONDS if some else None,
             busiest_seconds=sum(wire.values()) / self.link_classes[link_class].capacity,
+            usage=self,
         )
+
+    def busy(self, link_class: int) -> float:
+        """Seconds with anything on a link of the class."""
+        time, value = self.steps(link_class)
+        return _lasting(time, value > 0.0)
+
+    def covered(self, link_class: int) -> dict[str, float]:
+        """Seconds with a flow of each kind on a link of the class."""
+        return {kind: self._covered(shares) for kind, shares in self._kinds_on.get(link_class, {}).items()}
 
     def busiest_seconds(self) -> float:
         """The busiest link's bytes over its raw capacity: no run that completes the same operations is shorter [s]."""
@@ -222,6 +246,11 @@ def _wire_bytes(history: History) -> dict[int, dict[str, float]]:
             for link in np.unique(links).tolist():
                 found.setdefault(link, {})[kind] = float(on_links[link])
     return found
+
+
+def _lasting(time: Ints, which: npt.NDArray[np.bool_]) -> float:
+    """Seconds from these moments to the next ones."""
+    return float((np.diff(time, append=time[-1]) * SECONDS)[which].sum())
 
 
 def _stacked(start: Ints, end: Ints, amount: Floats) -> tuple[Ints, Floats]:
