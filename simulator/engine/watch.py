@@ -74,7 +74,8 @@ class Watch:
         self._under_way: dict[Performance, Traffic] = {}
         self._peaks: Floats = np.empty(0)  # by link class: of all of them together, if they met
         self._met: dict[int, dict[Performance, Load]] = {}  # on links that were looked at: who is there
-        self._checks: dict[int, Call] = {}
+        self._moments: dict[int, int] = {}  # when links are to be looked at again
+        self._checks: dict[int, tuple[Call, set[int]]] = {}  # the same by moment
         network.on_use = self._used
 
     def begin(self, performance: Performance, traffic: Traffic) -> None:
@@ -131,10 +132,31 @@ class Watch:
             for performance in list(found):
                 self._interrupt(performance)
             return
-        pending = self._checks.get(link)
-        if pending is not None:
-            pending.cancel()
-        self._checks[link] = self._clock.call_at(moment, lambda: self._look(link))
+        self._look_again(link, moment)
+
+    def _look_again(self, link: int, moment: int) -> None:
+        """Look at the link then and not before: one event for all links that are looked at together."""
+        before = self._moments.get(link)
+        if before == moment:
+            return
+        if before is not None:
+            call, links = self._checks[before]
+            links.remove(link)
+            if not links:
+                call.cancel()
+                del self._checks[before]
+        self._moments[link] = moment
+        check = self._checks.get(moment)
+        if check is None:
+            check = self._checks[moment] = self._clock.call_at(moment, lambda: self._check(moment)), set()
+        check[1].add(link)
+
+    def _check(self, moment: int) -> None:
+        _, links = self._checks.pop(moment)
+        for link in links:
+            del self._moments[link]
+        for link in sorted(links):
+            self._look(link)
 
 
 def _stacked(link: Ints, moment: Ints, change: Floats) -> tuple[Ints, Floats, Ints, Ints, Floats]:
