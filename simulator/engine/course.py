@@ -47,10 +47,25 @@ class Course:
 
     moments: list[tuple[int, Began | Ended | Rates]] = field(default_factory=list)
     begun: int = 0
+    _told: dict[int, list[tuple[int, Began | Ended | float]]] = field(default_factory=dict)
 
     def note(self, now: int, what: Began | Ended | Rates) -> None:
         """It happened now."""
         self.moments.append((now, what))
+
+    def told(self, twin: int) -> list[tuple[int, Began | Ended | float]]:
+        """What one hears of it who is like ``twin``: begins, ends, and changes of its own rate [B/s]; once all is noted."""
+        found = self._told.get(twin)
+        if found is None:
+            found = self._told[twin] = []
+            rate = 0.0
+            for time, what in self.moments:
+                if not isinstance(what, Rates):
+                    found.append((time, what))
+                elif what.of.get(twin, rate) != rate:
+                    rate = float(what.of[twin])
+                    found.append((time, rate))
+        return found
 
 
 class NotingRendezvous(Rendezvous):

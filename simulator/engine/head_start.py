@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from simulator.engine.accounts import Mark, SlotBooks, Waiting
 from simulator.engine.clock import Clock
-from simulator.engine.course import Course, OutOfStep, Rates, RatesOnly, ToldRendezvous
+from simulator.engine.course import Course, OutOfStep, RatesOnly, ToldRendezvous
 from simulator.engine.ensemble import Actor, Role
 from simulator.engine.rank import Rank
 from simulator.engine.recorder import Recorder
@@ -70,18 +70,18 @@ def follow(
     world = replace(rank.world, clock=clock, network=network, rendezvous=rendezvous, recorder=recorder, rehearsals=None)
     actor = Actor(world, rank)
     clock.process(actor.perform(slot))
-    for time, what in course.moments:
+    for time, what in course.told(twin):
         at = time + early
         if not _is_at(clock, at):
             return None, clock.events
-        if not isinstance(what, Rates):
+        if isinstance(what, float):
+            network.rate = what
+            actor.compute.refresh()
+        else:
             try:
                 rendezvous.tell(what)
             except OutOfStep:
                 return None, clock.events
-        elif twin in what.of:
-            network.rate = what.of[twin]
-            actor.compute.refresh()
         clock.advance(at)
         own, other = actor.books.marks.get(at), marks.get(time)
         if own is not None and other is not None and own.places == other.places:
