@@ -152,3 +152,23 @@ def test_a_sound_machine_is_left_alone() -> None:
     machine = topologies.load("dgx-h100")
     slow = machine.fabric(16).with_faults([{"chip": 5, "speed": 0.5}])
     assert on_spares(machine, slow, machine.units(16)) == (slow, ())
+
+
+def test_a_board_that_moved_may_be_nearer_than_it_was_by_hand() -> None:
+    """Everyone of 16 to everyone, a share each: two on every link of a board whose neighbour is beside it, one where it has moved.
+
+    Beside it, half of what goes to another place of the other board crosses the own board first, half the other: 1 + 1/2 + 1/2
+    on a link of 56 GB/s, 8 on a way to the cabinet's switch. From another cabinet 8 shares come straight over seven planes.
+    """
+    _, standing, (said,) = stand("atlas-950-superpod-8192", 64, None, (0,))
+    assert "board0 run on the spare cabinet1.board0, joined to the others over superpod" in said
+
+    def busiest(fabric: Fabric) -> dict[str, float]:
+        """Most shares on any link of each tier."""
+        pairs = np.array([(source, target) for source in range(16) for target in range(16) if source != target])
+        total, _ = loads(fabric.router, pairs[:, 0], pairs[:, 1], np.ones(len(pairs)), len(fabric.tail))
+        tiers = {tier.name: total[fabric.link_tier == index] for index, tier in enumerate(fabric.tiers)}
+        return {name: float(found.max()) for name, found in tiers.items() if found.any()}
+
+    assert busiest(topologies.load("atlas-950-superpod-8192").fabric(64)) == pytest.approx({"board": 2.0, "cabinet": 8.0})
+    assert busiest(standing) == pytest.approx({"board": 1.0, "superpod": 8.0 / 7})
