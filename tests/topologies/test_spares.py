@@ -155,7 +155,7 @@ def test_a_sound_machine_is_left_alone() -> None:
 
 
 def test_a_board_that_moved_may_be_nearer_than_it_was_by_hand() -> None:
-    """Everyone of 16 to everyone, a share each: two on every link of a board whose neighbour is beside it, one where it has moved.
+    """Of 16 that all send each other a share two are on every link of a board beside its neighbour, one where it has moved.
 
     Beside it, half of what goes to another place of the other board crosses the own board first, half the other: 1 + 1/2 + 1/2
     on a link of 56 GB/s, 8 on a way to the cabinet's switch. From another cabinet 8 shares come straight over seven planes.
