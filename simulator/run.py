@@ -210,7 +210,7 @@ def _router(prepared: Prepared) -> RouterResult | None:
         rank_factor=loads.mean(sparse, lambda load: load.factor),
         worst_rank_factor=max(loads.at(layer, at).factor for layer in sparse for at in patterns),
         expert_factor=loads.mean(sparse, lambda load: load.peak),
-        dropped_share=1.0 - loads.mean(sparse, lambda load: load.served) / routed if routed > 0.0 else 0.0,
+        dropped_share=loads.mean(sparse, lambda load: load.dropped),
         padding_share=1.0 - routed,
         classes=len(loads.positions),
         expert_copies=loads.spares.copies if loads.spares else 0.0,
