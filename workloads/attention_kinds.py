@@ -27,6 +27,7 @@ class FullLayers(Spec):
 class GroupedQueryAttention(Spec):
     """Multi-head (kv_heads = heads), grouped-query or multi-query (kv_heads = 1) attention.
 
+    ``output_gate``: the query projection makes a gate for the output as well.
     ``window_pattern`` repeats over the layers and says which of them see only ``window`` tokens: the last ones
     (``local: sliding``), or those of their own chunk (``chunked``). ``qk_norm`` normalises each head, or the full width.
     """
@@ -40,6 +41,7 @@ class GroupedQueryAttention(Spec):
     qk_norm: Literal["none", "head", "full"] = "none"
     rope: bool = True
     sink: bool = False
+    output_gate: bool = False
     window: int = Field(default=0, ge=0)
     window_pattern: tuple[Literal["local", "full"], ...] = ("local",)
     local: Literal["sliding", "chunked"] = "sliding"

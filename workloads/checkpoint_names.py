@@ -119,15 +119,16 @@ def read_policy(names: Iterable[str]) -> Policy | None:
 
 def covers(model: Model) -> bool:
     """Whether the names cover the parts of a model's layers."""
-    return isinstance(model.attention, GroupedQueryAttention) and model.hyper_connections is None
+    plain = model.hyper_connections is None and model.hybrid is None
+    return isinstance(model.attention, GroupedQueryAttention) and plain
 
 
 def check_policy(model: Model) -> None:
     """Refuse a policy on a layer whose parts its names do not cover."""
     if not covers(model):
         raise NotModelled(
-            f"policies by name are simulated for grouped-query attention without hyper-connections, which {model.name} is not;"
-            " list plan.recompute_modules, or set plan.recompute to full."
+            f"policies by name are simulated for grouped-query attention in all layers and plain residuals, and {model.name} has"
+            " others; list plan.recompute_modules, or set plan.recompute to full."
         )
 
 

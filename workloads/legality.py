@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from simulator.spec.errors import NotModelled, PlanError, Words
 from simulator.spec.near import nearest
+from workloads.accounting.attention import check_pieces
 from workloads.accounting.sections import RECOMPUTE_MODULES
 from workloads.attention_kinds import CompressedAttention, GroupedQueryAttention
 from workloads.schedules.layout import V_SHAPED
@@ -151,6 +152,13 @@ def _check_tensor_parallel(plan: ResolvedPlan, model: Model) -> None:
     if isinstance(model.attention, CompressedAttention) and model.attention.output_groups % tp:
         groups = model.attention.output_groups
         raise PlanError(f"tp must divide the {groups} output groups", got=tp, do=_use(tp, groups, "tp"), path="plan.tp")
+    if model.hybrid is not None:
+        check_pieces(model.name, model.hybrid.mixer.pieces, tp)
+        if plan.cp > 1:
+            raise NotModelled(
+                f"plan.cp with layers that keep a state ({model.name}) is not simulated: stacks cut such layers by heads or hand"
+                " states on, each in its own way. Set cp to 1; a state costs nothing more in a longer sequence."
+            )
     if model.ffn is not None and model.ffn.width % tp:
         width = model.ffn.width
         raise PlanError(f"tp must divide the FFN width {width}", got=tp, do=_use(tp, width, "tp"), path="plan.tp")

@@ -6,7 +6,7 @@ once. Parameters, FLOPs and bytes are in :mod:`workloads.accounting`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -15,8 +15,9 @@ from simulator.spec.base import Spec
 from simulator.spec.errors import ModelError
 from simulator.spec.sources import Source
 from workloads.attention_kinds import Attention, CompressedAttention, GroupedQueryAttention, LatentAttention
+from workloads.state_kinds import LETTERS, GatedDelta, Hybrid
 
-AttentionKind = Literal["gqa", "mla", "csa", "hca", "swa"]
+AttentionKind = Literal["gqa", "mla", "csa", "hca", "swa", "delta", "ssm", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class LayerShape:
     """What distinguishes one layer of a model from another; equal shapes have equal operators and parameters.
 
     ``window``: tokens a grouped-query layer sees, 0 for all. ``indexer``: whether the layer selects keys itself, reuses
-    another layer's selection, or attends densely. ``mtp``: the layer of a multi-token-prediction block.
+    another layer's selection, or attends densely. ``mtp``: the layer of a multi-token-prediction block. ``ffn``: whether it has
+    an FFN, dense or sparse; ``attention`` is none where it has nothing else.
     """
 
     attention: AttentionKind
@@ -33,6 +35,17 @@ class LayerShape:
     moe: bool = False
     hash_routed: bool = False
     mtp: bool = False
+    ffn: bool = True
+
+    @property
+    def sublayers(self) -> int:
+        """Sublayers with a norm and a residual addition each."""
+        return int(self.attention != "none") + int(self.ffn)
+
+    @property
+    def dense(self) -> bool:
+        """Whether its FFN is one for all tokens."""
+        return self.ffn and not self.moe
 
 
 class FeedForward(Spec):
@@ -161,7 +174,8 @@ class Stated(Spec):
 class Model(Spec):
     """One transformer.
 
-    ``vocab`` is padded as trained. ``parallel_block``: attention and FFN share one input and one norm. ``sandwich_norm``: each
+    ``vocab`` is padded as trained. ``hybrid``: layers that keep a state in the place of keys and values, and which those are.
+    ``parallel_block``: attention and FFN share one input and one norm. ``sandwich_norm``: each
     sublayer's output is normalised as well. ``source`` names keys of ``sources``; ``confidence`` is how sure its shape is.
     """
 
@@ -176,6 +190,7 @@ class Model(Spec):
     sandwich_norm: bool = False
     parallel_block: bool = False
     attention: Annotated[Attention, Field(discriminator="kind")]
+    hybrid: Hybrid | None = None
     ffn: FeedForward | None = None
     moe: MixtureOfExperts | None = None
     hyper_connections: HyperConnections | None = None
@@ -188,7 +203,12 @@ class Model(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Model:
-        if self.ffn is None and not all(self._is_moe(i) for i in range(self.layers)):
+        shapes = self.layer_shapes()
+        if self.moe is None and any(shape.moe for shape in shapes):
+            raise ModelError("layers of experts need moe", do="Give moe, or leave E out of the pattern.", path="hybrid.pattern")
+        if self.hybrid is not None:
+            self._check_hybrid(shapes)
+        if self.ffn is None and any(shape.dense for shape in shapes):
             raise ModelError(
                 "a model with dense layers needs ffn",
                 do="Give ffn with its width, or make every layer sparse with moe.",
@@ -213,6 +233,18 @@ class Model(Spec):
             raise ModelError("source must name a key of sources", got=unknown[0], do="Add it to sources.", path="source")
         return self
 
+    def _check_hybrid(self, shapes: tuple[LayerShape, ...]) -> None:
+        if self.hyper_connections is not None or self.parallel_block or self.attention.kind == "compressed":
+            raise ModelError(
+                "layers with a state are modelled beside grouped-query or latent attention, with plain residuals",
+                do="Leave hybrid, or hyper_connections and parallel_block, out.", path="hybrid",
+            )  # fmt: skip
+        if self.mtp.depth and not (shapes[-1].ffn and shapes[-1].attention == self.attention.kind):
+            raise ModelError(
+                "a prediction block is built like the last layer, which must have attention and an FFN",
+                got=self.hybrid.letter(self.layers - 1) if self.hybrid else None, do="Set mtp.depth to 0.", path="mtp.depth",
+            )  # fmt: skip
+
     def _is_moe(self, index: int) -> bool:
         moe = self.moe
         return moe is not None and index >= moe.first_dense and index % moe.interval == moe.interval - 1
@@ -221,9 +253,21 @@ class Model(Spec):
         """The shape of layer ``index``, counted from 0 at the input."""
         if not 0 <= index < self.layers:
             raise ModelError(f"layer must be 0 to {self.layers - 1}", got=index, do="Ask for a layer the model has.")
+        if self.hybrid is not None:
+            return self._hybrid_shape(self.hybrid, index)
         moe = self._is_moe(index)
         hashed = moe and self.moe is not None and index < self.moe.router.hash_layers
         return self._shape(index, moe=moe, hash_routed=hashed, mtp=False)
+
+    def _hybrid_shape(self, hybrid: Hybrid, index: int) -> LayerShape:
+        mixer, ffn = LETTERS[hybrid.letter(index)]
+        moe = self._is_moe(index) if ffn == "as told" else ffn == "sparse"
+        if mixer == "attention":
+            return replace(self._shape(index, moe=moe, hash_routed=False, mtp=False), ffn=ffn != "none")
+        kind: AttentionKind = "none"
+        if mixer == "state":
+            kind = "delta" if isinstance(hybrid.mixer, GatedDelta) else "ssm"
+        return LayerShape(kind, moe=moe, ffn=ffn != "none")
 
     def mtp_layer(self) -> LayerShape:
         """The shape of the transformer layer inside a multi-token-prediction block."""

@@ -193,7 +193,8 @@ class Pieces:
                 tensors = [SavedTensor("attention_residual", layer_input_bytes(self.model, self.shard))]
             kept = sum(tensor.bytes for tensor in tensors)
             offloaded = offload.bytes_of(tensors, position)
-            name = f"{shape.attention} {'experts' if shape.moe else 'dense'}{' mtp' if shape.mtp else ''} layer"
+            parts = [shape.attention if shape.attention != "none" else "", _ffn_name(shape), "mtp" if shape.mtp else "", "layer"]
+            name = " ".join(part for part in parts if part)
             piece = self._layers[key] = Piece(
                 name,
                 Layer(
@@ -221,6 +222,10 @@ class Pieces:
         copies = (self.plan.loss_bytes - SOFTMAX_BYTES) * logits(self.model, self.shard) if loss else 0.0
         left = sum(section.weight_operands for section in sections.values())
         return Piece(name, Layer(sections, self.traffic), parameters, saved, copies, left, quantised=quantised)
+
+
+def _ffn_name(shape: LayerShape) -> str:
+    return "experts" if shape.moe else "dense" if shape.ffn else ""
 
 
 def _in_runs(layers: list[Piece], length: int) -> list[Piece]:

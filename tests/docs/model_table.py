@@ -20,6 +20,7 @@ WITHIN = 0.005
 REASONS = {
     "gemma4-26b": "26B is its name, 25.2B the size on its card",
     "grok-1": "the released figure is 314B; the shape of the released code gives 315.7B",
+    "kimi-linear-48b-a3b": "48B is its name, 49B the size of its files",
     "kimi-k2": "its configuration gives 1.026T, which the report rounds up to 1.04T",
     "llama3.1-70b": "70B is its name, 70.6B the size on its card",
     "llama4-scout": "109B counts the vision encoder, and the shape is recalled",

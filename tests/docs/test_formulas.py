@@ -14,16 +14,18 @@ from workloads.accounting import Shard, embedding_section, head_section, layer_s
 from workloads.attention_kinds import CompressedAttention, GroupedQueryAttention, LatentAttention
 from workloads.instructions import Kernel, Operator, Phase
 from workloads.model import LayerShape, Model
+from workloads.state_kinds import GatedDelta, Hybrid, StateSpace
 
 TEXT = (Path(__file__).parents[2] / "docs" / "formulas.md").read_text(encoding="utf-8")
 MODELS = (
     "llama3.1-8b", "qwen3-8b", "bloom-176b", "gemma3-12b", "mixtral-8x7b", "gpt-oss-20b", "qwen2-57b-a14b", "moonlight-16b-a3b",
-    "deepseek-v3", "deepseek-v3.2", "deepseek-v4-flash", "deepseek-v4-pro",
+    "deepseek-v3", "deepseek-v3.2", "deepseek-v4-flash", "deepseek-v4-pro", "qwen3-next-80b-a3b", "kimi-linear-48b-a3b",
+    "nemotron-3-nano-30b-a3b", "nemotron-h-56b",
 )  # fmt: skip
 TOKENS = 4096
 #: Operators that the document describes in words, and whose costs other tests hold.
 IN_WORDS = re.compile(
-    r"attention|indexer_scores|indexer_selection|.*fill_streams|head_m.*|embedding_positions.*|ffn_mixing|.*cast|.*columns"
+    r"attention|scan_.*_backward|scan_.*_again|indexer_scores|indexer_selection|.*fill_streams|head_m.*|embedding_positions.*|ffn_mixing|.*cast|.*columns"
 )
 ROWS = re.compile(r"^\| ((?:`\w+`(?: \(\w+\))?(?:, )?)+) \| `([^`]+)` \|(?: `([^`]+)` \|)?", re.MULTILINE)
 
@@ -49,7 +51,7 @@ def _symbols(model: Model) -> dict[str, Any]:
         values |= {"W": moe.width, "E": moe.experts, "S": moe.shared_total_width, "f": 2 if moe.gated else 1}
     match model.attention:
         case GroupedQueryAttention() as a:
-            values |= {"H": a.heads, "g": a.kv_heads, "d": a.head_dim}
+            values |= {"H": a.heads, "g": a.kv_heads, "d": a.head_dim, "o": int(a.output_gate)}
         case LatentAttention() as a:
             values |= {
                 "H": a.heads,
@@ -69,10 +71,24 @@ def _symbols(model: Model) -> dict[str, Any]:
                 "R": a.output_rank,
             }
             values |= {"a": a.csa_ratio, "b": a.hca_ratio}
+    if model.hybrid is not None:
+        values |= _state_symbols(model.hybrid)
     indexer = getattr(model.attention, "indexer", None)
     if indexer is not None:
         values |= {"I": indexer.heads, "i": indexer.head_dim, "x": values["q"]}
     return values
+
+
+def _state_symbols(hybrid: Hybrid) -> dict[str, Any]:
+    match hybrid.mixer:
+        case GatedDelta() as m:
+            decays = m.key_dim if m.decay == "channel" else 1
+            return {
+                "K": m.key_dim, "U": m.value_dim, "N": m.value_heads, "y": m.key_heads, "C": m.chunk, "z": m.gate_rank,
+                "D": decays,
+            }  # fmt: skip
+        case StateSpace() as m:
+            return {"K": m.state, "U": m.head_dim, "N": m.heads, "y": m.groups, "C": m.chunk}
 
 
 def _operators(model: Model) -> Iterator[tuple[LayerShape | None, Operator]]:
@@ -107,7 +123,7 @@ def test_every_operator_costs_what_the_document_says(name: str) -> None:
     symbols = _symbols(model)
     seen = 0
     for shape, op in _operators(model):
-        base = re.sub(r"_(dgrad|wgrad|backward)$", "", op.name)
+        base = op.name if op.name.startswith("scan_") else re.sub(r"_(dgrad|wgrad|backward)$", "", op.name)
         if IN_WORDS.fullmatch(base):
             continue
         found = _formula(model, shape, base)
@@ -119,6 +135,8 @@ def test_every_operator_costs_what_the_document_says(name: str) -> None:
         forward, backward = found
         if op.kernel is not Kernel.MEMORY:
             assert op.flops == pytest.approx(2 * rows * eval(forward, {}, values)), op.name
+            if base.startswith("scan_"):
+                assert op.bytes_moved == pytest.approx(rows * eval(str(backward), {}, values)), op.name
         else:
             text = forward if op.phase is Phase.FORWARD else str(backward)
             more = 2 * model.hidden if base.endswith("residual") and _two_outputs(model, shape, base) else 0

@@ -49,6 +49,11 @@ V4_FLASH = {
 TOTALS = {
     "deepseek-v4-pro": 1_572_997_201_763,
     "deepseek-v4-flash": 284_332_240_471,
+    "qwen3-next-80b-a3b": 79_674_292_992,
+    "kimi-linear-48b-a3b": 49_122_681_728,
+    "nemotron-h-56b": 56_324_350_464,
+    "nemotron-3-nano-30b-a3b": 31_577_940_288,
+    "granite-4-h-small": 32_207_337_984,
     "deepseek-v3": 671_026_404_352,
     "deepseek-v3.2": 671_877_929_216,
     "kimi-k2": 1_026_408_209_408,

@@ -45,7 +45,7 @@ def balanced(model: Model, **changes: object) -> Shard:
 
 
 def flops(sections: dict[str, Section]) -> float:
-    return sum(operator.flops for section in sections.values() for operator in section.forward)
+    return sum(operator.flops * operator.counted for section in sections.values() for operator in section.forward)
 
 
 def by_name(section: Section) -> dict[str, Operator]:

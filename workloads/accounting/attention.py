@@ -1,26 +1,37 @@
-"""Attention: grouped-query here, latent in mla.py, compressed in compressed.py; one face for all three.
+"""Attention: grouped-query here, latent in mla.py, compressed in compressed.py, what keeps a state in its place in delta.py and
+state_space.py; one face for all.
 
 Grouped-query: queries hidden x heads x d, keys and values hidden x kv_heads x d each, output heads x d x hidden. The core takes
 4 x heads x d FLOPs a token and attended key. Under tensor parallelism heads are cut; key-value heads fewer than tp are refused,
-for then ranks would compute the same ones.
+for then ranks would compute the same ones. An output gate widens the query projection by as much again, is kept, and multiplies
+the core's output in a pass of its own.
 """
 
 from __future__ import annotations
 
 from simulator.spec.errors import PlanError
-from workloads.accounting import compressed, hyper_connections, mla
+from workloads.accounting import compressed, delta, hyper_connections, mla, state_space
 from workloads.accounting.attention_core import enter_core, output_section
 from workloads.accounting.cores import Core, KeySpan
 from workloads.accounting.ledger import ACTIVATION, Ledger
+from workloads.accounting.precision import is_quantised
 from workloads.accounting.sections import Section, Shard
 from workloads.accounting.weights import Linear, Split, Vector, Weight, by_name
 from workloads.attention_kinds import CompressedAttention, GroupedQueryAttention, LatentAttention
 from workloads.context import times_repeated
 from workloads.model import LayerShape, Model
+from workloads.state_kinds import GatedDelta
+
+STATES = ("delta", "ssm")
+"""Kinds of layers that keep a state in the place of keys and values."""
 
 
 def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
-    """Every weight of a layer's attention."""
+    """Every weight of a layer's attention, or of what stands in its place."""
+    if shape.attention in STATES:
+        return _state_weights(model)
+    if shape.attention == "none":
+        return ()
     match model.attention:
         case GroupedQueryAttention() as attention:
             return _grouped_query_weights(model, attention, shape)
@@ -32,6 +43,8 @@ def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
 
 def cores(model: Model, shape: LayerShape) -> tuple[Core, ...]:
     """The parts of a layer's attention that grow with the sequence."""
+    if shape.attention in (*STATES, "none"):
+        return ()
     match model.attention:
         case GroupedQueryAttention() as attention:
             return (_grouped_query_core(attention, shape),)
@@ -42,8 +55,12 @@ def cores(model: Model, shape: LayerShape) -> tuple[Core, ...]:
 
 
 def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section]:
-    """attention_pre, attention_in, attention_core, attention_out of one layer on one rank."""
+    """attention_pre, attention_in, attention_core, attention_out of one layer on one rank; nothing where it has none."""
+    if shape.attention == "none":
+        return {}
     check_heads(model, shape, shard)
+    if shape.attention in STATES:
+        return _state_sections(model, shard)
     match model.attention:
         case GroupedQueryAttention() as attention:
             return _grouped_query_sections(model, attention, shape, shard)
@@ -55,6 +72,10 @@ def sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section
 
 def check_heads(model: Model, shape: LayerShape, shard: Shard) -> None:
     """Refuse a tensor-parallel degree that does not cut the heads (or the output groups) evenly."""
+    if shape.attention in STATES:
+        assert model.hybrid is not None
+        check_pieces(model.name, model.hybrid.mixer.pieces, shard.tp)
+        return
     attention = model.attention
     pieces = {"heads": attention.heads}
     if isinstance(attention, GroupedQueryAttention):
@@ -71,13 +92,45 @@ def check_heads(model: Model, shape: LayerShape, shard: Shard) -> None:
             )
 
 
+def check_pieces(name: str, pieces: int, tp: int) -> None:
+    """Refuse a tensor-parallel degree that does not cut the key heads, or groups of heads, of layers with a state evenly."""
+    if pieces % tp:
+        raise PlanError(
+            f"tp must divide the {pieces} key heads or groups of {name}'s layers with a state", got=tp, path="plan.tp",
+            do=f"Choose a divisor of {pieces}." if pieces > 1 else "Set tp to 1.",
+        )  # fmt: skip
+
+
+def state_flops(model: Model, shape: LayerShape) -> float:
+    """Forward FLOPs a token of the recurrence that a layer with a state runs; 0 for any other [FLOP]."""
+    if shape.attention not in STATES or model.hybrid is None:
+        return 0.0
+    mixer = model.hybrid.mixer
+    return delta.flops_per_token(mixer) if isinstance(mixer, GatedDelta) else state_space.flops_per_token(mixer)
+
+
+def _state_weights(model: Model) -> tuple[Weight, ...]:
+    assert model.hybrid is not None
+    mixer = model.hybrid.mixer
+    return delta.weights(model, mixer) if isinstance(mixer, GatedDelta) else state_space.weights(model, mixer)
+
+
+def _state_sections(model: Model, shard: Shard) -> dict[str, Section]:
+    assert model.hybrid is not None
+    mixer = model.hybrid.mixer
+    if isinstance(mixer, GatedDelta):
+        return delta.sections(model, mixer, shard)
+    return state_space.sections(model, mixer, shard)
+
+
 def _grouped_query_weights(model: Model, attention: GroupedQueryAttention, shape: LayerShape) -> tuple[Weight, ...]:
     kv_heads, head_dim, shared_kv = attention.head_shape(shape.window)
     queries = attention.heads * head_dim
     keys = kv_heads * head_dim * (1 if shared_kv else 2)
+    made = queries * (2 if attention.output_gate else 1) + keys
     component = "attention_projections"
     found: list[Weight] = [
-        Linear("qkv", component, model.hidden, queries + keys, Split.COLUMN, bias=queries + keys if attention.qkv_bias else 0),
+        Linear("qkv", component, model.hidden, made, Split.COLUMN, bias=made if attention.qkv_bias else 0),
         Linear("output", component, queries, model.hidden, Split.ROW, bias=model.hidden if attention.output_bias else 0),
     ]
     if attention.qk_norm != "none":
@@ -131,6 +184,13 @@ def _grouped_query_sections(
 
     core = Ledger("attention_core", shard)
     enter_core(core, _grouped_query_core(attention, shape), sent / shard.context_heads)
+    if attention.output_gate:  # kept beside the kernel's own output, which its gradient needs
+        core.module = ""
+        gated = shard.tokens * queries * ACTIVATION
+        core.memory("output_gate", "attention_projections", 3 * gated, 5 * gated)
+        core.save("output_gate", shard.tokens * queries)
+        if not is_quantised(shard.precision):
+            core.save("gated_output", shard.tokens * queries)
     return {
         "attention_pre": before.section(),
         "attention_in": inside.section(gather=shard.tokens * model.hidden),

@@ -1,15 +1,15 @@
 """Forward FLOPs a token, by component: what a model asks for, whoever computes it.
 
 Two FLOPs a weight for every product a token passes (top_k of the experts), attention cores at their causal average over the
-sequence, and the mixing of hyper-connections. Backward is twice forward. Norms, rotations, activations, softmax and
-Sinkhorn count none.
+sequence, the recurrence of layers with a state, and the mixing of hyper-connections. Backward is twice forward. Norms, rotations,
+convolutions of a channel with itself, activations, softmax and Sinkhorn count none.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-from workloads.accounting import head, hyper_connections
+from workloads.accounting import attention, head, hyper_connections, scans
 from workloads.accounting.layer import layer_cores, layer_weights
 from workloads.accounting.weights import linears
 from workloads.model import LayerShape, Model
@@ -41,6 +41,9 @@ def layer_flops(model: Model, shape: LayerShape, sequence_length: float, *, last
         found[linear.component] = found.get(linear.component, 0.0) + 2.0 * linear.matrix * share
     for core in layer_cores(model, shape):
         found[core.component] = found.get(core.component, 0.0) + core.flops(sequence_length, last=last)
+    recurrence = attention.state_flops(model, shape)
+    if recurrence:
+        found[scans.COMPONENT] = recurrence
     if model.hyper_connections is not None:
         found[hyper_connections.COMPONENT] = hyper_connections.flops_per_layer(model)
     return found

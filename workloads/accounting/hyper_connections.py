@@ -22,7 +22,7 @@ COMPONENT = "hyper_connections"
 
 def weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
     """Norms of a layer, and the projections of its hyper-connections."""
-    norms = 1 if model.parallel_block else 2
+    norms = 1 if model.parallel_block else shape.sublayers
     found: list[Weight] = [Vector("norms", "block_norms", norms * (2 if model.sandwich_norm else 1) * norm_size(model))]
     if model.hyper_connections is not None:
         found += [mix(model, "attention_mix"), mix(model, "ffn_mix")]

@@ -24,7 +24,7 @@ class Matrix:
 
 def layer_weights(model: Model, shape: LayerShape) -> tuple[Weight, ...]:
     """Every weight of a layer of this shape."""
-    ffn = experts.weights(model, shape) if shape.moe else dense.weights(model, shape)
+    ffn = experts.weights(model, shape) if shape.moe else dense.weights(model, shape) if shape.ffn else ()
     return attention.weights(model, shape) + hyper_connections.weights(model, shape) + ffn
 
 
@@ -44,18 +44,24 @@ def layer_sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, S
         sections["ffn_pre"] = Ledger("ffn_pre", shard).section()
     else:
         between = Ledger("ffn_pre", shard)
-        hyper_connections.enter_after(between, model, "attention")
-        hyper_connections.enter_before(between, model, "ffn", keep_16_bits=shape.moe)
+        if shape.attention != "none":
+            hyper_connections.enter_after(between, model, "attention")
+        if shape.ffn:
+            hyper_connections.enter_before(between, model, "ffn", keep_16_bits=shape.moe)
         sections["ffn_pre"] = between.section()
-    if shape.moe:
-        sections |= experts.sections(model, shape, shard)
-    else:
-        sections["dense_ffn"] = dense.section(model, shard)
+    if shape.ffn:
+        sections |= _ffn_sections(model, shape, shard)
+    return {name: sections[name] for name in SECTION_ORDER if name in sections and sections[name].forward}
+
+
+def _ffn_sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Section]:
+    """The FFN of a layer, dense or sparse, and the addition of its output."""
+    sections = experts.sections(model, shape, shard) if shape.moe else {"dense_ffn": dense.section(model, shard)}
     after = Ledger("ffn_post", shard)
     outputs = 2 if model.parallel_block or "shared_expert" in sections else 1
     hyper_connections.enter_after(after, model, "ffn", outputs)
     sections["ffn_post"] = after.section()
-    return {name: sections[name] for name in SECTION_ORDER if name in sections and sections[name].forward}
+    return sections
 
 
 def layer_input_bytes(model: Model, shard: Shard) -> float:
