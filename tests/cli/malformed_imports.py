@@ -40,7 +40,7 @@ CONFIGURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no model_type": (without("model_type"), ("model_type is missing",)),
     "an unknown model_type": (config(model_type="lama"), ("config.json:2:3 model_type", "Did you mean llama", "--as")),
     "a state-space model": (config(model_type="mamba2"), ("mamba2", "state-space")),
-    "a linear hybrid": (config(model_type="qwen3_next"), ("qwen3_next", "linear-attention")),
+    "a linear hybrid": (config(model_type="minimax"), ("minimax", "linear-attention")),
     "no layers": (without("num_hidden_layers"), ("num_hidden_layers is missing", "n_layer")),
     "text for a size": (config(hidden_size="4096"), ("config.json:3:3 hidden_size", "whole number", "'4096'")),
     "a fraction of a layer": (config(num_hidden_layers=32.5), ("num_hidden_layers", "whole number")),

@@ -47,7 +47,10 @@ def _grouped(keys: Keys, family: Family, layers: int, hidden: int) -> Fields:
         fields["qk_norm"] = family.qk_norm
     if family.sink:
         fields["sink"] = True
-    if not family.rope or (keys.has("alibi") and keys.flag("alibi")):
+    if family.output_gate:
+        fields["output_gate"] = True
+    turned = keys.has("position_embedding_type") and keys.word("position_embedding_type") == "rope"
+    if (not family.rope and not turned) or (keys.has("alibi") and keys.flag("alibi")):
         fields["rope"] = False
     return fields | _windows(keys, family, layers) | _full_layers(keys, family, heads)
 
@@ -67,6 +70,9 @@ def _key_value_heads(keys: Keys, family: Family, heads: int) -> int:
 
 def _windows(keys: Keys, family: Family, layers: int) -> Fields:
     """``window`` and ``window_pattern``, one entry a layer where the file lists them, shortened to what repeats."""
+    if family.hybrid:  # which layers attend is read with those that keep a state
+        keys.only("window", None, "windows beside layers that keep a state are not known")
+        return {}
     if family.windows == "none":
         if keys.has("layer_types"):
             return _pattern(keys, layers, keys.whole("window") if keys.has("window") else 0)

@@ -36,7 +36,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "window": ("sliding_window", "attention_chunk_size"),
     "groups": ("n_group", "num_expert_group"),
     "top_groups": ("topk_group",),
-    "score": ("scoring_func", "score_function"),
+    "score": ("scoring_func", "score_function", "moe_router_activation_func"),
     "mtp": ("num_nextn_predict_layers", "num_mtp_modules"),
     "window_every": ("sliding_window_pattern", "layer_switch"),
     "sparse_first": ("first_k_dense_replace", "moe_layer_start_index", "moe_layer_num_skipped"),

@@ -23,7 +23,8 @@ class Family:
     ``windows``: how the file says which layers see a window; of ``window_every`` layers the last sees everything.
     ``experts``: whether layers are sparse, and under which key the width of an expert stands (``width`` when the dense FFN's
     key holds it, ``either`` when that stands in for a key left out). ``multi_query``: the switch that leaves one key-value
-    head. ``sections``: mappings inside the file whose keys are read as if they stood beside the others. ``only``: switches
+    head. ``hybrid``: whose way it has of naming layers that keep a state; ``output_gate``: whether attention gates its output.
+    ``sections``: mappings inside the file whose keys are read as if they stood beside the others. ``only``: switches
     of which one setting is known, each with that setting; ``no_matter``: keys that in this family change nothing counted, or
     what ``note`` says.
     """
@@ -55,12 +56,14 @@ class Family:
     windows: Literal["none", "all", "qwen", "types", "alternate", "pattern", "chunks"] = "none"
     window: int | None = None
     window_every: int = 6
-    experts: Literal["none", "expert_width", "width", "either", "optional"] = "none"
+    experts: Literal["none", "expert_width", "width", "either", "optional", "optional_width"] = "none"
     expert_bias: bool = False
-    shared: Literal["count", "width", "one", "mixed", "residual", "none"] = "none"
+    shared: Literal["count", "width", "one", "mixed", "residual", "nemotron", "none"] = "none"
     score: Literal["softmax", "sigmoid", "sqrt-softplus"] = "softmax"
     router_bias: bool = False
     mtp: bool = False
+    hybrid: Literal["", "qwen", "kimi", "nemotron", "granite"] = ""
+    output_gate: bool = False
     sections: tuple[str, ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict)
     no_matter: tuple[str, ...] = ()
@@ -78,6 +81,12 @@ _GEMMA3 = replace(_GEMMA, sandwich_norm=True, qk_norm="head", windows="pattern",
 _GEMMA4 = replace(
     _GEMMA3, windows="types", window=512, experts="optional",
     note="The router's own scales, and the norms that only layers with experts have, are not counted.",
+)  # fmt: skip
+_QWEN_NEXT = replace(
+    _QWEN3, head_dim=256, windows="none", hybrid="qwen", output_gate=True, experts="expert_width", shared="width",
+    only={"attn_output_gate": True, "use_sliding_window": False},
+    no_matter=("mamba_ssm_dtype", "mtp_use_dedicated_embeddings", "mtp_num_hidden_layers"),
+    note="The gate of the shared expert (hidden weights a layer) and prediction blocks are not counted.",
 )  # fmt: skip
 _GPT2 = Family(
     tied=True, bias="qkv and output", bias_key=None, rope=False, positions=0, norm_bias=True, gated=False, ffn_bias=True,
@@ -103,6 +112,22 @@ FAMILIES: dict[str, Family] = {
     "qwen2_moe": replace(
         _QWEN2, experts="expert_width", shared="width",
         note="The gate of the shared expert (hidden weights a layer) is not counted.",
+    ),
+    "qwen3_next": _QWEN_NEXT,
+    "qwen3_5_text": replace(_QWEN_NEXT, experts="none", shared="none", note="Prediction blocks are not counted."),
+    "qwen3_5_moe_text": _QWEN_NEXT,
+    "nemotron_h": Family(
+        bias="qkv and output", rope=False, gated=False, ffn_bias_key="mlp_bias", activation="relu2", kv_heads=8, head_dim=128,
+        hybrid="nemotron", experts="expert_width", shared="nemotron", score="sigmoid", router_bias=True,
+        no_matter=("expand", "mtp_layers_block_type", "mtp_hybrid_override_pattern"),
+    ),
+    "granitemoehybrid": replace(
+        _LLAMA, ffn_bias_key=None, rope=False, hybrid="granite", experts="optional_width", shared="width",
+        only={"normalization_function": "rmsnorm"},
+    ),
+    "kimi_linear": replace(
+        _DEEPSEEK_V3, hybrid="kimi", router_bias=True, mtp=False,
+        only={"mla_use_nope": True, "routed_expert_hidden_size": None, "moe_layer_freq": 1},
     ),
     "qwen3_moe": replace(_QWEN3, head_dim=0, experts="expert_width"),
     "olmo2": replace(_LLAMA, ffn_bias_key=None, qk_norm="full"),
@@ -238,6 +263,8 @@ WRAPPERS = {
     "qwen2_vl": "qwen2",
     "qwen2_5_vl": "qwen2",
     "qwen3_vl": "qwen3",
+    "qwen3_5": "qwen3_5_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
     "qwen3_vl_moe": "qwen3_moe",
     "glm4v_moe": "glm4_moe",
     "cohere2_vision": "cohere2",
@@ -254,19 +281,17 @@ SPOKEN = {
 }
 """Another name of a family -> the family."""
 
-_STATE_SPACE = "it has state-space layers, which are not simulated"
-_LINEAR = "it has linear-attention layers, which are not simulated"
+_STATE_SPACE = "it has state-space layers of a kind that is not simulated"
+_LINEAR = "it has linear-attention layers of a kind that is not simulated"
 _NOT_CAUSAL = "it is no decoder that is trained on the next token"
 
 NOT_MODELLED: dict[str, str] = {
     **dict.fromkeys(
-        ("mamba", "mamba2", "falcon_mamba", "jamba", "zamba", "zamba2", "bamba", "nemotron_h", "granitemoehybrid", "falcon_h1"),
+        ("mamba", "mamba2", "falcon_mamba", "jamba", "zamba", "zamba2", "bamba", "falcon_h1"),
         _STATE_SPACE,
     ),
     **dict.fromkeys(
-        ("minimax", "minimax_m1", "minimax_text_01", "MiniMaxText01", "qwen3_next", "qwen3_5", "qwen3_5_moe",
-         "kimi_linear", "lfm2", "rwkv",
-         "recurrent_gemma", "bailing_moe_linear"),
+        ("minimax", "minimax_m1", "minimax_text_01", "MiniMaxText01", "lfm2", "rwkv", "recurrent_gemma", "bailing_moe_linear"),
         _LINEAR,
     ),
     **dict.fromkeys(("bert", "roberta", "t5", "bart", "whisper", "vit", "clip", "llava"), _NOT_CAUSAL),

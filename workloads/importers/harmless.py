@@ -26,6 +26,7 @@ _BY_REASON: dict[str, str] = {
         num_return_sequences output_scores output_attentions output_hidden_states return_dict return_dict_in_generate
         exponential_decay_length_penalty remove_invalid_values generation_config cache_implementation is_decoder
         is_encoder_decoder_cache use_return_dict output_router_logits is_decoder_only chunk_size_feed_forward
+        num_logits_to_keep mamba_ssm_cache_dtype
         inference_runner max_batch_size pad_key_length pre_allocate_kv_cache validate_runner_input""",
     "sets random starting values or dropout": """
         initializer_range init_std initializer_factor init_method initializer_cutoff_factor attention_dropout dropout
@@ -33,7 +34,7 @@ _BY_REASON: dict[str, str] = {
         hidden_dropout_prob activation_dropout layerdrop resid_dropout embd_dropout mlp_dropout summary_activation
         summary_first_dropout summary_proj_to_labels summary_type summary_use_proj classifier_dropout
         router_jitter_noise input_jitter_noise scale_emb rms_norm_init num_experts_dropout
-        residual_dropout emb_pdrop output_dropout moe_jitter_eps""",
+        rescale_prenorm_residual residual_dropout emb_pdrop output_dropout moe_jitter_eps""",
     "is a constant of an element-wise operator": """
         rms_norm_eps layer_norm_eps layer_norm_epsilon norm_eps norm_epsilon hc_eps swiglu_limit attn_logit_softcapping
         final_logit_softcapping query_pre_attn_scalar embedding_multiplier logits_scaling residual_multiplier
@@ -42,6 +43,7 @@ _BY_REASON: dict[str, str] = {
         layernorm_full_attention_alpha layernorm_full_attention_beta layernorm_linear_attention_alpha
         layernorm_linear_attention_beta layernorm_mlp_alpha layernorm_mlp_beta logit_scale clip_qkv swiglu_alpha
         apply_query_key_layer_scaling attention_value_scale
+        time_step_floor time_step_limit time_step_max time_step_min time_step_rank
         layernorm_epsilon attn_output_multiplier embedding_multiplier_scale max_attn_value output_multiplier_scale""",
     "turns positions into rotations, which have no weights": """
         rope_theta rope_scaling rope_parameters rope_local_base_freq rotary_dim rotary_pct rotary_emb_base
@@ -56,9 +58,11 @@ _BY_REASON: dict[str, str] = {
         routed_scaling_factor norm_topk_prob aux_loss_alpha seq_aux router_aux_loss_coef router_z_loss_coef
         router_aux_loss_factor router_loss_coef moe_router_load_balancing_type moe_aux_loss_coef expert_bias_update_rate
         num_local_experts_per_rank seq_aux_loss_coef bias_update_speed
+        moe_renormalize use_grouped_topk
         moe_loss_weight moe_use_aux_free moe_capacity capacity_factor moe_eval_capacity_factor moe_train_capacity_factor
         moe_min_capacity z_loss_weight router_dtype moe_normalize_expert_weights moe_gate_act""",
     "is about how a layer is computed, not about what it holds": """
+        use_mamba_kernels residual_in_fp32
         pretraining_tp slow_but_exact masked_softmax_fusion bias_dropout_fusion skip_bias_add skip_bias_add_qkv offset_alibi
         gradient_checkpointing _attn_implementation attn_implementation use_flash_attn flash_attn fused_bias_fc
         gradient_checkpointing_use_reentrant moe_implementation cross_attention_hidden_size

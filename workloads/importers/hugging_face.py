@@ -22,6 +22,7 @@ from workloads.importers.config_keys import Keys
 from workloads.importers.families import FAMILIES, NOT_MODELLED, SPOKEN, WRAPPERS, Family
 from workloads.importers.harmless import HARMLESS
 from workloads.importers.layer_readers import read_layers
+from workloads.importers.state_readers import read_hybrid, read_pattern
 from workloads.model import Model
 
 #: Keys by which a JSON file is recognised as a configuration, and not as a model file of ours.
@@ -174,7 +175,9 @@ def _read(keys: Keys, family: Family, kind: str) -> dict[str, Any]:
         data["parallel_block"] = True
     _only_known_variants(keys, family, hidden)
     data["attention"] = read_attention(keys, family, layers, hidden)
-    data |= read_layers(keys, family, layers, hidden)
+    pattern = read_pattern(keys, family, layers)
+    data |= read_hybrid(keys, family, pattern, hidden)
+    data |= read_layers(keys, family, layers, hidden, pattern)
     if kind == "deepseek_v4":
         data["hyper_connections"] = {"streams": keys.whole("hc_mult"), "sinkhorn_iterations": keys.whole("hc_sinkhorn_iters")}
     return data

@@ -22,13 +22,17 @@ _PLAIN = {
 _SCORES = {"softmax": "softmax", "sigmoid": "sigmoid", "sqrtsoftplus": "sqrt-softplus", "noaux_tc": "sigmoid"}
 
 
-def read_layers(keys: Keys, family: Family, layers: int, hidden: int) -> Fields:
-    """``ffn``, ``moe`` and ``mtp`` of a model file."""
+def read_layers(keys: Keys, family: Family, layers: int, hidden: int, pattern: str = "") -> Fields:
+    """``ffn``, ``moe`` and ``mtp`` of a model file; ``pattern``: letters of a hybrid, whose sublayers may stand alone."""
     activation = _activation(keys, family)
-    sparse = _sparse_layers(keys, family, layers)
+    alone = family.hybrid == "nemotron"
+    # Sublayers that stand alone say themselves which they are; the pattern has one of each kind that occurs.
+    sparse = [letter == "E" for letter in "-E" if letter in pattern] if alone else _sparse_layers(keys, family, layers)
     fields: Fields = {}
     if any(sparse):
-        fields["moe"] = _experts(keys, family, sparse, activation)
+        fields["moe"] = _experts(keys, family, [True] if alone else sparse, activation)
+    elif alone:
+        _ignore_experts(keys)
     if not all(sparse):
         fields["ffn"] = _dense(keys, family, hidden, activation)
     else:
@@ -40,6 +44,20 @@ def read_layers(keys: Keys, family: Family, layers: int, hidden: int) -> Fields:
     return fields
 
 
+def _ignore_experts(keys: Keys) -> None:
+    """Defaults of experts that some files state and no layer has."""
+    for unused in (
+        "experts",
+        "top_k",
+        "expert_width",
+        "shared_experts",
+        "moe_shared_expert_intermediate_size",
+        "groups",
+        "top_groups",
+    ):
+        keys.has(unused)
+
+
 def _activation(keys: Keys, family: Family) -> str:
     word = keys.word("activation", family.activation)
     known = _GATED if family.gated else _PLAIN
@@ -49,6 +67,9 @@ def _activation(keys: Keys, family: Family) -> str:
 
 
 def _dense(keys: Keys, family: Family, hidden: int, activation: str) -> Fields:
+    if family.experts == "optional_width":  # Granite 4 without experts: the FFN that would be shared is all there is
+        keys.has("width")
+        return {"width": keys.whole("shared_width"), "gated": family.gated, "activation": activation}
     if keys.has("intermediate_size_mlp"):  # Llama 4: intermediate_size is the width of an expert
         width = keys.whole("intermediate_size_mlp")
     elif keys.has("expansion_ratio"):
@@ -65,6 +86,9 @@ def _dense(keys: Keys, family: Family, hidden: int, activation: str) -> Fields:
 
 def _sparse_layers(keys: Keys, family: Family, layers: int) -> list[bool]:
     """Which layers are a mixture of experts."""
+    if family.experts == "optional_width" and not keys.whole("experts", 0, least=0):
+        keys.has("top_k")
+        return [False] * layers
     if family.experts == "none" or (family.experts == "optional" and not keys.flag("enable_moe_block", False)):
         for key in ("experts", "top_k", "expert_width"):
             keys.only(key, 1, "this kind of model has no experts")
@@ -117,7 +141,7 @@ def _experts(keys: Keys, family: Family, sparse: list[bool], activation: str) ->
 
 def _expert_width(keys: Keys, family: Family) -> int:
     """Width of a routed expert; some kinds fall back on the dense width, and some state it under both names."""
-    if family.experts == "width" or (family.experts == "either" and not keys.has("expert_width")):
+    if family.experts in ("width", "optional_width") or (family.experts == "either" and not keys.has("expert_width")):
         return keys.whole("width")
     return keys.whole("expert_width")
 
@@ -141,6 +165,10 @@ def _shared(keys: Keys, family: Family, width: int) -> Fields:
         count = keys.whole("shared_experts", 0, least=0)
         keys.only("moe_shared_expert_intermediate_size", width, "a shared expert is as wide as a routed one in this family")
         return {"shared_experts": count} if count else {}
+    if family.shared == "nemotron":  # one FFN of its own width, whatever the count
+        width = keys.whole("moe_shared_expert_intermediate_size")
+        keys.only("moe_shared_expert_overlap", True, "shared experts run beside the dispatch where the plan overlaps it")
+        return {"shared_experts": 1, "shared_width": width} if keys.whole("shared_experts", 1, least=0) else {}
     if family.shared == "one":
         return {"shared_experts": 1}
     if family.shared == "mixed":  # Hunyuan: the count holds only where the switch is on

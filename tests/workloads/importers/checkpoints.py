@@ -385,9 +385,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 }  # fmt: skip
 
 REFUSED: dict[str, tuple[Config, str]] = {
-    "Nemotron-H-8B": ({"model_type": "nemotron_h", "hybrid_override_pattern": "M-M-M-M*-"}, "state-space layers"),
     "Jamba-1.5": ({"model_type": "jamba", "attn_layer_period": 8}, "state-space layers"),
-    "Granite-4.0-H-Small": ({"model_type": "granitemoehybrid", "layer_types": ["mamba"]}, "state-space layers"),
     "MiniMax-M1": ({"model_type": "minimax_m1", "attn_type_list": [0] * 7 + [1]}, "linear-attention layers"),
     "Hunyuan-Large": ({"model_type": "hunyuan", "use_cla": True}, "share keys and values"),
     "Gemma-3n": ({"model_type": "gemma3n", "text_config": {"model_type": "gemma3n_text"}}, "per-layer embeddings"),
