@@ -22,7 +22,8 @@ class Family:
     ``positions``: rows a table of learned positions has beside those the file states, None without such a table.
     ``windows``: how the file says which layers see a window; of ``window_every`` layers the last sees everything.
     ``experts``: whether layers are sparse, and under which key the width of an expert stands (``width`` when the dense FFN's
-    key holds it, ``either`` when that stands in for a key left out). ``multi_query``: the switch that leaves one key-value
+    key holds it, ``either`` when that stands in for a key left out). ``dense_first`` and ``shared_experts``: how many of each
+    there are where the file does not say, None where it must. ``multi_query``: the switch that leaves one key-value
     head. ``hybrid``: whose way it has of naming layers that keep a state; ``output_gate``: whether attention gates its output.
     ``sections``: mappings inside the file whose keys are read as if they stood beside the others. ``only``: switches
     of which one setting is known, each with that setting; ``no_matter``: keys that in this family change nothing counted, or
@@ -59,6 +60,8 @@ class Family:
     experts: Literal["none", "expert_width", "width", "either", "optional", "optional_width"] = "none"
     expert_bias: bool = False
     shared: Literal["count", "width", "one", "mixed", "residual", "nemotron", "none"] = "none"
+    dense_first: int | None = 0
+    shared_experts: int | None = 0
     score: Literal["softmax", "sigmoid", "sqrt-softplus"] = "softmax"
     router_bias: bool = False
     mtp: bool = False
@@ -74,7 +77,10 @@ _LLAMA = Family(bias="qkv and output", ffn_bias_key="mlp_bias")
 _MISTRAL = Family(kv_heads=8, windows="all", window=4096)
 _QWEN2 = Family(kv_heads=None, bias="qkv", bias_key=None, windows="qwen", window=4096)
 _QWEN3 = replace(_QWEN2, bias="qkv and output", bias_key="attention_bias", qk_norm="head", head_dim=128)
-_DEEPSEEK = Family(attention="mla", kv_heads=0, experts="expert_width", shared="count", mtp=True)
+# What DeepSeek-V3's files leave out its own code and transformers fill differently: they must say it.
+_DEEPSEEK = Family(
+    attention="mla", kv_heads=0, experts="expert_width", shared="count", dense_first=None, shared_experts=None, mtp=True
+)
 _DEEPSEEK_V3 = replace(_DEEPSEEK, score="sigmoid")
 _GEMMA = Family(tied=True, kv_heads=None, head_dim=256, activation="gelu_pytorch_tanh", bias="qkv and output")
 _GEMMA3 = replace(_GEMMA, sandwich_norm=True, qk_norm="head", windows="pattern", window=4096)
@@ -105,7 +111,7 @@ FAMILIES: dict[str, Family] = {
     "granite": _LLAMA,
     "mistral": _MISTRAL,
     "ministral": replace(_MISTRAL, windows="types", window=None),
-    "ministral3": replace(_MISTRAL, window=None),
+    "ministral3": replace(_MISTRAL, window=None, head_dim=128),
     "mixtral": replace(_MISTRAL, window=None, experts="width"),
     "qwen2": _QWEN2,
     "qwen3": _QWEN3,
@@ -127,7 +133,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "kimi_linear": replace(
         _DEEPSEEK_V3, hybrid="kimi", router_bias=True, mtp=False,
-        only={"mla_use_nope": True, "routed_expert_hidden_size": None, "moe_layer_freq": 1},
+        only={"mla_use_nope": True, "routed_expert_hidden_size": None, "moe_layer_freq": 1, "mla_use_output_gate": False},
     ),
     "qwen3_moe": replace(_QWEN3, head_dim=0, experts="expert_width"),
     "olmo2": replace(_LLAMA, ffn_bias_key=None, qk_norm="full"),
@@ -157,7 +163,7 @@ FAMILIES: dict[str, Family] = {
         only={"mlp_type": "default", "norm_type": "layer_norm"},
     ),
     "stablelm": Family(
-        bias="qkv", bias_key="use_qkv_bias", norm_bias=True, parallel_key="use_parallel_residual", activation="silu",
+        kv_heads=32, bias="qkv", bias_key="use_qkv_bias", norm_bias=True, parallel_key="use_parallel_residual", activation="silu",
     ),
     "falcon": Family(
         tied=True, multi_query="multi_query", bias="qkv and output", bias_key="bias", norm_bias=True, gated=False,
@@ -189,11 +195,14 @@ FAMILIES: dict[str, Family] = {
     "glm4": Family(kv_heads=2, head_dim=128, bias="qkv", bias_default=True, sandwich_norm=True),
     "smollm3": replace(_LLAMA, tied=True, kv_heads=4, windows="qwen"),
     "seed_oss": Family(
-        head_dim=128, bias="qkv", bias_default=True, ffn_bias_key="mlp_bias", only={"attention_out_bias": False},
+        kv_heads=8, head_dim=128, bias="qkv", bias_default=True, ffn_bias_key="mlp_bias", only={"attention_out_bias": False},
     ),
     "exaone4": Family(kv_heads=None, qk_norm="head", windows="types", window=4096),
-    "ernie4_5": _ERNIE,
-    "ernie4_5_moe": replace(_ERNIE, experts="expert_width", shared="count", router_bias=True, mtp=True, only={"use_bias": False}),
+    "ernie4_5": replace(_ERNIE, head_dim=128),
+    "ernie4_5_moe": replace(
+        _ERNIE, experts="expert_width", shared="count", dense_first=1, shared_experts=2, router_bias=True, mtp=True,
+        only={"use_bias": False},
+    ),
     "hunyuan_v1_dense": _HUNYUAN,
     "hunyuan_v1_moe": replace(_HUNYUAN, experts="either", shared="mixed"),
     "phimoe": Family(
@@ -233,17 +242,17 @@ FAMILIES: dict[str, Family] = {
     ),
     "glm4_moe": Family(
         kv_heads=8, bias="qkv", qk_norm="head", qk_norm_key="use_qk_norm", qk_norm_default=False, experts="expert_width",
-        shared="count", score="sigmoid", router_bias=True, mtp=True,
+        shared="count", dense_first=1, shared_experts=1, score="sigmoid", router_bias=True, mtp=True,
     ),
     "minimax_m2": Family(
-        kv_heads=8, qk_norm="full", qk_norm_key="use_qk_norm", experts="width", shared="width", score="sigmoid",
+        kv_heads=8, head_dim=128, qk_norm="full", qk_norm_key="use_qk_norm", experts="width", shared="width", score="sigmoid",
         router_bias=True, mtp=True,
     ),
     "llama4_text": Family(
         kv_heads=8, head_dim=128, bias="qkv and output", windows="chunks", window=8192, experts="width", shared="one",
         score="sigmoid",
     ),
-    "deepseek_v2": replace(_DEEPSEEK, mtp=False),
+    "deepseek_v2": replace(_DEEPSEEK, dense_first=0, mtp=False),
     "deepseek_v3": _DEEPSEEK_V3,
     "deepseek_v32": _DEEPSEEK_V3,
     "kimi_k2": _DEEPSEEK_V3,

@@ -86,7 +86,7 @@ def _dense(keys: Keys, family: Family, hidden: int, activation: str) -> Fields:
 
 def _sparse_layers(keys: Keys, family: Family, layers: int) -> list[bool]:
     """Which layers are a mixture of experts."""
-    if family.experts == "optional_width" and not keys.whole("experts", 0, least=0):
+    if family.experts == "optional_width" and not keys.whole("experts", 8, least=0):
         keys.has("top_k")
         return [False] * layers
     if family.experts == "none" or (family.experts == "optional" and not keys.flag("enable_moe_block", False)):
@@ -110,7 +110,9 @@ def _sparse_layers(keys: Keys, family: Family, layers: int) -> list[bool]:
     for step in ("interleave_moe_layer_step", "decoder_sparse_step", "moe_layer_interval", "moe_layer_frequency"):
         every = keys.whole(step) if keys.has(step) else every
     dense = set(keys.sequence("mlp_only_layers")) if keys.has("mlp_only_layers") else set()
-    first = keys.whole("sparse_first", least=0) if keys.has("sparse_first") else 0
+    first = family.dense_first
+    if keys.has("sparse_first") or first != 0:
+        first = keys.whole("sparse_first", *([] if first is None else [first]), least=0)
     last = keys.whole("moe_layer_end_index", least=-1) if keys.has("moe_layer_end_index") else -1
     frequency = keys.whole("moe_layer_freq") if keys.has("moe_layer_freq") else 1
     return [
@@ -162,7 +164,7 @@ def _shared(keys: Keys, family: Family, width: int) -> Fields:
     if family.experts == "optional":  # a dense FFN beside the experts of every layer
         return {"shared_experts": 1, "shared_width": keys.whole("width")}
     if family.shared == "count":
-        count = keys.whole("shared_experts", 0, least=0)
+        count = keys.whole("shared_experts", *([] if family.shared_experts is None else [family.shared_experts]), least=0)
         keys.only("moe_shared_expert_intermediate_size", width, "a shared expert is as wide as a routed one in this family")
         return {"shared_experts": count} if count else {}
     if family.shared == "nemotron":  # one FFN of its own width, whatever the count

@@ -25,7 +25,7 @@ def read_pattern(keys: Keys, family: Family, layers: int) -> str:
     match family.hybrid:
         case "":
             return ""
-        case "kimi":
+        case "kimi" if keys.data.get("linear_attn_config") is not None:
             return _pattern_of_kimi(keys, layers)
         case "nemotron":
             return _alone(keys, layers)
@@ -101,8 +101,13 @@ def _gated_delta(keys: Keys, _hidden: int) -> Fields:
 
 
 def _kimi_delta(keys: Keys, _hidden: int) -> Fields:
-    inside = _section(keys)
-    heads, dim, width = (inside[name] for name in ("num_heads", "head_dim", "short_conv_kernel_size"))
+    """As published, in a section of its own; as transformers has it since, beside the other keys."""
+    if keys.data.get("linear_attn_config") is not None:
+        inside = _section(keys)
+        heads, dim, width = (inside[name] for name in ("num_heads", "head_dim", "short_conv_kernel_size"))
+    else:
+        heads, dim = keys.whole("linear_num_heads", 32), keys.whole("linear_head_dim", 128)
+        width = keys.whole("linear_conv_kernel_dim", 4)
     return {
         "kind": "gated-delta", "key_heads": heads, "value_heads": heads, "key_dim": dim, "value_dim": dim,
         "conv_width": width, "decay": "channel", "gate_rank": dim,

@@ -85,7 +85,8 @@ CONFIGURATIONS: dict[str, Config] = {
 
 QWEN3_5: Config = {
     "architectures": ["Qwen3_5MoeForConditionalGeneration"], "model_type": "qwen3_5_moe", "image_token_id": 1,
-    "video_token_id": 2, "vision_start_token_id": 3, "vision_end_token_id": 4, "tie_word_embeddings": False, "vision_config": {"depth": 27},
+    "video_token_id": 2, "vision_start_token_id": 3, "vision_end_token_id": 4, "tie_word_embeddings": False,
+    "vision_config": {"depth": 27},
     "text_config": {
         "model_type": "qwen3_5_moe_text", "attention_bias": False, "attention_dropout": 0.0,
         "attn_output_gate": True,
