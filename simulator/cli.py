@@ -52,6 +52,7 @@ def run(
     strict: Annotated[bool, typer.Option(help="Exit 3 if it does not fit or something asked for is not modelled.")] = False,
 ) -> None:
     """Simulate one training step."""
+    from simulator.questions.remedies import advised
     from simulator.run import simulate
     from simulator.scenario import Scenario as Question
 
@@ -63,10 +64,13 @@ def run(
         raise InputError("one document goes to stdout", got="--csv - --json -", do="Write one of them to a file.", path="--csv")
     quiet = "-" in (as_json, as_csv)
     try:
+        question = Question.load(scenario, settings)
         with progress_bar() as progress:
-            result = simulate(Question.load(scenario, settings), progress)
+            result = simulate(question, progress)
     except NotModelled as error:
         _fail(str(error), ANSWER_IS_WRONG if strict else InputError.exit_code)
+    if not result.memory.fits:
+        result = advised(result, question)
     timeline = None if link is None else result.link(link)
     if not quiet:
         print(result.summary())
@@ -131,13 +135,17 @@ def validate(
 def memory(scenario: Scenario, settings: Settings = None, as_json: Json = None) -> None:
     """Show what each pipeline rank holds, and whether it fits; nothing is simulated."""
     from simulator.footprint import footprint
+    from simulator.questions.remedies import advice
     from simulator.report.memory_table import memory_table
     from simulator.scenario import Scenario as Question
 
     _require_folder(as_json)
-    found = footprint(Question.load(scenario, settings))
+    question = Question.load(scenario, settings)
+    found = footprint(question)
     if as_json != "-":
         print(memory_table(found), end="")
+        if not found.fits:
+            print(f"\n{advice(question)}")
     _write(lambda: found.model_dump_json(indent=2) + "\n", as_json)
 
 

@@ -33,6 +33,9 @@ from workloads.instructions import Communication, Program, Start
 
 Progress = Callable[[float, str], None]
 
+#: How the warning begins that a job needs more memory than there is.
+OVER_MEMORY = "does not fit: needs"
+
 
 def simulate(
     scenario: Scenario,
@@ -134,7 +137,7 @@ def _result(
     if not memory.fits:
         warnings = (
             *warnings,
-            f"does not fit: needs {memory.peak_gib_per_chip:.1f} GiB of {memory.usable_gib_per_chip:.1f} GiB usable per chip",
+            f"{OVER_MEMORY} {memory.peak_gib_per_chip:.1f} GiB of {memory.usable_gib_per_chip:.1f} GiB usable per chip",
         )
     share = memory.host_usable_gib_per_chip
     if share is not None and memory.host_gib_per_chip > share:

@@ -177,7 +177,7 @@ def test_what_is_not_simulated_is_refused() -> None:
     with pytest.raises(PlanError, match=r"tp must divide the 1 key heads or groups .* Set tp to 1"):
         plan_of("granite-4-h-small", tp=2)
     with pytest.raises(NotModelled, match="policies by name"):
-        plan_of(LARGE, tp=8, recompute="selective", recompute_modules=["maxtext:minimal"])
+        plan_of(LARGE, tp=8, recompute="selective", recompute_modules=["save_qkv_proj"])
 
 
 STATE_SPACE = {"kind": "state-space", "heads": 8, "head_dim": 64, "state": 64}
