@@ -68,7 +68,7 @@ LAUNCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "two values for one": (launch("--seq-length 4096", "--seq-length 4096 8192"), ("--seq-length", "one value")),
     "no precision": (launch("--bf16", ""), ("fp32", "--bf16")),
     "an unknown optimizer": (LAUNCH + " --optimizer lion", ("--optimizer", "adam", "'lion'")),
-    "a hybrid": (LAUNCH + " --hybrid-override-pattern M-M", ("--hybrid-override-pattern", "Mamba")),
+    "a hybrid": (LAUNCH + " --hybrid-override-pattern M-M", ("--hybrid-override-pattern", "by M, *, - and E")),
     "a broken list of layers": (LAUNCH + " --moe-layer-freq [1]*", ("--moe-layer-freq", "list")),
     "a list of too few layers": (LAUNCH + " --moe-layer-freq ([1]*31)", ("--moe-layer-freq", "32 layers", "31")),
     "experts that do not divide": (launch("parallel-size 8", "parallel-size 16"), ("ep must divide the 8 experts",)),

@@ -4,7 +4,7 @@ What the flags leave out takes the default of Megatron-LM's argument parser. A f
 refused by name; one that is known and not simulated is named in the account.
 
 Source: Megatron-LM megatron/training/arguments.py. Leaves out: rampup of the batch (the full one is taken), other optimizers
-than Adam and Muon, hybrid (Mamba) layers, retrieval, multimodal and BERT or T5 models.
+than Adam and Muon, retrieval, multimodal and BERT or T5 models.
 """
 
 from __future__ import annotations
@@ -22,10 +22,6 @@ from workloads.importers.megatron_model import read_model
 from workloads.importers.mindspeed import idle_layers, is_mindspeed, layers_of_stages, schedule_of, translate
 
 _REFUSED = {
-    "hybrid_override_pattern": "hybrid (Mamba) layers",
-    "hybrid_layer_pattern": "hybrid (Mamba) layers",
-    "is_hybrid_model": "hybrid (Mamba) layers",
-    "experimental_attention_variant": "this kind of attention",
     "encoder_num_layers": "an encoder beside the decoder",
     "use_custom_fsdp": "a stage of its own kind of FSDP",
     "moe_latent_size": "experts that work on a narrower latent",

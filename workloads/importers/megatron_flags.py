@@ -76,7 +76,7 @@ _HARMLESS: dict[str, str] = {
         enable-experimental npu-deterministic gemm-gradient-accumulation-fusion mla-mm-split mla-fa-without-pad
         use-fused-moe-token-permute-and-unpermute use-fused-ring-attention-update use-cp-send-recv-overlap use-fusion-attn-v2
         sparse-mode attention-mask-type use-mc2 use-ascend-mc2 use-ascend-coc moe-permutation-async-comm
-        jit-compile stage transformer-impl-backend
+        jit-compile stage transformer-impl-backend use-mamba-mem-eff-path disable-mamba-mem-eff-path
        """,
 }
 

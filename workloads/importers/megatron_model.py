@@ -8,6 +8,7 @@ from typing import Any
 from workloads.importers.attention_readers import Fields, shortest
 from workloads.importers.launch import Flags
 from workloads.importers.layer_readers import placement
+from workloads.importers.megatron_states import read_hybrid, read_pattern, sparse_of
 
 _MOST_LAYERS = 10_000
 
@@ -35,11 +36,14 @@ def read_model(flags: Flags, tensor_parallel: int) -> Fields:
     bias = bias or (not flags.dumped and not flags.has("disable_bias_linear"))
     flags.has("add_bias_linear")
     fields["attention"] = _latent(flags) if flags.has("multi_latent_attention") else _grouped(flags, hidden, rotary, bias)
-    sparse = _sparse(flags, layers)
+    pattern = read_pattern(flags, layers)
+    fields |= read_hybrid(flags, pattern, hidden)
+    alone = "M" in pattern
+    sparse = sparse_of(pattern) if alone else _sparse(flags, layers)
     width = _width(flags, hidden)
     shape: Fields = {"gated": flags.has("swiglu"), "activation": _activation(flags)}
     if any(sparse):
-        fields["moe"] = _experts(flags, sparse, width, shape | ({"bias": True} if bias else {}))
+        fields["moe"] = _experts(flags, [True] if alone else sparse, width, shape | ({"bias": True} if bias else {}))
     if not all(sparse):
         fields["ffn"] = {"width": width} | shape | ({"bias": True} if bias else {})
     if flags.has("mtp_num_layers"):
@@ -93,6 +97,8 @@ def _grouped(flags: Flags, hidden: int, rotary: bool, bias: bool) -> Fields:
         fields["output_bias"] = True
     if flags.has("qk_layernorm"):
         fields["qk_norm"] = "head"
+    if flags.has("attention_output_gate"):
+        fields["output_gate"] = True
     if not rotary:
         fields["rope"] = False
     if flags.text("softmax_type", "vanilla") != "vanilla":

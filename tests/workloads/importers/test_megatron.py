@@ -86,8 +86,8 @@ def test_a_dump_of_arguments_is_llama(tmp_path: Path) -> None:
     assert document["cluster"]["chips"] == 64
     assert (plan["tp"], plan["pp"], plan["cp"], plan["vpp"], plan["zero"]) == (4, 4, 2, 5, 1)
     assert plan["overlap"]["grad_reduce"] is True
-    with pytest.raises(NotModelled, match="hybrid"):
-        _import(launches.dump(hybrid_override_pattern="M-M*"), tmp_path)
+    with pytest.raises(NotModelled, match="heterogeneous"):
+        _import(launches.dump(heterogeneous_layers_config_path="layers.json"), tmp_path)
 
 
 def test_the_environment_decides_only_what_it_is_told(tmp_path: Path) -> None:
