@@ -153,11 +153,11 @@ def _check_tensor_parallel(plan: ResolvedPlan, model: Model) -> None:
         groups = model.attention.output_groups
         raise PlanError(f"tp must divide the {groups} output groups", got=tp, do=_use(tp, groups, "tp"), path="plan.tp")
     if model.hybrid is not None:
-        check_pieces(model.name, model.hybrid.mixer.pieces, tp)
-        if plan.cp > 1:
+        check_pieces(model.name, model.hybrid.mixer.pieces, tp * plan.context_heads)
+        if plan.cp > plan.context_heads:
             raise NotModelled(
-                f"plan.cp with layers that keep a state ({model.name}) is not simulated: stacks cut such layers by heads or hand"
-                " states on, each in its own way. Set cp to 1; a state costs nothing more in a longer sequence."
+                f"plan.cp by a ring is not simulated for layers that keep a state ({model.name}): nothing there goes round."
+                " Set context_exchange: all-to-all, which trades their heads, or cp to 1."
             )
     if model.ffn is not None and model.ffn.width % tp:
         width = model.ffn.width

@@ -139,6 +139,20 @@ def test_tensor_parallelism_cuts_heads_and_what_they_keep(case: tuple[str, str],
     assert cut["attention_in"].gather_bytes > 0 and one["attention_in"].gather_bytes == 0
 
 
+@pytest.mark.parametrize(("name", "kind", "inward", "outward"), [
+    (QWEN, "delta", 2 * 2048 + 2 * 4096 + 2 * 32, 4096), (NANO, "ssm", 2 * 4096 + 2 * 1024 + 64, 4096),
+    (KIMI, "delta", 3 * 4096 + 32 + 4096, 4096),
+])  # fmt: skip
+def test_exchanging_heads_moves_inputs_and_outputs_and_changes_no_work(name: str, kind: str, inward: int, outward: int) -> None:
+    """A rank trades all that its tokens project for the whole sequence of a quarter of the heads: the same FLOPs and bytes."""
+    alone = sections_of(name, kind, 2048.0, sequence_length=2048.0)["attention_core"]
+    traded = sections_of(name, kind, 2048.0, cp=4, context_heads=4)["attention_core"]
+    assert (traded.heads_in, traded.heads_out) == (2 * 2048 * inward, 2 * 2048 * outward)
+    assert alone.heads_in == alone.heads_out == 0.0
+    for one, other in zip(alone.forward, traded.forward, strict=True):
+        assert (one.flops, one.bytes_moved) == (other.flops, other.bytes_moved)
+
+
 def test_a_state_costs_the_same_in_any_sequence() -> None:
     """Twice the sequence at the same tokens: the same FLOPs and bytes; attention beside it takes twice."""
     short, long = (sections_of(QWEN, "delta", 16384.0, sequence_length=length) for length in (8192.0, 16384.0))
@@ -172,10 +186,13 @@ def plan_of(name: str, **plan: Any) -> None:
 
 
 def test_what_is_not_simulated_is_refused() -> None:
-    with pytest.raises(NotModelled, match=r"plan\.cp with layers that keep a state"):
+    with pytest.raises(NotModelled, match="by a ring is not simulated for layers that keep a state"):
         plan_of(QWEN, cp=2)
-    with pytest.raises(PlanError, match=r"tp must divide the 1 key heads or groups .* Set tp to 1"):
+    with pytest.raises(PlanError, match=r"must divide the 1 key heads or groups .* Set tp and cp to 1"):
         plan_of("granite-4-h-small", tp=2)
+    with pytest.raises(PlanError, match=r"must divide the 8 key heads or groups .* \(got 16\)"):
+        plan_of(LARGE, tp=2, cp=8, context_exchange="all-to-all")
+    plan_of(LARGE, tp=2, cp=4, context_exchange="all-to-all")
     with pytest.raises(NotModelled, match="policies by name"):
         plan_of(LARGE, tp=8, recompute="selective", recompute_modules=["save_qkv_proj"])
 
@@ -213,6 +230,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "cluster": {"system": "atlas-950-superpod-8192", "chips": 64}, "model": {"preset": NANO, "layers": 12},
         "training": {"sequence_length": 8192, "global_batch": 128},
         "plan": {"pp": 4, "ep": 16, "schedule": "dualpipe", "recompute": "full"},
+    },
+    "heads of states and of attention exchanged": {
+        "cluster": {"system": "dgx-h100", "chips": 16}, "model": {"preset": NANO, "layers": 10},
+        "training": {"sequence_length": 65536, "global_batch": 4},
+        "plan": {"ep": 8, "cp": 4, "context_exchange": "all-to-all", "recompute": "full"},
     },
     "delta by channel beside latent attention": {
         "cluster": {"system": "cloudmatrix384", "chips": 16}, "model": {"preset": KIMI, "layers": 8},

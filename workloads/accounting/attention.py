@@ -74,7 +74,7 @@ def check_heads(model: Model, shape: LayerShape, shard: Shard) -> None:
     """Refuse a tensor-parallel degree that does not cut the heads (or the output groups) evenly."""
     if shape.attention in STATES:
         assert model.hybrid is not None
-        check_pieces(model.name, model.hybrid.mixer.pieces, shard.tp)
+        check_pieces(model.name, model.hybrid.mixer.pieces, shard.core_cut)
         return
     attention = model.attention
     pieces = {"heads": attention.heads}
@@ -92,12 +92,12 @@ def check_heads(model: Model, shape: LayerShape, shard: Shard) -> None:
             )
 
 
-def check_pieces(name: str, pieces: int, tp: int) -> None:
-    """Refuse a tensor-parallel degree that does not cut the key heads, or groups of heads, of layers with a state evenly."""
-    if pieces % tp:
+def check_pieces(name: str, pieces: int, cut: int) -> None:
+    """Refuse ranks (tp x those that exchange heads) that do not share out the key heads, or groups of heads, of a state."""
+    if pieces % cut:
         raise PlanError(
-            f"tp must divide the {pieces} key heads or groups of {name}'s layers with a state", got=tp, path="plan.tp",
-            do=f"Choose a divisor of {pieces}." if pieces > 1 else "Set tp to 1.",
+            f"tp (times ranks that exchange heads) must divide the {pieces} key heads or groups of {name}'s layers with a state",
+            got=cut, path="plan.tp", do=f"Choose a divisor of {pieces}." if pieces > 1 else "Set tp and cp to 1.",
         )  # fmt: skip
 
 

@@ -18,8 +18,10 @@ with every kernel reading its inputs and writing its outputs once, 16 bits each,
 run side by side in ``states``. Sources: Yang et al., arXiv 2412.06464 and 2406.06484; kernels of flash-linear-attention
 (fla/ops/gated_delta_rule/chunk.py, fla/ops/common); layers of transformers (models/qwen3_next) and Kimi-Linear.
 
-Tensor parallelism cuts heads; the low-rank inputs are whole on every rank, as latent projections are. Key heads are repeated for
-their value heads before the scan. Leaves out: the secondary chunks in which a decay by channel is multiplied out.
+Tensor parallelism cuts heads; the low-rank inputs are whole on every rank, as latent projections are. Context parallelism by
+exchange of heads trades the inputs of the convolution for those of the whole sequence and fewer heads, and the scan's outputs
+back (Megatron-Core ssm/gated_delta_net.py). Key heads are repeated for their value heads before the scan.
+Leaves out: the secondary chunks in which a decay by channel is multiplied out.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ def sections(model: Model, mixer: GatedDelta, shard: Shard) -> dict[str, Section
     return {
         "attention_pre": before.section(),
         "attention_in": inside.section(gather=shard.tokens * (model.hidden + 2 * mixer.gate_rank)),
-        "attention_core": core.section(),
+        "attention_core": core.section(heads=_exchanged(mixer, shard)),
         "attention_out": gated_output(model, Ledger("attention_out", shard), linear["state_out"]),
     }
 
@@ -148,5 +150,14 @@ def _backward(mixer: GatedDelta, heads: float, chunks: float, shard: Shard) -> t
 
 def _in_turn(mixer: GatedDelta, shard: Shard) -> tuple[tuple[float, float, float], float]:
     """Chunks of a sequence one after the other: as many products side by side as there are heads and sequences."""
-    shape = (float(mixer.key_dim), float(mixer.value_dim), shard.tokens / max(shard.sequences, 1e-30))
-    return shape, mixer.value_heads / shard.tp * shard.sequences
+    shape = (float(mixer.key_dim), float(mixer.value_dim), shard.core_tokens / max(shard.sequences, 1e-30))
+    return shape, mixer.value_heads / shard.core_cut * shard.sequences
+
+
+def _exchanged(mixer: GatedDelta, shard: Shard) -> tuple[float, float]:
+    """Elements that ranks of one sequence trade for those of fewer heads: what is projected (but low-rank gates), and outputs."""
+    keys, values = 2 * mixer.key_heads * mixer.key_dim, mixer.value_heads * mixer.value_dim
+    by_channel = mixer.decay == "channel"
+    decays = mixer.value_heads * (mixer.key_dim if by_channel else 1)
+    sent = keys + values * (1 if by_channel else 2) + mixer.value_heads + decays
+    return shard.tokens * sent / shard.tp, shard.tokens * values / shard.tp

@@ -15,7 +15,9 @@ x, B, C and outputs move in 16 bits, scores and states in 32. Sources: Dao and G
 (ops/triton/ssd_combined.py and its parts); layers of transformers (models/nemotron_h) and Megatron-Core (ssm/mamba_mixer.py),
 whose fused path keeps the projection's output and makes the convolution again.
 
-Tensor parallelism cuts groups and their heads. Leaves out: the half of the scores within a chunk that a kernel may skip.
+Tensor parallelism cuts groups and their heads; context parallelism by exchange of heads trades all inputs of the convolution
+for those of the whole sequence and fewer heads, and outputs back (Megatron-Core ssm/mamba_context_parallel.py).
+Leaves out: the half of the scores within a chunk that a kernel may skip.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def sections(model: Model, mixer: StateSpace, shard: Shard) -> dict[str, Section
     return {
         "attention_pre": before.section(),
         "attention_in": inside.section(gather=shard.tokens * model.hidden),
-        "attention_core": core.section(),
+        "attention_core": core.section(heads=(tokens * linear["state_in"].outputs, tokens * mixer.width)),
         "attention_out": gated_output(model, Ledger("attention_out", shard), linear["state_out"]),
     }
 
