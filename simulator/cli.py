@@ -52,8 +52,7 @@ def run(
     strict: Annotated[bool, typer.Option(help="Exit 3 if it does not fit or something asked for is not modelled.")] = False,
 ) -> None:
     """Simulate one training step."""
-    from simulator.questions.remedies import advised
-    from simulator.run import simulate
+    from simulator.questions.remedies import simulate_and_advise
     from simulator.scenario import Scenario as Question
 
     for path in (as_json, report, trace, as_csv, memory_file):
@@ -64,13 +63,10 @@ def run(
         raise InputError("one document goes to stdout", got="--csv - --json -", do="Write one of them to a file.", path="--csv")
     quiet = "-" in (as_json, as_csv)
     try:
-        question = Question.load(scenario, settings)
         with progress_bar() as progress:
-            result = simulate(question, progress)
+            result = simulate_and_advise(Question.load(scenario, settings), progress)
     except NotModelled as error:
         _fail(str(error), ANSWER_IS_WRONG if strict else InputError.exit_code)
-    if not result.memory.fits:
-        result = advised(result, question)
     timeline = None if link is None else result.link(link)
     if not quiet:
         print(result.summary())
@@ -134,18 +130,14 @@ def validate(
 @app.command()
 def memory(scenario: Scenario, settings: Settings = None, as_json: Json = None) -> None:
     """Show what each pipeline rank holds, and whether it fits; nothing is simulated."""
-    from simulator.footprint import footprint
-    from simulator.questions.remedies import advice
+    from simulator.questions.remedies import footprint_and_advice
     from simulator.report.memory_table import memory_table
     from simulator.scenario import Scenario as Question
 
     _require_folder(as_json)
-    question = Question.load(scenario, settings)
-    found = footprint(question)
+    found, told = footprint_and_advice(Question.load(scenario, settings))
     if as_json != "-":
-        print(memory_table(found), end="")
-        if not found.fits:
-            print(f"\n{advice(question)}")
+        print(memory_table(found) + told, end="")
     _write(lambda: found.model_dump_json(indent=2) + "\n", as_json)
 
 

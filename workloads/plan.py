@@ -20,6 +20,7 @@ from workloads.model import Model
 from workloads.offload import Offload, check_offload, read_offload
 from workloads.rank_order import AxisSizes, RankOrder, check_blocks, rank_orders
 from workloads.recompute_plan import chosen_recompute
+from workloads.remarks import PURE, ROWWISE, unread_detail, without_effect
 from workloads.resolved import ParameterBytes, ResolvedOverlap, ResolvedPlan
 from workloads.router import Kind, RouterLoad, router_load
 from workloads.schedules.layout import V_SHAPED
@@ -101,16 +102,6 @@ class Plan(Spec):
     expert_kernels: ExpertKernels | None = None
     layout: tuple[int, ...] | None = None
 
-
-PURE = "pure bf16"
-"""A ``precision_detail`` that begins so: parameters, gradients and optimizer state all in bf16."""
-
-ROWWISE = "rowwise"
-"""A ``precision_detail`` that begins so: rows and columns of an operand have scales of their own."""
-
-MODELLED_DETAILS = (PURE, ROWWISE, "amp", "blockwise")
-"""Beginnings of a ``precision_detail`` that are modelled: no fp32 state, scales by row, or what is assumed anyway (an fp32
-master copy beside 16-bit computing, one scale a block of values)."""
 
 MOST_TOKENS = 2**30
 """A longer sequence is a slip of the pen: the longest contexts in use are some millions of tokens."""
@@ -204,7 +195,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     schedule, vpp = _schedule(plan, defaults, model, pp, table)
     micro_batch = _micro_batch(training, defaults, pp * vpp, dp)
     global_batch, warnings = _global_batch(training, dp, micro_batch)
-    warnings += _unread_detail(training) + _without_effect(plan, model, pp * vpp)
+    warnings += unread_detail(training) + without_effect(plan, model, pp * vpp)
     micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
     zero = _zero(plan, defaults, pp)
     if zero == 0 and plan.zero_group is not None:
@@ -338,29 +329,6 @@ def _global_batch(training: Training, dp: int, micro_batch: int) -> tuple[int, t
     if rounded * training.sequence_length == training.global_batch_tokens:
         return rounded, ()
     return rounded, (f"global_batch_tokens {training.global_batch_tokens} is taken as {rounded} whole sequences.",)
-
-
-def _without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
-    """What was asked for and changes nothing here."""
-    found = []
-    if plan.zero == 2 and stages > 1 and plan.cut_gradients is None:
-        found.append(
-            "zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut, as stacks do;"
-            " plan.cut_gradients: micro-batch cuts each, for less memory and more traffic."
-        )
-    if plan.context_exchange is not None and (plan.cp or 1) == 1:
-        found.append(f"context_exchange {plan.context_exchange} has no effect: cp is 1.")
-    for key, value in (("dispatcher", plan.dispatcher), ("dispatch_precision", plan.dispatch_precision)):
-        if value is not None and not model.has_experts:
-            found.append(f"{key} {value} has no effect: the model has no experts.")
-    return tuple(found)
-
-
-def _unread_detail(training: Training) -> tuple[str, ...]:
-    detail = training.precision_detail
-    if detail is None or detail.startswith(MODELLED_DETAILS):
-        return ()
-    return (f"training.precision_detail {detail!r} is not modelled; those that begin with {', '.join(MODELLED_DETAILS)} are.",)
 
 
 def _overlap(plan: Plan, defaults: PlanDefaults, schedule: str, exchange: ContextExchange) -> ResolvedOverlap:

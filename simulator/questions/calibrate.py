@@ -27,6 +27,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ MANY_ROWS = 20  # of a stack, for the pace of its passes over memory
 FELT = 0.01  # sensitivity of a row that a constant means anything to
 FLOOR = 0.02  # errors below this count by their square
 SOURCE = "STEPS"
+FAMILY, SYSTEM, MODEL = (attrgetter(name) for name in ("family", "system", "model"))  # what rows are left out by
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +360,7 @@ def _chip(system: str) -> str:
 
 
 def _write_page(folder: Path, answered: Validation, rows: Rows, constants: Sequence[Constant]) -> None:
-    groups = (("family", _family), ("model", _model), ("machine", _system))
+    groups = (("family", FAMILY), ("model", MODEL), ("machine", SYSTEM))
     left = [Score("fitted on all rows", *score(np.expm1(rows.error), rows.weight))]
     left += [
         Score(f"without the {name} that is asked about", *score(left_out(rows, constants, group), rows.weight))
@@ -375,7 +377,7 @@ def _write_page(folder: Path, answered: Validation, rows: Rows, constants: Seque
 def _tell(turn: int, rows: Rows, constants: Sequence[Constant]) -> None:
     median, tail = score(np.expm1(rows.error), rows.weight)
     print(f"round {turn}: {len(rows.outcomes)} rows, {len(constants)} constants, median {median:.1%}, 90th percentile {tail:.1%}")
-    for what, group in (("families", _family), ("systems", _system), ("models", _model)):
+    for what, group in (("families", FAMILY), ("systems", SYSTEM), ("models", MODEL)):
         median, tail = score(left_out(rows, constants, group), rows.weight)
         print(f"  leaving out whole {what}: median {median:.1%}, 90th percentile {tail:.1%}")
     for fields in (*((name,) for name in FIELDS), tuple(FIELDS)):
@@ -383,18 +385,6 @@ def _tell(turn: int, rows: Rows, constants: Sequence[Constant]) -> None:
         print(f"  without {', '.join(fields)}: median {median:.1%}, 90th percentile {tail:.1%}")
     for constant in constants:
         print(f"  {constant.name}: {constant.value:.3f} ({constant.low}-{constant.high}), {constant.rows} rows")
-
-
-def _family(row: Outcome) -> str:
-    return row.family
-
-
-def _system(row: Outcome) -> str:
-    return row.system
-
-
-def _model(row: Outcome) -> str:
-    return row.model
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.footprint import memory_of
+from simulator.footprint import footprint, memory_of
 from simulator.prepare import Prepared, prepare
-from simulator.results import Result
-from simulator.run import OVER_MEMORY
+from simulator.results import MemoryResult, Result
+from simulator.run import OVER_MEMORY, Progress, simulate
 from simulator.scenario import Scenario
 from simulator.spec.errors import SupernodeError
 
@@ -57,11 +57,20 @@ def advice(scenario: Scenario) -> str:
     return "What one change would leave: " + ", ".join(str(remedy) for remedy in found) + "."
 
 
-def advised(result: Result, scenario: Scenario) -> Result:
-    """The result with that sentence behind its warning about memory."""
+def simulate_and_advise(scenario: Scenario, progress: Progress | None = None) -> Result:
+    """The result of a scenario, with that sentence behind its warning if it does not fit."""
+    result = simulate(scenario, progress)
+    if result.memory.fits:
+        return result
     told = advice(scenario)
     said = [f"{each}. {told}" if each.startswith(OVER_MEMORY) else each for each in result.warnings]
     return result.model_copy(update={"warnings": tuple(said)})
+
+
+def footprint_and_advice(scenario: Scenario) -> tuple[MemoryResult, str]:
+    """What a scenario holds, and that sentence as a paragraph if it does not fit."""
+    found = footprint(scenario)
+    return found, "" if found.fits else f"\n{advice(scenario)}\n"
 
 
 def _tried(scenario: Scenario, prepared: Prepared) -> Iterator[Remedy]:

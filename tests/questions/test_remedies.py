@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from simulator.footprint import footprint
-from simulator.questions.remedies import advice, advised, remedies
-from simulator.run import OVER_MEMORY, simulate
+from simulator.questions.remedies import advice, footprint_and_advice, remedies, simulate_and_advise
+from simulator.run import OVER_MEMORY
 from simulator.scenario import Scenario
 from simulator.spec.files import make
 
@@ -45,10 +45,11 @@ def test_what_fits_comes_first_and_the_sentence_says_so() -> None:
 
 
 def test_a_job_that_fits_needs_none() -> None:
-    assert remedies(question(cluster__chips=64, plan__tp=8)) == ()
+    asked = question(cluster__chips=64, plan__tp=8)
+    assert remedies(asked) == () and footprint_and_advice(asked) == (footprint(asked), "")
 
 
 def test_the_warning_of_a_result_takes_the_advice() -> None:
     asked = question(model={"preset": "llama3.1-70b", "layers": 24}, plan__tp=1)
-    (told,) = [each for each in advised(simulate(asked), asked).warnings if each.startswith(OVER_MEMORY)]
-    assert advice(asked) in told
+    (told,) = [each for each in simulate_and_advise(asked).warnings if each.startswith(OVER_MEMORY)]
+    assert advice(asked) in told and footprint_and_advice(asked)[1] == f"\n{advice(asked)}\n"

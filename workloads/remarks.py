@@ -1,0 +1,44 @@
+"""What a plan asks for and changes nothing, and what it says in words that nobody reads: told with the answer, not dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workloads.model import Model
+
+if TYPE_CHECKING:
+    from workloads.plan import Plan, Training
+
+PURE = "pure bf16"
+"""A ``precision_detail`` that begins so: parameters, gradients and optimizer state all in bf16."""
+
+ROWWISE = "rowwise"
+"""A ``precision_detail`` that begins so: rows and columns of an operand have scales of their own."""
+
+MODELLED_DETAILS = (PURE, ROWWISE, "amp", "blockwise")
+"""Beginnings of a ``precision_detail`` that are modelled: no fp32 state, scales by row, or what is assumed anyway (an fp32
+master copy beside 16-bit computing, one scale a block of values)."""
+
+
+def without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
+    """What was asked for and changes nothing here."""
+    found = list[str]()
+    if plan.zero == 2 and stages > 1 and plan.cut_gradients is None:
+        found.append(
+            "zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut, as stacks do;"
+            " plan.cut_gradients: micro-batch cuts each, for less memory and more traffic."
+        )
+    if plan.context_exchange is not None and (plan.cp or 1) == 1:
+        found.append(f"context_exchange {plan.context_exchange} has no effect: cp is 1.")
+    for key, value in (("dispatcher", plan.dispatcher), ("dispatch_precision", plan.dispatch_precision)):
+        if value is not None and not model.has_experts:
+            found.append(f"{key} {value} has no effect: the model has no experts.")
+    return tuple(found)
+
+
+def unread_detail(training: Training) -> tuple[str, ...]:
+    """A detail of the precision that begins like none that is modelled."""
+    detail = training.precision_detail
+    if detail is None or detail.startswith(MODELLED_DETAILS):
+        return ()
+    return (f"training.precision_detail {detail!r} is not modelled; those that begin with {', '.join(MODELLED_DETAILS)} are.",)
