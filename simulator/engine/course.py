@@ -1,21 +1,16 @@
-"""What the collectives of a rehearsed slot did, moment by moment, and a rank that goes through the slot beside it.
+"""What the collectives of a rehearsed slot did, moment by moment.
 
 A rank by itself hears from the others only through collectives: when they begin and end, and how fast they go. Where that is
-known already, the rank needs neither the others nor a network.
+known already, the rank needs neither the others nor a network (:mod:`simulator.engine.solo`).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
-
-from simpy.events import Event
 
 from simulator.engine.clock import Clock
-from simulator.engine.lanes import CommunicationLane, Meeting, Rendezvous, Ticket
-from simulator.network.contract import Network, OperationClass
-from simulator.spec.errors import IdentityBroken
+from simulator.engine.lanes import Meeting, Rendezvous
+from simulator.network.contract import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,52 +78,3 @@ class NotingRendezvous(Rendezvous):
         done.callbacks.append(lambda _event: course.note(clock.now, Ended(number)))
         for lane, ticket in meeting.members:
             lane.begin(meeting.chain, ticket, done)
-
-
-class OutOfStep(Exception):
-    """A rank cannot go by a course: it is not ready when a collective begins."""
-
-
-class ToldRendezvous(Rendezvous):
-    """Of a single rank, for whom all begins and ends when it is told."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock, RatesOnly())
-        self._asked: dict[tuple[int, int], deque[Meeting]] = {}
-        self._under_way: dict[int, Event] = {}
-
-    def join(self, operation: OperationClass, chain: int, lane: CommunicationLane, ticket: Ticket) -> Meeting:
-        meeting = Meeting(operation, chain, [(lane, ticket)])
-        self._asked.setdefault((operation.key, chain), deque()).append(meeting)
-        return meeting
-
-    def tell(self, what: Began | Ended) -> None:
-        """It happens now. Raises OutOfStep if this rank had not asked for it, or its lane is not free."""
-        if isinstance(what, Ended):
-            self._under_way.pop(what.number).succeed()
-            return
-        asked = self._asked.get((what.operation, what.chain))
-        if not asked:
-            raise OutOfStep
-        meeting = asked.popleft()
-        ((lane, ticket),) = meeting.members
-        if not lane.is_free_for(meeting):
-            raise OutOfStep
-        done = self._under_way[what.number] = self._clock.event()
-        lane.begin(meeting.chain, ticket, done)
-
-
-class RatesOnly:
-    """A network of which only the rate of one rank is known; ``rate`` in and out of it [B/s]."""
-
-    def __init__(self) -> None:
-        self.rate = 0.0
-
-    def memory_rate(self, rank_class: int) -> float:
-        return self.rate
-
-    def launch(self, operation: OperationClass) -> Any:
-        raise IdentityBroken("a rank that goes by the course of others launches nothing itself")
-
-    def launch_together(self, operations: Any, ended: Any) -> None:
-        raise IdentityBroken("nothing is sent to another stage within a slot")

@@ -15,14 +15,14 @@ order within the tick would be a guess.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from simulator.engine.accounts import Mark, SlotBooks, Waiting
-from simulator.engine.clock import Clock
-from simulator.engine.course import Course, OutOfStep, RatesOnly, ToldRendezvous
-from simulator.engine.ensemble import Actor, Role
+from simulator.engine.course import Course
+from simulator.engine.ensemble import Role
 from simulator.engine.rank import Rank
 from simulator.engine.recorder import Recorder
+from simulator.engine.solo import OutOfStep, Soloist
 from workloads.instructions import Slot
 
 #: Later than any moment of a slot [ps].
@@ -61,52 +61,33 @@ class HeadStart:
 def follow(
     rank: Rank, slot: Slot, early: int, course: Course, twin: int, marks: Mapping[int, Mark]
 ) -> tuple[HeadStart | None, int]:
-    """A rank that begins a slot ``early``, beside the ``course`` of those who begin with the last; and how many events it took.
+    """A rank that begins a slot ``early``, beside the ``course`` of those who begin with the last; and how much it heard.
 
     ``marks``: those of its ``twin``, by time. None if its way through the slot can't be told so.
     """
-    clock, recorder, network = Clock(), Recorder(), RatesOnly()
-    rendezvous = ToldRendezvous(clock)
-    world = replace(rank.world, clock=clock, network=network, rendezvous=rendezvous, recorder=recorder, rehearsals=None)
-    actor = Actor(world, rank)
-    clock.process(actor.perform(slot))
+    soloist, heard = Soloist(rank, slot), 0
     for time, what in course.told(twin):
-        at = time + early
-        if not _is_at(clock, at):
-            return None, clock.events
-        if isinstance(what, float):
-            network.rate = what
-            actor.compute.refresh()
-        else:
-            try:
-                rendezvous.tell(what)
-            except OutOfStep:
-                return None, clock.events
-        clock.advance(at)
-        own, other = actor.books.marks.get(at), marks.get(time)
+        at, heard = time + early, heard + 1
+        if not soloist.comes_to(at):
+            return None, heard
+        try:
+            soloist.hear(what)
+        except OutOfStep:
+            return None, heard
+        own, other = soloist.books.marks.get(at), marks.get(time)
         if own is not None and other is not None and own.places == other.places:
-            return _until(actor, slot, early, own, other), clock.events
-    clock.run()
-    return _alone(actor, slot, early), clock.events
+            return _until(soloist, early, own, other), heard
+    soloist.finish()
+    return _alone(soloist, early), heard
 
 
-def _is_at(clock: Clock, time: int) -> bool:
-    """Let all happen before a moment, and say whether nothing does at it."""
-    if time > clock.now:
-        clock.advance(time - 1)
-        if clock.next_at == time:
-            return False
-        clock.advance(time)
-    return True
-
-
-def _alone(actor: Actor, slot: Slot, early: int) -> HeadStart | None:
-    """What an actor did that never came to do the same as its twin; None if it did not come to the end, or never computed."""
-    if actor.finished < 0 or actor.books.opening is None:
+def _alone(soloist: Soloist, early: int) -> HeadStart | None:
+    """What one did that never came to do the same as its twin; None if it did not come to the end, or never computed."""
+    if soloist.finished < 0 or soloist.books.opening is None:
         return None
-    role, recorder = actor.role(slot), actor.world.recorder
+    role, recorder = soloist.role(), soloist.recorder
     books = role.books
-    at, waits = actor.books.opening
+    at, waits = soloist.books.opening
     opening = at - early, tuple(wait.shifted(-early) for wait in waits)
     left = tuple(wait.shifted(-early) for wait in books.waits)
     works = tuple((start - early, end - early) for start, end in role.works)
@@ -114,16 +95,16 @@ def _alone(actor: Actor, slot: Slot, early: int) -> HeadStart | None:
     return HeadStart(early, NEVER, opening, (), (), recorder, whole)
 
 
-def _until(actor: Actor, slot: Slot, early: int, mark: Mark, twin: Mark) -> HeadStart:
-    """What an actor did until a mark."""
-    opening = actor.books.opening
+def _until(soloist: Soloist, early: int, mark: Mark, twin: Mark) -> HeadStart:
+    """What an one did until a mark."""
+    opening = soloist.books.opening
     assert opening is not None
     at, waits = opening
     return HeadStart(
         early=early,
         merged=twin.time,
         opening=(at - early, tuple(wait.shifted(-early) for wait in waits)),
-        ends=tuple(None if end is None else end - early for end in actor.ended(slot)),
+        ends=tuple(None if end is None else end - early for end in soloist.ended()),
         more=tuple((part, value - twin.parts[part]) for part, value in mark.parts.items() if value != twin.parts[part]),
-        recorder=actor.world.recorder,
+        recorder=soloist.recorder,
     )

@@ -10,10 +10,10 @@ from itertools import count
 from simpy.events import Event
 
 from simulator.engine.accounts import Accounts
-from simulator.engine.clock import PICOSECONDS, Call, Clock
+from simulator.engine.clock import PICOSECONDS, Clock
 from simulator.engine.recorder import LANES, UNNUMBERED, Recorder
 from simulator.engine.segments import Segment, advance, elapsed_at
-from simulator.network.contract import Network, OperationClass
+from simulator.network.contract import Cancellable, Network, OperationClass, Timekeeper
 
 COMPUTE = LANES.index("compute")
 
@@ -37,7 +37,7 @@ class ComputeLane:
     """Runs segments one after the other; slows down while communication takes cores and memory bandwidth."""
 
     def __init__(
-        self, clock: Clock, accounts: Accounts, recorder: Recorder, contention: Callable[[], tuple[float, float]]
+        self, clock: Timekeeper, accounts: Accounts, recorder: Recorder, contention: Callable[[], tuple[float, float]]
     ) -> None:
         self._clock = clock
         self._accounts = accounts
@@ -45,7 +45,7 @@ class ComputeLane:
         self._recorder = recorder
         self._queue: deque[tuple[Segment, Event, bool]] = deque()
         self._running: tuple[Segment, Event, bool] | None = None
-        self._call: Call | None = None
+        self._call: Cancellable | None = None
         self._started = 0
         self._updated = 0
         self._position = 0.0
@@ -54,7 +54,7 @@ class ComputeLane:
 
     def submit(self, segment: Segment, optimizer: bool = False) -> Event:
         """Queue a segment; the event fires when it has run."""
-        done = self._clock.event()
+        done: Event = self._clock.event()
         self._queue.append((segment, done, optimizer))
         if self._running is None:
             self._next()

@@ -223,7 +223,7 @@ class Rank:
             if isinstance(instruction, Compute):
                 yield self.compute.submit(self.world.segment(instruction), optimizer)
             elif isinstance(instruction, Start):
-                operation = self._operation(instruction)
+                operation = self.operation(instruction)
                 communication = instruction.communication
                 local[instruction.token] = self.lanes[communication.kind].submit(operation, communication.name, chain)
             elif isinstance(instruction, HostWork):
@@ -238,7 +238,8 @@ class Rank:
         ticket = local.pop(instruction.token, None)
         return ticket if ticket is not None else self._tickets.pop(instruction.token)
 
-    def _operation(self, start: Start) -> OperationClass:
+    def operation(self, start: Start) -> OperationClass:
+        """The collective that an instruction of its program starts."""
         operation = self._operations.get(id(start))
         if operation is None:
             operation = self.world.folding.collective(self.rank_class, start.communication)

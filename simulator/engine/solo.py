@@ -1,0 +1,243 @@
+"""A rank that goes through a slot by itself, beside the course that collectives took among the others of its team.
+
+It computes on its own lane (:class:`simulator.engine.lanes.ComputeLane`); collectives begin and end when it is told. Between two
+moments of the course nothing can happen to it but that a computation ends, so it takes neither events nor processes. What it does
+is what :class:`simulator.engine.rank.Rank` does in the same place, and the tests hold one against the other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.engine.accounts import SlotAccounts, Waiting
+from simulator.engine.course import Began, Ended
+from simulator.engine.ensemble import Role
+from simulator.engine.lanes import ComputeLane
+from simulator.engine.rank import KINDS, Rank
+from simulator.engine.recorder import LANES, Recorder
+from simulator.spec.errors import IdentityBroken
+from workloads.instructions import Compute, HostWork, Instruction, Slot, Start
+
+
+class OutOfStep(Exception):
+    """A rank cannot go by a course: it is not ready when a collective begins."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A collective that it asked for: ``over`` at its end; times as those of :class:`simulator.engine.lanes.Ticket`."""
+
+    kind: str
+    name: str
+    joined: int
+    arrived: int = -1
+    over: bool = False
+
+
+@dataclass(slots=True)
+class _Chain:
+    """One work of the slot. ``waits_for``: what keeps it from going on, ``since`` when; None while it computes."""
+
+    instructions: tuple[Instruction, ...]
+    place: int = 0
+    tokens: dict[str, _Asked] = field(default_factory=dict)
+    waits_for: _Asked | None = None
+    since: int = 0
+    end: int | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A communication lane: what each chain asked for on it, in order, and what runs."""
+
+    asked: tuple[deque[_Asked], ...]
+    running: _Asked | None = None
+    free_since: int = 0
+
+
+class _Alarm:
+    """The clock of one compute lane: it has at most one call pending."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.at: int | None = None
+        self.ended: deque[int] = deque()  # chains whose computation has ended
+        self.chain = 0  # that submits
+        self._function: Callable[[], None] = _nothing
+
+    def call_at(self, time: int, function: Callable[[], None], /) -> _Alarm:
+        """The lane calls nothing before it has cancelled what it called for before."""
+        self.at, self._function = max(time, self.now), function
+        return self
+
+    def cancel(self) -> None:
+        """Forget it."""
+        self.at = None
+
+    def event(self) -> Any:
+        """What tells the chain that submits that its computation has ended."""
+        return _Done(self.ended, self.chain)
+
+    def ring(self) -> None:
+        """Its moment has come."""
+        assert self.at is not None
+        self.now, self.at = self.at, None
+        self._function()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The end of a computation."""
+
+    ended: deque[int]
+    chain: int
+
+    def succeed(self) -> None:
+        """It has come."""
+        self.ended.append(self.chain)
+
+
+class Soloist:
+    """Plays the slot that ``rank`` is in, from time 0 on [ps], with what it is told of collectives and of its payload rate."""
+
+    def __init__(self, rank: Rank, slot: Slot) -> None:
+        self.recorder = Recorder()
+        self.books = SlotAccounts(rank.rank_class, self.recorder)
+        self.books.places = [0, 0]
+        self._rank = rank
+        self._alarm = _Alarm()
+        self._compute = ComputeLane(self._alarm, self.books, self.recorder, self._contention)
+        self._chains = [_Chain(rank.block(work).instructions) for work in slot]
+        self._lanes = {kind: _Lane(tuple(deque() for _ in slot)) for kind in KINDS}
+        self._active = dict.fromkeys(KINDS, 0)
+        self._asked: dict[tuple[int, int], deque[_Asked]] = {}  # by operation and chain
+        self._under_way: dict[int, _Asked] = {}
+        self._rate = 0.0
+        self._cores = 0.0
+        for chain in range(len(slot)):
+            self._go_on(chain)
+
+    @property
+    def finished(self) -> int:
+        """When it was through with the slot; -1: it is not."""
+        ends = [chain.end for chain in self._chains]
+        return -1 if None in ends else max(end for end in ends if end is not None)
+
+    def ended(self) -> tuple[int | None, ...]:
+        """When each work ended; None if it has not yet."""
+        return tuple(chain.end for chain in self._chains)
+
+    def role(self) -> Role:
+        """What it did, once it is through."""
+        return Role(self.finished, tuple((0, chain.end or 0) for chain in self._chains), self.books.closed())
+
+    def comes_to(self, time: int) -> bool:
+        """Let all happen before a moment, and say whether nothing does at it."""
+        self._compute_until(time - 1)
+        if self._alarm.at == time:
+            return False
+        self._alarm.now = max(self._alarm.now, time)
+        return True
+
+    def hear(self, what: Began | Ended | float) -> None:
+        """It happens now. Raises OutOfStep if this rank had not asked for what begins, or its lane is not free."""
+        if isinstance(what, float):
+            self._rate = what
+            self._compute.refresh()
+        elif isinstance(what, Began):
+            self._begin(what)
+        else:
+            self._end(self._under_way.pop(what.number))
+        self._compute_until(self._alarm.now)
+
+    def finish(self) -> None:
+        """All is told: go on to the end."""
+        while self._alarm.at is not None:
+            self._ring()
+
+    def _compute_until(self, time: int) -> None:
+        while self._alarm.at is not None and self._alarm.at <= time:
+            self._ring()
+
+    def _ring(self) -> None:
+        alarm = self._alarm
+        alarm.ring()
+        while alarm.ended:
+            self._go_on(alarm.ended.popleft(), further=True)
+
+    def _go_on(self, number: int, *, further: bool = False) -> None:
+        """Run a chain until it computes or waits; ``further``: what it is at is over."""
+        chain, alarm = self._chains[number], self._alarm
+        chain.place += further
+        while chain.place < len(chain.instructions):
+            self.books.places[number] = chain.place
+            instruction = chain.instructions[chain.place]
+            if isinstance(instruction, Compute):
+                alarm.chain = number
+                self._compute.submit(self._rank.world.segment(instruction))
+                return
+            if isinstance(instruction, Start):
+                chain.tokens[instruction.token] = self._ask(instruction, number)
+            elif isinstance(instruction, HostWork):
+                raise IdentityBroken("a rank by itself copies nothing to its host")
+            else:
+                asked = chain.tokens.pop(instruction.token)
+                if not asked.over:
+                    chain.waits_for, chain.since = asked, alarm.now
+                    return
+            chain.place += 1
+        self.books.places[number] = len(chain.instructions)
+        chain.end = alarm.now
+
+    def _ask(self, start: Start, chain: int) -> _Asked:
+        communication = start.communication
+        asked = _Asked(communication.kind, communication.name, self._alarm.now)
+        self._lanes[communication.kind].asked[chain].append(asked)
+        self._asked.setdefault((self._rank.operation(start).key, chain), deque()).append(asked)
+        return asked
+
+    def _begin(self, what: Began) -> None:
+        queue = self._asked.get((what.operation, what.chain))
+        if not queue:
+            raise OutOfStep
+        asked = queue.popleft()
+        lane = self._lanes[asked.kind]
+        if lane.running is not None or lane.asked[what.chain][0] is not asked:
+            raise OutOfStep
+        lane.asked[what.chain].popleft()
+        lane.running = self._under_way[what.number] = asked
+        asked.joined = max(asked.joined, lane.free_since)
+        asked.arrived = self._alarm.now
+        self._activity(asked.kind, +1)
+
+    def _end(self, asked: _Asked) -> None:
+        now = self._alarm.now
+        self._activity(asked.kind, -1)
+        self.recorder.add(self.books.rank_class, LANES.index(asked.kind), asked.name, asked.arrived, now)
+        lane = self._lanes[asked.kind]
+        lane.running, lane.free_since = None, now
+        asked.over = True
+        for number, chain in enumerate(self._chains):
+            if chain.waits_for is asked:
+                chain.waits_for = None
+                if now > chain.since:
+                    wait = Waiting(chain.since, now, asked.joined, asked.arrived, asked.kind, "straggler_wait")
+                    self.books.waits.append(wait)
+                self._go_on(number, further=True)
+
+    def _activity(self, kind: str, change: int) -> None:
+        self._active[kind] += change
+        cores = self._rank.world.contention.cores
+        self._cores = sum(cores[active] for active, count in self._active.items() if count)
+        self._compute.refresh()
+
+    def _contention(self) -> tuple[float, float]:
+        contention = self._rank.world.contention
+        return self._cores, (self._rate * contention.memory_factor + 0.0) / contention.memory_bandwidth
+
+
+def _nothing() -> None:
+    """Nobody called yet."""
