@@ -84,44 +84,52 @@ class Arena:
             self.on_use(np.concatenate(touched) if len(touched) > 1 else touched[0])
 
     def _sets_off(self, lone: Lone, now: int) -> bool:
-        """Let a flow run by itself, if no link of it is overfull then."""
+        """Let flows run by themselves, if no link of theirs is overfull then."""
         self._reach()
-        use, limits = self._use, self.shares.limits
-        course = lone.course
-        for link, amount in course.use:
-            if use[link] + amount > limits[link]:
-                return False
-        for link, amount in course.use:
-            use[link] += amount
+        use, limits, leg = self._use, self.shares.limits, lone.leg
+        links, amounts = leg.share.links, leg.share.amounts
+        together = use[links] + amounts
+        if (together > limits[links]).any():
+            return False
+        use[links] = together
         if self.on_use is not None:
-            self._touched.append(course.share.links)
-        lone.serial, lone.start = next(self._serials), now
+            self._touched.append(links)
+        lone.serial = next(self._serials)
         self._lone[lone.serial] = lone
-        heappush(self._due, (now + course.ticks, lone.serial, lone, lone.version))
+        self._run_leg(lone, now)
         return True
 
-    def _lands(self, lone: Lone, now: int) -> None:
-        """A flow that ran by itself has arrived."""
-        del self._lone[lone.serial]
-        share, history = lone.course.share, self.history
-        for link, amount in lone.course.use:
-            self._use[link] -= amount
+    def _run_leg(self, lone: Lone, now: int) -> None:
+        lone.start = now
+        heappush(self._due, (now + lone.leg.ticks, next(self._serials), lone, lone.version))
+
+    def _lands(self, lone: Lone, now: int) -> tuple[int, ...]:
+        """Some of the flows that run by themselves have arrived: their places."""
+        leg, history = lone.leg, self.history
+        self._use[leg.links] -= leg.amounts
         history.start.append(lone.start)
         history.end.append(now)
-        history.share.append(share.key)
-        key = lone.operation.key
-        history.completed[key] = history.completed.get(key, 0) + 1
+        history.share.append(leg.share.key)
+        for place in leg.gone:
+            key = lone.operations[place].key
+            history.completed[key] = history.completed.get(key, 0) + 1
+        if len(leg.gone) == len(leg.places):
+            del self._lone[lone.serial]
+        else:
+            lone.number += 1
+            self._run_leg(lone, now)
+        return leg.gone
 
     def _join_lone(self, link: int) -> None:
         """Flows that ran by themselves over a link are parts from now on: it is overfull."""
-        for lone in [lone for lone in self._lone.values() if link in self.shares.links[lone.course.shape]]:
+        for lone in [lone for lone in self._lone.values() if link in self.shares.links[lone.leg.shape]]:
             del self._lone[lone.serial]
             lone.version += 1  # its end is that of the part from now on
             part = lone.part(next(self._serials))
             assert part.contest is not None
             self._contests[part.contest.serial] = part.contest
             self._alive.setdefault(part.shape, {})[part.serial] = part
-            heappush(self._due, (lone.start + lone.course.ticks, next(self._serials), part, part.version))
+            heappush(self._due, (lone.start + lone.leg.ticks, next(self._serials), part, part.version))
 
     def _dissolve(self, now: int) -> None:
         """End the contests that lost a part; their other parts are to be settled again."""

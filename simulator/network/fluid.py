@@ -28,7 +28,7 @@ class FluidNetwork(Arena):
         self.folding = folding
         self._clock = clock
         self._plans: dict[int, Plan] = {}
-        self._courses: dict[int, Course] = {}
+        self._courses: dict[tuple[int, ...], Course | None] = {}
         self._bundles: dict[tuple[int, ...], tuple[Plan, list[int]]] = {}
         self._timer: Cancellable | None = None
         self._timer_at = -1
@@ -53,9 +53,6 @@ class FluidNetwork(Arena):
 
         Those that wait equally long and have one flow each run as one transfer: the rates are the same.
         """
-        if len(operations) == 1 and (course := self._course(operations[0])) is not None:
-            self._send_off(operations[0], course, ended)
-            return
         alike: dict[int, list[int]] = {}
         for place, operation in enumerate(operations):
             plan = self._plan(operation)
@@ -64,38 +61,31 @@ class FluidNetwork(Arena):
             else:
                 self.launch(operation).callbacks.append(lambda _event, place=place: ended([place]))
         for places in alike.values():
-            self._bundle([operations[place] for place in places], places, ended)
+            self._send_off([operations[place] for place in places], places, ended)
         self._arm()
 
-    def _course(self, operation: OperationClass) -> Course | None:
-        """What it does by itself; None unless it is one flow."""
-        course = self._courses.get(operation.key)
-        if course is None:
-            plan = self._plan(operation)
-            if len(plan.phases) != 1 or len(operation.phases[0]) != 1:
-                return None
-            course = self._courses[operation.key] = Course.of(plan, self.shares)
-        return course
-
-    def _send_off(self, operation: OperationClass, course: Course, ended: Ended) -> None:
-        """Launch one flow, by itself if it can be."""
-        self.history.operations[operation.key] = operation
-        self._running += 1
-        lone = Lone(operation, course, lambda: ended([0]))
-        heappush(self._due, (self._clock.now + course.plan.latency, next(self._serials), lone, 0))
-        self._arm()
-
-    def _bundle(self, operations: Sequence[OperationClass], places: Sequence[int], ended: Ended) -> None:
+    def _send_off(self, operations: Sequence[OperationClass], places: Sequence[int], ended: Ended) -> None:
+        """Launch single flows of one latency: by themselves if they can be."""
         key = tuple([operation.key for operation in operations])
-        found = self._bundles.get(key)
-        if found is None:
-            found = self._bundles[key] = self.shares.together([self._plans[each] for each in key])
-        plan, order = found
+        if key not in self._bundles:
+            plan, order = self.shares.together([self._plans[each] for each in key])
+            self._bundles[key] = plan, order
+            self._courses[key] = Course.of(plan, order, self.shares)
+        course = self._courses[key]
         for operation in operations:
             self.history.operations[operation.key] = operation
         self._running += len(operations)
-        bundle = Bundle(operations, plan, list(order), lambda ats: ended([places[at] for at in ats]))
-        heappush(self._due, (self._clock.now + plan.latency, next(self._serials), bundle, 0))
+
+        def told(ats: Sequence[int]) -> None:
+            ended([places[at] for at in ats])
+
+        if course is not None:
+            entry: Lone | Bundle = Lone(operations, course, told)
+            latency = course.plan.latency
+        else:
+            plan, order = self._bundles[key]
+            entry, latency = Bundle(operations, plan, list(order), told), plan.latency
+        heappush(self._due, (self._clock.now + latency, next(self._serials), entry, 0))
 
     def _plan(self, operation: OperationClass) -> Plan:
         plan = self._plans.get(operation.key)
@@ -249,9 +239,7 @@ class FluidNetwork(Arena):
                 if entry.start < 0:
                     starting.append(entry)
                 else:
-                    self._lands(entry, now)
-                    self._running -= 1
-                    self._ended.append(entry.ended)
+                    self._land(entry, now)
             elif isinstance(entry, Transfer):
                 self._next_phase(entry)
             elif isinstance(entry, Bundle):
@@ -267,6 +255,11 @@ class FluidNetwork(Arena):
             ended, self._ended = self._ended, []
             for call in ended:
                 call()
+
+    def _land(self, lone: Lone, now: int) -> None:
+        gone = list(self._lands(lone, now))
+        self._running -= len(gone)
+        self._ended.append(lambda: lone.ended(gone))
 
     def _set_off(self, starting: Sequence[Lone], now: int) -> None:
         """First bytes of single flows leave, now that all who were through at this instant are gone."""

@@ -1,69 +1,114 @@
-"""A single flow that nothing else slows: it runs at the rate it has alone, so when it ends is known as it sets off.
+"""Flows sent together that nothing else slows: they run at the rates they have alone, so it is known when each will end.
 
-As long as no link that it crosses is overfull, leaving the others out changes nothing (theorem 4 of docs/network.md). It is
-then two moments, and not a part in a contest; the fluid server makes it one the moment a link of it would be overfull.
+As long as no link that they cross is overfull, leaving the others out changes nothing (theorem 4 of docs/network.md). They are
+then moments, and not a part in a contest; the fluid server makes them one the moment a link of theirs would be overfull.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simulator.network.contract import OperationClass
-from simulator.network.shares import Plan, Share, Shares
-from simulator.network.transfers import Bundle, Contest, Part
+import numpy as np
+
+from simulator.network.contract import Ended, OperationClass
+from simulator.network.shares import Column, Plan, Share, Shares, column
+from simulator.network.transfers import Bundle, Contest, Part, advance, first_end, under_way
+from topologies.fabric import Floats, Ints
 
 #: Ends closer than this are one end [ps]; far above rounding in durations of seconds, far below a tick.
 TOGETHER = 1.0 / 64.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Course:
-    """What an operation of one flow does where nothing slows it: ``ticks`` from its first byte to its last [ps]."""
+class Leg:
+    """From one end to the next, ``ticks`` later [ps]: flows of one ``shape``, with ``sizes`` left as it begins [B].
 
-    plan: Plan
+    ``gone``: the operations that are through then, by place; ``amounts``: what they leave free on ``links`` [B/s].
+    """
+
     share: Share
     shape: int
-    size: float
+    sizes: Column
     ticks: int
-    use: list[tuple[int, float]]  # as of the share
+    places: tuple[int, ...]  # of the operations under way
+    gone: tuple[int, ...]
+    links: Ints
+    amounts: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """What operations of one flow each do that start together where nothing slows them. ``order``: their places in the plan."""
+
+    plan: Plan
+    order: tuple[int, ...]
+    legs: tuple[Leg, ...]
 
     @classmethod
-    def of(cls, plan: Plan, shares: Shares) -> Course:
-        """Solve it alone, and count until all has arrived."""
-        ((shape, (size,)),) = plan.phases[0]
-        share = shares.share((shape,))
-        ((speed,),) = share.speeds
-        ticks, left = 0, size
-        while left > speed * TOGETHER:
-            ticks += max(1, math.ceil(left / speed - TOGETHER))
-            left = size - speed * ticks
-        return cls(plan, share, shape, float(size), ticks, share.use)
+    def of(cls, plan: Plan, order: Sequence[int], shares: Shares) -> Course | None:
+        """Solve them alone, and count until all has arrived; None if they slow each other."""
+        ((shape, sizes),) = plan.phases[0]
+        if sum(len(shares.patterns[pattern].row[0]) for pattern in shares.shapes[shape]) > len(shares.links[shape]):
+            return None
+        legs: list[Leg] = []
+        places, left = tuple(order), sizes
+        while places:
+            share = shares.share((shape,))
+            part = Part(0, Bundle((), plan, [], _nobody), shape, left, 0, share.speeds[0])
+            keep = list(range(len(places)))
+            while len(keep) == len(places):  # rounding: a huge transfer is a tick short of its end
+                advance(part, part.updated + max(1, math.ceil(first_end(part) - TOGETHER)))
+                keep = under_way(part, TOGETHER)
+            patterns, going = shares.shapes[shape], set(keep)
+            ended = [place for place in range(len(places)) if place not in going]
+            gone = tuple(sorted(places[place] for place in ended))
+            theirs = np.isin(share.links, np.concatenate([shares.patterns[patterns[place]].loads[0] for place in ended]))
+            legs.append(Leg(share, shape, left, part.updated, places, gone, share.links[theirs], share.amounts[theirs]))
+            places, left = tuple(places[place] for place in keep), column([float(part.remaining[place]) for place in keep])
+            if places:
+                shape = shares.shape(tuple(patterns[place] for place in keep))
+        return cls(plan, tuple(order), tuple(legs))
+
+    @property
+    def ticks(self) -> int:
+        """From the first byte to the last [ps]."""
+        return sum(leg.ticks for leg in self.legs)
 
 
 @dataclass(slots=True, eq=False)
 class Lone:
-    """One such flow. ``start``: when its first byte left [ps]; before that, -1. ``version`` counts as a part's does."""
+    """Such flows. ``start``: when the leg under way began [ps]; -1 before the first. ``version`` counts as a part's does."""
 
-    operation: OperationClass
+    operations: Sequence[OperationClass]
     course: Course
-    ended: Callable[[], None]
+    ended: Ended
     serial: int = 0
     start: int = -1
+    number: int = 0  # of the leg
     version: int = 0
 
+    @property
+    def leg(self) -> Leg:
+        """The one under way, or the first."""
+        return self.course.legs[self.number]
+
     def state(self) -> tuple[object, ...]:
-        """What it is, and whether it has set off."""
-        return self.operation.key, self.start >= 0
+        """What it is, and how far."""
+        return (*(self.operations[place].key for place in self.leg.places), self.number, self.start >= 0)
 
     def bundle(self) -> Bundle:
-        """The same as a transfer whose rates are solved."""
-        return Bundle((self.operation,), self.course.plan, [0], lambda _places: self.ended())
+        """What has not ended of it, as a transfer whose rates are solved."""
+        return Bundle(self.operations, self.course.plan, list(self.leg.places), self.ended)
 
     def part(self, serial: int) -> Part:
-        """What of it is under way, as a contest of its own, since it set off."""
-        course = self.course
-        part = Part(self.serial, self.bundle(), course.shape, [course.size], self.start, course.share.speeds[0])
-        part.contest = Contest(serial, [part], course.share, self.start)
+        """What of it is under way, as a contest of its own, since the leg began."""
+        leg = self.leg
+        part = Part(self.serial, self.bundle(), leg.shape, leg.sizes, self.start, leg.share.speeds[0])
+        part.contest = Contest(serial, [part], leg.share, self.start)
         return part
+
+
+def _nobody(_places: list[int]) -> None:
+    """Nobody asks when a flow ends that is only counted."""
