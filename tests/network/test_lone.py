@@ -82,3 +82,68 @@ def test_a_course_counts_ticks_until_the_last_byte_is_there() -> None:
         sized = Plan(0, (((shape, (bytes_sent * speed,)),),))
         course = Course.of(sized, [0], shares)
         assert course is not None and course.ticks == ticks
+
+
+Volleys = tuple[tuple[float, tuple[tuple[int, float], ...]], ...]  # when [s], and who sends how much at once
+
+
+def together(groups: Volleys, alone: bool) -> tuple[dict[tuple[int, int], int], FluidNetwork]:
+    """When each send of some groups is through; ``alone``: launched together, as what may run by itself; else one by one."""
+    fold, clock = Fold(fabrics.clos(2, 2, 1.0, 2.0), Groups(1, 1, 2, 2), symmetric=False), Clock()
+    network = FluidNetwork(clock, fold)
+    found: dict[tuple[int, int], int] = {}
+
+    def start(number: int) -> None:
+        operations = [fold.send(rank, 1 - rank // 2, size) for rank, size in groups[number][1]]
+
+        def ended(places: list[int]) -> None:
+            for place in places:
+                assert found.setdefault((number, place), clock.now) == clock.now
+
+        if alone:
+            network.launch_together(operations, ended)
+        else:
+            for place, operation in enumerate(operations):
+                network.launch(operation).callbacks.append(lambda _event, place=place: ended([place]))
+
+    for number, (when, _) in enumerate(groups):
+        clock.call_at(round(when * SECOND), lambda number=number: start(number))  # type: ignore[misc]
+    clock.run()
+    assert network.running == 0
+    return found, network
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        ((0.0, ((0, 3.0), (1, 3.0))),),
+        ((0.0, ((0, 3.0), (1, 5.0))),),
+        ((0.0, ((0, 3.0), (2, 5.0), (3, 4.0))),),
+        ((0.0, ((0, 5.0), (2, 2.0))), (1.0, ((0, 2.0), (3, 1.0)))),
+        ((0.0, ((2, 6.0), (0, 2.0))), (3.0, ((2, 2.0), (0, 1.0))), (3.5, ((3, 1.0),))),
+    ],
+    ids=["alike", "one fabric", "three", "meeting", "meeting in the second leg"],
+)
+def test_flows_sent_together_end_and_load_links_as_solved_ones_do(groups: Volleys) -> None:
+    """Ends to the tick and the use of every link, whether all end at once or not, and whether others come in between."""
+    (one, by_themselves), (other, solved) = together(groups, alone=True), together(groups, alone=False)
+    assert one == other and len(one) == sum(len(sends) for _, sends in groups)
+    first, second = Usage(by_themselves), Usage(solved)
+    first.check()
+    assert first.wire_bytes == second.wire_bytes
+    for link in by_themselves.folding.link_classes:
+        for here, there in zip(first.steps(link.key), second.steps(link.key), strict=True):
+            assert here.tolist() == pytest.approx(there.tolist(), rel=1e-12)
+    assert all(abs(by_themselves.use(link.key)) < 1e-9 for link in by_themselves.folding.link_classes)
+
+
+def test_flows_that_slow_each_other_have_no_course_of_their_own() -> None:
+    """Two from one port are solved; two from two ports have a leg for each end."""
+    fold = Fold(fabrics.clos(2, 2, 1.0, 2.0), Groups(1, 1, 2, 2), symmetric=False)
+    shares = Shares()
+    plans = [
+        shares.plan(fold.send(rank, 1 - rank // 2, size), fold.link_classes) for rank, size in ((0, 3.0), (0, 2.0), (2, 5.0))
+    ]
+    assert Course.of(*shares.together(plans[:2]), shares) is None
+    course = Course.of(*shares.together(plans[1:]), shares)
+    assert course is not None and [leg.gone for leg in course.legs] == [(0,), (1,)]

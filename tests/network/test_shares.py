@@ -1,0 +1,48 @@
+"""Phases cut into parts once, and sends routed at once: what is spared changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator.network.fold import Fold
+from simulator.network.shares import Shares
+from tests.network import fabrics
+from tests.network.doubles import communication
+from tests.network.faulty import hurt
+from workloads.groups import Groups
+
+
+def test_another_payload_is_the_same_parts_with_other_bytes() -> None:
+    """A phase that differs in bytes alone has the shapes of the first one, and sizes in proportion."""
+    fold = Fold(fabrics.mesh((4, 4), (1.0, 1.0)), Groups(1, 1, 16, 1), symmetric=False)
+    shares = Shares()
+    plans = [shares.plan(fold.collective(0, communication("all-to-all", "dp", size)), fold.link_classes) for size in (1.0, 3.0)]
+    again = Shares().plan(fold.collective(0, communication("all-to-all", "dp", 3.0)), fold.link_classes)
+    for one, other, anew in zip(*(plan.phases for plan in (*plans, again)), strict=True):
+        assert [shape for shape, _ in one] == [shape for shape, _ in other]
+        for (_, small), (_, large), (_, fresh) in zip(one, other, anew, strict=True):
+            assert np.array(large) == pytest.approx(3.0 * np.array(small), rel=1e-15)
+            assert list(large) == list(fresh)
+
+
+@pytest.mark.parametrize("faults", ["one", "row"])
+def test_sends_routed_at_once_are_those_routed_one_by_one(faults: str) -> None:
+    """Every send of both stages loads links of the same names, with as much."""
+    fabric = hurt(fabrics.mesh((4, 4, 2), (1.0, 1.0, 1.0)), faults, 3)
+    loads = []
+    for at_once in (False, True):
+        fold = Fold(fabric, Groups(1, 1, 16, 2))
+        if at_once:
+            fold.route_sends([(0, 1), (1, 0)])
+        sends = [fold.send(each.key, 1 - each.pp_rank, 5.0) for each in fold.rank_classes]
+        rows = [flow for send in sends for phase in send.phases for flow in phase]
+        named = [
+            sorted(
+                (fold.link_classes[link].example, load)
+                for link, load in zip(flow.links.tolist(), flow.load.tolist(), strict=True)
+            )
+            for flow in rows
+        ]
+        loads.append((named, [(flow.size, flow.count, flow.path) for flow in rows], [send.latency for send in sends]))
+    assert loads[0] == loads[1]
