@@ -6,20 +6,25 @@ known already, the rank needs neither the others nor a network (:mod:`simulator.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from simulator.engine.clock import Clock
-from simulator.engine.lanes import Meeting, Rendezvous
+from simulator.engine.lanes import NOBODY, Meeting, Rendezvous
 from simulator.network.contract import Network
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A collective took the lanes of all its participants; ``number`` counts those of the course."""
+    """A collective took the lanes of all its participants; ``number`` counts those of the course.
+
+    ``by``: who asked for it last, if it was that for which it waited; else it waited for a collective before it.
+    """
 
     number: int
     operation: int
     chain: int
+    by: int = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,10 @@ class Course:
         """It happened now."""
         self.moments.append((now, what))
 
+    def waits_for(self, those: Collection[int]) -> bool:
+        """Whether it is only for ``those`` of who acts that collectives wait: the others may as well come earlier."""
+        return all(what.by in those for _, what in self.moments if isinstance(what, Began) and what.by != NOBODY)
+
     def told(self, twin: int) -> list[tuple[int, Began | Ended | float]]:
         """What one hears of it who is like ``twin``: begins, ends, and changes of its own rate [B/s]; once all is noted."""
         found = self._told.get(twin)
@@ -70,10 +79,10 @@ class NotingRendezvous(Rendezvous):
         super().__init__(clock, network, weights)
         self._course = course
 
-    def begin(self, meeting: Meeting) -> None:
+    def begin(self, meeting: Meeting, by: int = NOBODY) -> None:
         course, clock = self._course, self._clock
         number, course.begun = course.begun, course.begun + 1
-        course.note(clock.now, Began(number, meeting.operation.key, meeting.chain))
+        course.note(clock.now, Began(number, meeting.operation.key, meeting.chain, by))
         done = self._network.launch(meeting.operation)
         done.callbacks.append(lambda _event: course.note(clock.now, Ended(number)))
         for lane, ticket in meeting.members:

@@ -1,11 +1,12 @@
 """Ranks that come to a slot before the last of their team, until they do the same as those who come last.
 
 A slot goes as it does when all begin together, counted from the moment at which the last one comes, as long as whoever came
-earlier is never the one that a collective waits for. That is looked at, not assumed: the early one goes through the slot by
-itself, beside the course that collectives took in the rehearsal, and has to be ready for each before it begins. It is followed
-until its compute lane begins to work after a pause at the tick at which that of its *twin* does (one who begins with the last, of
-the same speed and in the same collectives), with its chains at the same instructions: from there on nothing tells the two apart,
-and what the twin does is what it does.
+earlier is never the one that a collective waits for. That is looked at, not assumed: somebody of each sort of ranks for which a
+collective waited in the rehearsal has to come with the last, and the early one goes through the slot by itself, beside the course
+that collectives took there, and has to be ready for each before it begins. It is followed until its compute lane begins to work
+after a pause at the tick at which that of its *twin* does (one who began with the last in the rehearsal, of the same speed and in
+the same collectives), with its chains at the same instructions: from there on nothing tells the two apart, and what the twin
+does is what it does.
 
 Left to playing: slots in which something begins before all are there, in which an early one falls behind (two chains share a
 compute lane, and their order on it may differ), and in which it does something at the very tick of a begin or an end, where the

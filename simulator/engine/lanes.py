@@ -16,6 +16,7 @@ from simulator.engine.segments import Segment, advance, elapsed_at
 from simulator.network.contract import Cancellable, Network, OperationClass, Timekeeper
 
 COMPUTE = LANES.index("compute")
+NOBODY = -1  # in place of a rank class
 
 
 @dataclass(slots=True)
@@ -166,8 +167,8 @@ class Rendezvous:
             meeting.turn = next(self._complete)
         return meeting
 
-    def begin(self, meeting: Meeting) -> None:
-        """Take the lanes of all participants and put the bytes on their way."""
+    def begin(self, meeting: Meeting, by: int = NOBODY) -> None:
+        """Take the lanes of all participants and put the bytes on their way; ``by``: who came last, if it was waited for."""
         done = self._network.launch(meeting.operation)
         for lane, ticket in meeting.members:
             lane.begin(meeting.chain, ticket, done)
@@ -209,7 +210,7 @@ class CommunicationLane:
         self._queues.setdefault(chain, deque()).append(meeting)
         self._asked += 1
         if meeting.can_begin:
-            self._rendezvous.begin(meeting)
+            self._rendezvous.begin(meeting, self.rank_class)
         return ticket
 
     @property

@@ -200,10 +200,11 @@ class Repertoire:
     def heads(self, rehearsal: Rehearsal, early: Mapping[int, int], slot: Slot) -> dict[int, HeadStart] | None:
         """What those did who came early; None if that can't be told from how the slot goes when all come together."""
         found = {}
-        for key, others in rehearsal.groups.items():
-            group = (key, *others)
-            if min(early[member] for member in group):
-                return None  # of this sort nobody came last
+        groups = {key: (key, *others) for key, others in rehearsal.groups.items()}
+        last = {key for key, group in groups.items() if not all(early[member] for member in group)}
+        if not rehearsal.course.waits_for(last):
+            return None  # collectives would begin earlier, for those who hold them up came before the last one
+        for key, group in groups.items():
             for member in group:
                 if early[member]:
                     head = self._head(rehearsal, member, key, early[member], slot)

@@ -110,3 +110,18 @@ def test_order_within_a_tick_is_not_guessed(early: float) -> None:
     taken = course()
     taken.moments.insert(0, (SECOND, Rates({0: 1.0})))
     assert (followed(early, taken, MARKS) is None) == (early == 1.0)
+
+
+def test_a_course_knows_for_whom_it_waited() -> None:
+    """One collective waited for rank class 3, the next for the one before it: whoever else comes early changes nothing."""
+    taken = Course([(0, Began(0, 0, 0, by=3)), (1, Ended(0)), (1, Began(1, 1, 0))], 2)
+    assert taken.waits_for({3, 4}) and not taken.waits_for({4})
+    assert Course([(1, Began(0, 0, 0))], 1).waits_for(())
+
+
+def test_one_is_told_its_own_rate_when_it_changes() -> None:
+    """Rates of others, and the same rate again, say nothing to it; begins and ends do."""
+    begin, end = Began(0, 0, 0), Ended(0)
+    taken = Course([(0, begin), (0, Rates({7: 2.0, 8: 1.0})), (1, Rates({8: 3.0})), (2, Rates({7: 2.0})), (3, end)], 1)
+    assert taken.told(7) == [(0, begin), (0, 2.0), (3, end)]
+    assert taken.told(8) == [(0, begin), (0, 1.0), (1, 3.0), (3, end)]
