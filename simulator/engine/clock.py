@@ -119,8 +119,11 @@ class Clock:
     def run(self) -> None:
         """Until nothing is left to happen. Garbage is looked for less often meanwhile: events are many and leave little."""
         young, *older = gc.get_threshold()
-        gc.set_threshold(max(young, YOUNG) if young else 0, *older)
+        seldom = 0 < young < YOUNG
+        if seldom:
+            gc.set_threshold(YOUNG, *older)
         try:
             self._environment.run()
         finally:
-            gc.set_threshold(young, *older)
+            if seldom:
+                gc.set_threshold(young, *older)

@@ -83,11 +83,15 @@ class Watch:
         self._under_way[performance] = traffic
         for link in self._met.keys() & traffic.met:
             self._met[link][performance] = traffic.load(link)
+        self._reach()
+        self._peaks[traffic.links] += traffic.peaks
+        self._used(traffic.links)
+
+    def _reach(self) -> None:
+        """Keep account of all links that are known by now."""
         missing = len(self._network.shares.limits) - len(self._peaks)
         if missing:
             self._peaks = np.concatenate((self._peaks, np.zeros(missing)))
-        self._peaks[traffic.links] += traffic.peaks
-        self._used(traffic.links)
 
     def end(self, performance: Performance, traffic: Traffic) -> None:
         """It is over, or no longer goes as rehearsed."""
@@ -102,7 +106,7 @@ class Watch:
     def _used(self, links: Ints) -> None:
         if not self._under_way:
             return
-        links = links[links < len(self._peaks)]
+        self._reach()
         peaks = self._peaks[links]
         near = (peaks > 0.0) & (peaks > self._network.room(links))
         if near.any():

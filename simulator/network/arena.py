@@ -196,7 +196,9 @@ class Arena:
         at_rank, listened = self._at_rank, self.on_rates is not None
         self._use[contest.share.links] += sign * contest.share.amounts
         for rank_class, rate in contest.share.ranks:
-            rates = at_rank.setdefault(rank_class, {})
+            rates = at_rank.get(rank_class)
+            if rates is None:
+                rates = at_rank[rank_class] = {}
             if listened and rank_class not in self._before:
                 self._before[rank_class] = sum(rates.values())
             if sign > 0:
