@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ from workloads.memory import MemoryBudget
 from workloads.model import Model
 from workloads.plan import ResolvedPlan, resolve
 from workloads.program import build_program
+
+_Part = tuple[int | None, int | None, str | dict[str, Any], int | None]
+
+_KEPT: deque[tuple[System, _Part, Fabric]] = deque(maxlen=4)
+"""Machines that were built last: what is folded on one is kept as long as it is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def _machine(scenario: Scenario, system: System, own: Fabric | None) -> tuple[Fa
     """The machine as it is left: with its faults, spare chips in the place of dead ones, and what moved for that."""
     cluster, routing = scenario.cluster, _routing(scenario)
     if own is None:
-        fabric = system.fabric(cluster.chips, cluster.chips_per_domain, routing, cluster.slices)
+        fabric = _whole(system, cluster.chips, cluster.chips_per_domain, routing, cluster.slices)
     else:
         _check_own_fabric(scenario, own, system.chip)
         fabric = own
@@ -128,6 +134,19 @@ def _machine(scenario: Scenario, system: System, own: Fabric | None) -> tuple[Fa
             " make it slow instead (speed above 0)."
         )
     return fabric, ()
+
+
+def _whole(
+    system: System, chips: int | None, chips_per_domain: int | None, routing: str | dict[str, Any], slices: int | None
+) -> Fabric:
+    """The part of a machine that a job uses, without faults; the very same for what was asked lately."""
+    part = chips, chips_per_domain, routing, slices
+    for known, of, fabric in _KEPT:
+        if of == part and known == system:
+            return fabric
+    fabric = system.fabric(chips, chips_per_domain, routing, slices)
+    _KEPT.append((system, part, fabric))
+    return fabric
 
 
 def _check_own_fabric(scenario: Scenario, fabric: Fabric, chip: Chip) -> None:

@@ -13,8 +13,10 @@ from simulator import identities
 from simulator.answers import Answers, Question
 from simulator.engine.chip import precision_key
 from simulator.engine.clock import PICOSECONDS
+from simulator.engine.garbage import seldom
 from simulator.engine.recorder import RankInfo, Recording, Spans
 from simulator.engine.step import StepOutcome, run_step
+from simulator.folds import folded
 from simulator.footprint import memory_of
 from simulator.link_timelines import LinkBook
 from simulator.memory_book import MemoryBook
@@ -62,7 +64,8 @@ def simulate(
         return kept
     if progress:
         progress(0.0, "building the machine and the program")
-    result = simulate_prepared(prepare(scenario, fabric), progress, symmetric=symmetric, slots=slots, began=began)
+    with seldom():
+        result = simulate_prepared(prepare(scenario, fabric), progress, symmetric=symmetric, slots=slots, began=began)
     if answers is not None and question is not None:
         answers.keep(question, result)
     return result
@@ -80,7 +83,7 @@ def simulate_prepared(
     began = began or (time.perf_counter(), time.process_time())
     folding = _fold(prepared, symmetric)
     outcome = run_step(prepared.program, folding, prepared.device, progress, slots=slots)
-    usage, spans = Usage(outcome.network), outcome.recorder.spans()
+    usage, spans = outcome.usage or Usage(outcome.network), outcome.recorder.spans()
     overfull = overrun(folding, usage)
     passed = usage.overfull() if slots == "isolated" else ()
     result = _result(prepared, folding, outcome, spans, usage, _approximations(overfull, passed), began)
@@ -95,8 +98,10 @@ def _fold(prepared: Prepared, symmetric: bool) -> Fold:
     libraries, algorithms = prepared.libraries, prepared.scenario.network.algorithms
     ordered = _ringed(algorithms)
     fabric, groups, loads = prepared.fabric, prepared.groups, prepared.program.load_classes
-    if not symmetric or not fabric.defects:
-        return Fold(fabric, groups, symmetric=symmetric, libraries=libraries, algorithms=algorithms, ordered=ordered, loads=loads)
+    if not symmetric:
+        return Fold(fabric, groups, symmetric=False, libraries=libraries, algorithms=algorithms, ordered=ordered, loads=loads)
+    if not fabric.defects:
+        return folded(fabric, groups, prepared.program, libraries=libraries, algorithms=algorithms, ordered=ordered)
     asked = list(operations(prepared.program))
     return best_fold(fabric, groups, asked, libraries=libraries, algorithms=algorithms, ordered=ordered, loads=loads)
 

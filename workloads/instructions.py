@@ -225,13 +225,16 @@ class RankProgram:
 
     def executed(self) -> Iterator[tuple[Block, int]]:
         """The plain blocks of all works of the step, each with the number of times that it runs."""
+        patterns = self.patterns
         counts = Counter(
-            (work.stage, work.direction, str(work.kind), self.variant("", work.micro_batch))
-            for slot in self.slots
-            for work in slot
+            [
+                (work.stage, work.direction, work.kind, patterns[work.micro_batch] if patterns else -1)
+                for slot in self.slots
+                for work in slot
+            ]
         )
-        for key, count in counts.items():
-            yield self.blocks[key], count
+        for (stage, direction, kind, pattern), count in counts.items():
+            yield self.blocks[stage, direction, str(kind), f"@{pattern}" if patterns else ""], count
 
 
 @dataclass(frozen=True, slots=True)

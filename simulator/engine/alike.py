@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
 from simulator.engine.chip import Device
 from simulator.engine.ensemble import Role
@@ -25,6 +26,9 @@ from simulator.network.contract import LinkClass, OperationClass
 from simulator.network.history import History
 from simulator.network.shares import Shares
 from workloads.instructions import Instruction
+
+if TYPE_CHECKING:
+    from simulator.engine.stretches import Tree
 
 Likeness = tuple[object, ...]
 Place = tuple[int, int, int]  # of a flow: number of its operation, phase, place in the phase
@@ -91,6 +95,8 @@ class Keepsake:
         """What is left of a rehearsal on a network of its own."""
         places: dict[int, Place] = {}
         for number, operation in enumerate(operations):
+            if operation.key not in history.completed:
+                continue
             for index, phase in enumerate(operation.phases):
                 for place, flow in enumerate(phase):
                     places.setdefault(shares.pattern(flow, operation.kind), (number, index, place))
@@ -130,17 +136,18 @@ class Keepsake:
 
 
 class Keepsakes:
-    """The last ``most`` slots that were asked for, by all that decides them; of one process."""
+    """The last ``most`` slots that were asked for, by all that decides them, and as many trees of stretches; of one process."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self._kept: OrderedDict[tuple[object, ...], Keepsake] = OrderedDict()
+        self._trees: OrderedDict[tuple[object, ...], Tree] = OrderedDict()
         self._scripts: OrderedDict[tuple[Instruction, ...], int] = OrderedDict()
         self._devices: deque[tuple[Device, int]] = deque(maxlen=DEVICES)
         self._numbers = count()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._kept) + len(self._trees)
 
     def device(self, device: Device) -> int:
         """A number that equal devices share. One that was long not seen gets another: what was kept under the old one is lost."""
@@ -175,9 +182,21 @@ class Keepsakes:
         while len(self._kept) > self.most:
             self._kept.popitem(last=False)
 
+    def tree(self, key: tuple[object, ...], new: Callable[[], Tree]) -> Tree:
+        """The stretches that are kept under it, if only none yet."""
+        found = self._trees.get(key)
+        if found is None:
+            found = self._trees[key] = new()
+            if len(self._trees) > self.most:
+                self._trees.popitem(last=False)
+        else:
+            self._trees.move_to_end(key)
+        return found
+
     def forget(self) -> None:
         """Begin anew."""
         self._kept.clear()
+        self._trees.clear()
         self._scripts.clear()
         self._devices.clear()
 

@@ -6,7 +6,6 @@ one instant happen in the order in which they were scheduled.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Generator, Iterable
 from heapq import heappush
@@ -15,10 +14,9 @@ from typing import Any
 import simpy
 from simpy.events import NORMAL, Event, Process
 
-PICOSECONDS = 1_000_000_000_000  # per second
+from simulator.engine.garbage import seldom
 
-#: Objects that are made before garbage is looked for, while a clock runs: at Python's 700 that takes a tenth of a step.
-YOUNG = 50_000
+PICOSECONDS = 1_000_000_000_000  # per second
 
 
 def picoseconds(seconds: float) -> int:
@@ -117,13 +115,14 @@ class Clock:
         environment._now = time
 
     def run(self) -> None:
-        """Until nothing is left to happen. Garbage is looked for less often meanwhile: events are many and leave little."""
-        young, *older = gc.get_threshold()
-        seldom = 0 < young < YOUNG
-        if seldom:
-            gc.set_threshold(YOUNG, *older)
-        try:
+        """Until nothing is left to happen. Events are many and leave little garbage."""
+        with seldom():
             self._environment.run()
-        finally:
-            if seldom:
-                gc.set_threshold(young, *older)
+
+    def run_until(self, event: Event) -> bool:
+        """Until an event has happened; False if nothing is left to happen before it does."""
+        while not event.processed:
+            if self._environment.peek() == math.inf:
+                return False
+            self._environment.step()
+        return True

@@ -7,7 +7,7 @@ rank's lanes, so how much hides behind what is an outcome, never an assumption.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,6 @@ class World:
     rehearsals: Rehearsals | None = None  # None: every slot is played
     host: HostRates = NO_HOST
     device: int = -1  # number of what computes (simulator.engine.alike)
-    blocks: dict[int, tuple[tuple[Block, ...], ...]] = field(default_factory=dict)  # of every slot, by identity of the program
 
 
 class Rank:
@@ -193,23 +192,18 @@ class Rank:
     def note_work(self, work: Work, start: int, end: int) -> None:
         """Record a cell of the schedule."""
         self.world.recorder.add(
-            self.rank_class, SLOT, _cell(work.kind, work.stage, work.direction), start, end, work.micro_batch - self.behind
+            self.rank_class, SLOT, cell_name(work.kind, work.stage, work.direction), start, end, work.micro_batch - self.behind
         )
 
-    @property
-    def blocks(self) -> tuple[tuple[Block, ...], ...]:
-        """The blocks of the works of every slot."""
-        found = self.world.blocks.get(id(self.program))
-        if found is None:
-            found = tuple([tuple([self.block(work) for work in slot]) for slot in self.program.slots])
-            self.world.blocks[id(self.program)] = found
-        return found
+    def ends(self, work: Work) -> tuple[Work, Work]:
+        """The first and the last work of its stage, direction and kind in the schedule."""
+        return self._ends[work.stage, work.direction, str(work.kind)]
 
     def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
         blocks, variant = self.program.blocks, self.program.variant
         base = (work.stage, work.direction, str(work.kind))
-        first, last = self._ends[base]
+        first, last = self.ends(work)
         if work == first and (*base, variant("first", work.micro_batch)) in blocks:
             return blocks[*base, variant("first", work.micro_batch)]
         if work == last and (*base, variant("last", work.micro_batch)) in blocks:
@@ -278,7 +272,7 @@ class Rank:
 
 
 @cache
-def _cell(kind: WorkKind, stage: int, direction: int) -> str:
+def cell_name(kind: WorkKind, stage: int, direction: int) -> str:
     """What a cell of the schedule is called."""
     return f"{kind}{{}} stage {stage}" + (" reverse" if direction else "")
 

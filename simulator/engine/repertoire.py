@@ -13,6 +13,7 @@ from simulator.engine.alike import KEPT, Keepsake, likeness
 from simulator.engine.course import Course
 from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
 from simulator.engine.head_start import HeadStart, follow
+from simulator.engine.itinerary import itinerary
 from simulator.engine.rank import Rank
 from simulator.engine.recorder import Recorder
 from simulator.engine.watch import Traffic
@@ -96,9 +97,9 @@ class Repertoire:
         """What a rank is to do in the slot that it is in."""
         found = self._scenes.get(id(rank.program))
         if found is None:
-            number = self._number
-            found = [(blocks, tuple([number(block) for block in blocks])) for blocks in rank.blocks]
-            self._scenes[id(rank.program)] = found
+            route = itinerary(rank)
+            scenes = [(scene.blocks, tuple([self._number(block) for block in scene.blocks])) for scene in route.scenes]
+            found = self._scenes[id(rank.program)] = [scenes[place] for place in route.scene]
         return found[rank.position]
 
     def _number(self, block: Block) -> int:

@@ -18,6 +18,7 @@ from math import lcm
 import numpy as np
 
 from simulator.engine.clock import Clock
+from simulator.engine.itinerary import itinerary
 from simulator.engine.post import Post
 from simulator.engine.rank import Rank
 from simulator.engine.rehearsal import Rehearsals
@@ -164,12 +165,7 @@ class Rounds:
 
 def _cycle(rank: Rank) -> Cycle | None:
     """How the schedule of a rank repeats itself: same works, same blocks, micro-batches as far apart within a slot."""
-    scenes, firsts = [], []
-    for slot, blocks in zip(rank.program.slots, rank.blocks, strict=True):
-        first = slot[0].micro_batch
-        works = zip(slot, blocks, strict=True)
-        scenes.append(
-            tuple([(work.kind, work.stage, work.direction, work.micro_batch - first, id(block)) for work, block in works])
-        )
-        firsts.append(first)
-    return cycle_of(scenes, firsts)
+    route = itinerary(rank)
+    firsts = [works[0][1] for works in route.works]
+    cells = [tuple([(cell, batch - first) for cell, batch in works]) for works, first in zip(route.works, firsts, strict=True)]
+    return cycle_of(list(zip(route.scene, cells, strict=True)), firsts)

@@ -13,6 +13,7 @@ from simulator.engine.chip import Device, SegmentBook
 from simulator.engine.clock import Clock
 from simulator.engine.cohort import Cohort
 from simulator.engine.lanes import Rendezvous
+from simulator.engine.macro import Macro
 from simulator.engine.post import Post
 from simulator.engine.rank import KINDS, Contention, Rank, World, refresh
 from simulator.engine.recorder import Recorder
@@ -21,6 +22,7 @@ from simulator.engine.repetition import Repetition
 from simulator.engine.rounds import Rounds
 from simulator.network.contract import Folding
 from simulator.network.fluid import FluidNetwork
+from simulator.network.usage import Usage
 from simulator.spec.errors import IdentityBroken
 from workloads.instructions import Compute, Phase, Program, RankProgram
 
@@ -38,40 +40,39 @@ class StepOutcome:
     events: int
     repeated: int  # slots of rank classes that were not played but repeated
     left_out: int = 0  # of the end, rounds that were not simulated because they repeat another [ps]
+    usage: Usage | None = None  # of the links, where it had to be known
 
 
 def run_step(
-    program: Program, folding: Folding, device: Device, progress: Progress | None = None, *, slots: str = "exact"
+    program: Program,
+    folding: Folding,
+    device: Device,
+    progress: Progress | None = None,
+    *,
+    slots: str = "exact",
+    macro: bool = True,
 ) -> StepOutcome:
     """Simulate the step and close the books. ``slots`` as of :func:`simulator.run.simulate`.
 
+    ``macro=False``: on a common clock even where stages meet by mail only (:mod:`simulator.engine.macro`); the same step.
     Raises IdentityBroken if the simulation ends with a rank still waiting (a deadlock in the program), or the books don't sum.
     """
-    clock = Clock()
-    recorder = Recorder()
-    network = FluidNetwork(clock, folding)
-    world = World(
-        clock=clock,
-        network=network,
-        folding=folding,
-        program=program,
-        rendezvous=Rendezvous(clock, network),
-        post=Post(clock, network, recorder),
-        recorder=recorder,
-        contention=_contention(device),
-        segment=SegmentBook(device),
-        on_slot=_progress(program, folding, progress),
-        host=device.host,
-        device=KEPT.device(device),
-    )
-    rehearsals = Rehearsals(world, network, isolated=slots == "isolated") if slots != "played" else None
-    world = replace(world, rehearsals=rehearsals)
-    worlds = {speed: _at_speed(world, device, speed) for speed in {rank_class.speed for rank_class in folding.rank_classes}}
-    ranks = {
-        rank_class.key: Rank(worlds[rank_class.speed], rank_class.key, program.of(rank_class.pp_rank, rank_class.load_class))
-        for rank_class in folding.rank_classes
-    }
+    if macro and slots == "exact":
+        world, network = _world(program, folding, device, lambda: None)
+        ranks = _ranks(world, device)
+        found = Macro(world, network, ranks)
+        usage = found.run()
+        if usage is not None:
+            return replace(_closed(network, world.recorder, ranks, found.events, found.repeated), usage=usage)
+    return _clocked(program, folding, device, _progress(program, folding, progress), slots)
 
+
+def _clocked(program: Program, folding: Folding, device: Device, on_slot: Callable[[], None], slots: str) -> StepOutcome:
+    """The step of ranks that share a clock."""
+    world, network = _world(program, folding, device, on_slot)
+    clock = world.clock
+    rehearsals = Rehearsals(world, network, isolated=slots == "isolated") if slots != "played" else None
+    ranks = _ranks(replace(world, rehearsals=rehearsals), device)
     network.on_rates = lambda rank_classes: refresh([ranks[key] for key in rank_classes])
     rounds = None
     if rehearsals:
@@ -83,17 +84,55 @@ def run_step(
     stuck = [key for key, rank in ranks.items() if rank.finished < 0]
     if stuck or world.rendezvous.unmet:
         raise IdentityBroken(f"the step ended in a deadlock: rank classes {stuck} still wait")
-    end = max(rank.finished for rank in ranks.values())
     repetition = rounds.repetition if rounds else None
     left_out = repetition.left_out if repetition else 0
+    if rehearsals is None:
+        return _closed(network, world.recorder, ranks, clock.events, 0)
+    found = _closed(network, world.recorder, ranks, clock.events + rehearsals.events, rehearsals.repeated, left_out)
+    if repetition:
+        _spread(repetition, network, world.recorder, rehearsals)
+    rehearsals.record()
+    return found
+
+
+def _world(program: Program, folding: Folding, device: Device, on_slot: Callable[[], None]) -> tuple[World, FluidNetwork]:
+    """A clock, links and everything else that ranks share, before the step."""
+    clock, recorder = Clock(), Recorder()
+    network = FluidNetwork(clock, folding)
+    world = World(
+        clock=clock,
+        network=network,
+        folding=folding,
+        program=program,
+        rendezvous=Rendezvous(clock, network),
+        post=Post(clock, network, recorder),
+        recorder=recorder,
+        contention=_contention(device),
+        segment=SegmentBook(device),
+        on_slot=on_slot,
+        host=device.host,
+        device=KEPT.device(device),
+    )
+    return world, network
+
+
+def _ranks(world: World, device: Device) -> dict[int, Rank]:
+    """All rank classes, by key."""
+    classes, program = world.folding.rank_classes, world.program
+    worlds = {speed: _at_speed(world, device, speed) for speed in {rank_class.speed for rank_class in classes}}
+    return {
+        rank_class.key: Rank(worlds[rank_class.speed], rank_class.key, program.of(rank_class.pp_rank, rank_class.load_class))
+        for rank_class in classes
+    }
+
+
+def _closed(
+    network: FluidNetwork, recorder: Recorder, ranks: dict[int, Rank], events: int, repeated: int, left_out: int = 0
+) -> StepOutcome:
+    """The books of all ranks once the last one is through."""
+    end = max(rank.finished for rank in ranks.values())
     for rank in ranks.values():
         _close(rank, end, left_out)
-    events, repeated = clock.events, 0
-    if rehearsals:
-        if repetition:
-            _spread(repetition, network, recorder, rehearsals)
-        rehearsals.record()
-        events, repeated = events + rehearsals.events, rehearsals.repeated
     accounts = tuple(rank.accounts for rank in ranks.values())
     return StepOutcome(end + left_out, accounts, network, recorder, events, repeated, left_out)
 

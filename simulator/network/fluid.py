@@ -64,14 +64,34 @@ class FluidNetwork(Arena):
             self._send_off([operations[place] for place in places], places, ended)
         self._arm()
 
-    def _send_off(self, operations: Sequence[OperationClass], places: Sequence[int], ended: Ended) -> None:
-        """Launch single flows of one latency: by themselves if they can be."""
-        key = tuple([operation.key for operation in operations])
+    def course(self, operation: OperationClass) -> Course | None:
+        """What it does by itself; None unless it is one flow."""
+        plan = self._plan(operation)
+        return self._course((operation.key,)) if len(plan.phases) == 1 and len(operation.phases[0]) == 1 else None
+
+    def alone(self, operation: OperationClass) -> dict[int, float]:
+        """The most that it puts on one link of each class while nothing else is under way [wire bytes/s]."""
+        most: dict[int, float] = {}
+        for phase in self._plan(operation).phases:
+            use: dict[int, float] = {}
+            for shape, _ in phase:
+                for link, amount in self.shares.share((shape,)).use:
+                    use[link] = use.get(link, 0.0) + amount
+            most.update({link: max(amount, most.get(link, 0.0)) for link, amount in use.items()})
+        return most
+
+    def _course(self, key: tuple[int, ...]) -> Course | None:
+        """What operations of one flow each do that start together; None if they slow each other."""
         if key not in self._bundles:
             plan, order = self.shares.together([self._plans[each] for each in key])
             self._bundles[key] = plan, order
             self._courses[key] = Course.of(plan, order, self.shares)
-        course = self._courses[key]
+        return self._courses[key]
+
+    def _send_off(self, operations: Sequence[OperationClass], places: Sequence[int], ended: Ended) -> None:
+        """Launch single flows of one latency: by themselves if they can be."""
+        key = tuple([operation.key for operation in operations])
+        course = self._course(key)
         for operation in operations:
             self.history.operations[operation.key] = operation
         self._running += len(operations)

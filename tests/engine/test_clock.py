@@ -6,7 +6,8 @@ import gc
 
 import pytest
 
-from simulator.engine.clock import YOUNG, Clock
+from simulator.engine.clock import Clock
+from simulator.engine.garbage import YOUNG
 
 
 def test_garbage_is_looked_for_less_often_only_while_a_clock_runs() -> None:

@@ -53,7 +53,7 @@ REPEATED: dict[str, dict[str, Any]] = {
 
 def outcome(asked: dict[str, Any], slots: str) -> tuple[StepOutcome, Usage]:
     prepared = prepare(make({"name": "rounds", **asked}, Scenario))
-    found = run_step(prepared.program, _fold(prepared, True), prepared.device, slots=slots)
+    found = run_step(prepared.program, _fold(prepared, True), prepared.device, slots=slots, macro=False)
     return found, Usage(found.network)
 
 

@@ -1,0 +1,24 @@
+"""How often Python looks for garbage: what a question lays out stays until it is answered, and events leave little behind."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Objects that are made before garbage is looked for; at Python's own 700 that takes a tenth of a step.
+YOUNG = 50_000
+
+
+@contextmanager
+def seldom() -> Iterator[None]:
+    """Look for it less often inside. Whoever finds it so already, or not looked for at all, leaves it as it is."""
+    young, *older = gc.get_threshold()
+    changed = 0 < young < YOUNG
+    if changed:
+        gc.set_threshold(YOUNG, *older)
+    try:
+        yield
+    finally:
+        if changed:
+            gc.set_threshold(young, *older)

@@ -1,0 +1,214 @@
+"""The schedule of a pipeline rank as numbers: which blocks each slot runs, what it waits for and what it sends where.
+
+Mail is numbered over the whole step, so what one stage sends and another waits for is the same number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from simulator.engine.rank import Rank, cell_name
+from workloads.instructions import Block, Compute, HostWork, Instruction, Program, RankProgram, Start, Wait, Work, WorkKind
+
+HERE = -1
+"""In place of the pipeline rank that mail goes to: the next stage is on the same one."""
+
+_Told = tuple[tuple[tuple[Instruction, ...], ...], tuple[tuple[int, int, str], ...]]
+
+
+class Scene:
+    """Blocks side by side. ``awaits``: tokens that were begun before them; ``leaves`` under way what they began."""
+
+    __slots__ = ("_told", "awaits", "blocks", "leaves")
+
+    def __init__(self, *blocks: Block) -> None:
+        self.blocks = blocks
+        self.awaits: list[str] = []
+        self.leaves: list[str] = []
+        self._told: _Told | None = None
+        for block in blocks:
+            pending: dict[str, None] = {}
+            for step in block.instructions:
+                if isinstance(step, Start | HostWork):
+                    if isinstance(step, HostWork) and step.after and step.after not in pending:
+                        self.awaits.append(step.after)
+                    pending[step.token] = None
+                elif isinstance(step, Wait):
+                    if step.token in pending:
+                        del pending[step.token]
+                    else:
+                        self.awaits.append(step.token)
+            self.leaves += pending
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it waits for all that it starts, and for nothing else."""
+        return not self.awaits and not self.leaves
+
+    @property
+    def scripts(self) -> tuple[tuple[Instruction, ...], ...]:
+        """What each block does whatever its tokens are called, without what waits for others than its own."""
+        return self._tell()[0]
+
+    @property
+    def pauses(self) -> tuple[tuple[int, int, str], ...]:
+        """Where it waits for something else: block, instructions of its script before that, token."""
+        return self._tell()[1]
+
+    def _tell(self) -> _Told:
+        if self._told is None:
+            scripts, pauses = [], []
+            for place, block in enumerate(self.blocks):
+                script, at = _script(block)
+                scripts.append(script)
+                pauses += [(place, *pause) for pause in at]
+            self._told = tuple(scripts), tuple(pauses)
+        return self._told
+
+
+def _script(block: Block) -> tuple[tuple[Instruction, ...], list[tuple[int, str]]]:
+    """The instructions of a block, its tokens numbered; and where it waits for what others began."""
+    script: list[Instruction] = []
+    pauses: list[tuple[int, str]] = []
+    names: dict[str, str] = {}  # of what it began and has not waited for
+    begun = count()
+    for step in block.instructions:
+        if isinstance(step, Start | HostWork):
+            after = step.after if isinstance(step, HostWork) else ""
+            if after and after not in names:
+                pauses.append((len(script), after))
+            named = replace(step, token=str(next(begun)))
+            if isinstance(named, HostWork):
+                named = replace(named, after=names.get(after, ""))
+            script.append(named)
+            names[step.token] = named.token
+        elif isinstance(step, Compute):
+            script.append(step)
+        elif step.token in names:
+            script.append(Wait(names.pop(step.token)))
+        else:
+            pauses.append((len(script), step.token))
+    return tuple(script), pauses
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Works of one kind, stage and direction. ``need`` and ``mail``: the numbers of what they wait for and of what they send, for
+    micro-batch 0; None for none. ``target``: the pipeline rank that it goes to.
+
+    ``plain``: the block under each pattern of the router, ``special`` that of the first and of the last micro-batch.
+    """
+
+    name: str
+    need: int | None
+    target: int
+    mail: int | None
+    mail_name: str
+    plain: dict[int, int] = field(default_factory=dict)
+    special: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Itinerary:
+    """One pipeline rank. Of each slot: ``scene``, a place in ``scenes``, and ``works``, for each a place in ``cells`` and its
+    micro-batch.
+    """
+
+    scenes: tuple[Scene, ...]
+    cells: tuple[Cell, ...]
+    scene: list[int]
+    works: list[tuple[tuple[int, int], ...]]
+
+
+_KEPT: deque[tuple[RankProgram, Program, Itinerary]] = deque(maxlen=64)
+"""Those that were written last: programs are kept as well, and who asks about the same one asks for the same schedule."""
+
+
+def itinerary(rank: Rank) -> Itinerary:
+    """The schedule of a rank."""
+    mine, whole = rank.program, rank.world.program
+    for program, of, found in _KEPT:
+        if program is mine and of is whole:
+            return found
+    written = _Writer(rank).written()
+    _KEPT.append((mine, whole, written))
+    return written
+
+
+class _Writer:
+    """Writes the itinerary of one rank."""
+
+    def __init__(self, rank: Rank) -> None:
+        self._rank = rank
+        self._patterns = rank.program.patterns
+        self._blocks: list[Block] = []
+        self._numbers: dict[int, int] = {}  # of blocks, by identity
+        self._cells: list[Cell] = []
+        self._places: dict[tuple[str, int, int], int] = {}  # of cells
+
+    def written(self) -> Itinerary:
+        """All slots."""
+        scenes: dict[tuple[int, ...], int] = {}
+        scene, works = [], []
+        cells, places, new, patterns = self._cells, self._places, self._cell, self._patterns
+        for slot in self._rank.program.slots:
+            found = []
+            blocks = []
+            for work in slot:
+                batch = work.micro_batch
+                place = places.get((work.kind, work.stage, work.direction))
+                if place is None:
+                    place = new(work)
+                cell = cells[place]
+                block = cell.special.get(batch)
+                if block is None:
+                    block = cell.plain.get(patterns[batch] if patterns else 0)
+                    if block is None:
+                        block = self._plain(cell, work)
+                blocks.append(block)
+                found.append((place, batch))
+            scene.append(scenes.setdefault(tuple(blocks), len(scenes)))
+            works.append(tuple(found))
+        made = tuple([Scene(*[self._blocks[number] for number in key]) for key in scenes])
+        return Itinerary(made, tuple(cells), scene, works)
+
+    def _cell(self, work: Work) -> int:
+        rank, program = self._rank, self._rank.world.program
+        before, after = rank.neighbour(work, ahead=False), rank.neighbour(work, ahead=True)
+        target, name = HERE, ""
+        if after is not None:
+            target = program.rank_of[work.direction][after]
+            name = f"{'F' if work.kind is WorkKind.F else 'B'}{{}} to stage {after}"
+        cell = Cell(
+            name=cell_name(work.kind, work.stage, work.direction),
+            need=None if before is None else self._mail(work, work.stage),
+            target=HERE if target == rank.program.pp_rank else target,
+            mail=None if after is None else self._mail(work, after),
+            mail_name=name,
+        )
+        for end in rank.ends(work):
+            cell.special[end.micro_batch] = self._number(rank.block(end))
+        self._places[work.kind, work.stage, work.direction] = len(self._cells)
+        self._cells.append(cell)
+        return len(self._cells) - 1
+
+    def _plain(self, cell: Cell, work: Work) -> int:
+        pattern = self._patterns[work.micro_batch] if self._patterns else 0
+        number = cell.plain[pattern] = self._number(self._rank.block(work))
+        return number
+
+    def _number(self, block: Block) -> int:
+        number = self._numbers.get(id(block))
+        if number is None:
+            number = self._numbers[id(block)] = len(self._blocks)
+            self._blocks.append(block)
+        return number
+
+    def _mail(self, work: Work, stage: int) -> int:
+        """The number of what comes to a stage for such a work, of micro-batch 0."""
+        program = self._rank.world.program
+        stages = len(program.rank_of[work.direction])
+        forward = work.kind is WorkKind.F
+        return ((2 * work.direction + forward) * stages + stage) * program.micro_batches
