@@ -8,6 +8,7 @@ itself (exposed_tp, exposed_ep, ...). Walking back from the end of the stretch o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from simulator.engine.recorder import LANES, Recorder
 from simulator.spec.errors import IdentityBroken
@@ -30,8 +31,7 @@ PARTS = (
 IDLE = LANES.index("idle")
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A chain of this rank waited from ``start`` to ``end`` [ps] for an operation of ``kind``.
 
     Between ``joined`` (this rank was ready for it) and ``arrived`` (everybody was) it waited for ``others``.

@@ -136,10 +136,12 @@ class Soloist:
 
     def comes_to(self, time: int) -> bool:
         """Let all happen before a moment, and say whether nothing does at it."""
-        self._compute_until(time - 1)
-        if self._alarm.at == time:
+        alarm = self._alarm
+        while alarm.at is not None and alarm.at < time:
+            self._ring()
+        if alarm.at == time:
             return False
-        self._alarm.now = max(self._alarm.now, time)
+        alarm.now = max(alarm.now, time)
         return True
 
     def hear(self, what: Began | Ended | float) -> None:
@@ -151,15 +153,13 @@ class Soloist:
             self._begin(what)
         else:
             self._end(self._under_way.pop(what.number))
-        self._compute_until(self._alarm.now)
+        alarm = self._alarm
+        while alarm.at is not None and alarm.at <= alarm.now:
+            self._ring()
 
     def finish(self) -> None:
         """All is told: go on to the end."""
         while self._alarm.at is not None:
-            self._ring()
-
-    def _compute_until(self, time: int) -> None:
-        while self._alarm.at is not None and self._alarm.at <= time:
             self._ring()
 
     def _ring(self) -> None:
@@ -230,8 +230,11 @@ class Soloist:
 
     def _activity(self, kind: str, change: int) -> None:
         self._active[kind] += change
-        cores = self._rank.world.contention.cores
-        self._cores = sum(cores[active] for active, count in self._active.items() if count)
+        cores, taken = self._rank.world.contention.cores, 0.0
+        for active, count in self._active.items():
+            if count:
+                taken += cores[active]
+        self._cores = taken
         self._compute.refresh()
 
     def _contention(self) -> tuple[float, float]:

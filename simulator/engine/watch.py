@@ -109,7 +109,7 @@ class Watch:
         self._reach()
         peaks = self._peaks[links]
         near = (peaks > 0.0) & (peaks > self._network.room(links))
-        if near.any():
+        if np.count_nonzero(near):
             for link in np.unique(links[near]).tolist():
                 self._look(link)
 

@@ -89,7 +89,7 @@ class Arena:
         use, limits, leg = self._use, self.shares.limits, lone.leg
         links, amounts = leg.share.links, leg.share.amounts
         together = use[links] + amounts
-        if (together > limits[links]).any():
+        if np.count_nonzero(together > limits[links]):
             return False
         use[links] = together
         if self.on_use is not None:
@@ -213,7 +213,7 @@ class Arena:
         for latest in begun:
             links = latest.share.links
             full = use[links] > limits[links]
-            if full.any():
+            if np.count_nonzero(full):
                 over.update(links[full].tolist())
         for link in sorted(over):
             self._join_lone(link)
