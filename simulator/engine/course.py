@@ -1,7 +1,7 @@
 """What the collectives of a rehearsed slot did, moment by moment.
 
 A rank by itself hears from the others only through collectives: when they begin and end, and how fast they go. Where that is
-known already, the rank needs neither the others nor a network (:mod:`simulator.engine.solo`).
+known already, the rank needs neither the others nor a network (:mod:`simulator.engine.follower`).
 """
 
 from __future__ import annotations

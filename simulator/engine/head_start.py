@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from simulator.engine.accounts import Mark, SlotBooks, Waiting
 from simulator.engine.course import Course
 from simulator.engine.ensemble import Role
+from simulator.engine.follower import Follower, OutOfStep
 from simulator.engine.rank import Rank
 from simulator.engine.recorder import Recorder
-from simulator.engine.solo import OutOfStep, Soloist
 from workloads.instructions import Slot
 
 #: Later than any moment of a slot [ps].
@@ -66,29 +66,29 @@ def follow(
 
     ``marks``: those of its ``twin``, by time. None if its way through the slot can't be told so.
     """
-    soloist, heard = Soloist(rank, slot), 0
+    follower, heard = Follower(rank, slot), 0
     for time, what in course.told(twin):
         at, heard = time + early, heard + 1
-        if not soloist.comes_to(at):
+        if not follower.comes_to(at):
             return None, heard
         try:
-            soloist.hear(what)
+            follower.hear(what)
         except OutOfStep:
             return None, heard
-        own, other = soloist.books.marks.get(at), marks.get(time)
+        own, other = follower.books.marks.get(at), marks.get(time)
         if own is not None and other is not None and own.places == other.places:
-            return _until(soloist, early, own, other), heard
-    soloist.finish()
-    return _alone(soloist, early), heard
+            return _until(follower, early, own, other), heard
+    follower.finish()
+    return _alone(follower, early), heard
 
 
-def _alone(soloist: Soloist, early: int) -> HeadStart | None:
+def _alone(follower: Follower, early: int) -> HeadStart | None:
     """What one did that never came to do the same as its twin; None if it did not come to the end, or never computed."""
-    if soloist.finished < 0 or soloist.books.opening is None:
+    if follower.finished < 0 or follower.books.opening is None:
         return None
-    role, recorder = soloist.role(), soloist.recorder
+    role, recorder = follower.role(), follower.recorder
     books = role.books
-    at, waits = soloist.books.opening
+    at, waits = follower.books.opening
     opening = at - early, tuple(wait.shifted(-early) for wait in waits)
     left = tuple(wait.shifted(-early) for wait in books.waits)
     works = tuple((start - early, end - early) for start, end in role.works)
@@ -96,16 +96,16 @@ def _alone(soloist: Soloist, early: int) -> HeadStart | None:
     return HeadStart(early, NEVER, opening, (), (), recorder, whole)
 
 
-def _until(soloist: Soloist, early: int, mark: Mark, twin: Mark) -> HeadStart:
+def _until(follower: Follower, early: int, mark: Mark, twin: Mark) -> HeadStart:
     """What an one did until a mark."""
-    opening = soloist.books.opening
+    opening = follower.books.opening
     assert opening is not None
     at, waits = opening
     return HeadStart(
         early=early,
         merged=twin.time,
         opening=(at - early, tuple(wait.shifted(-early) for wait in waits)),
-        ends=tuple(None if end is None else end - early for end in soloist.ended()),
+        ends=tuple(None if end is None else end - early for end in follower.ended()),
         more=tuple((part, value - twin.parts[part]) for part, value in mark.parts.items() if value != twin.parts[part]),
-        recorder=soloist.recorder,
+        recorder=follower.recorder,
     )

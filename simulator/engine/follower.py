@@ -100,7 +100,7 @@ class _Done:
         self.ended.append(self.chain)
 
 
-class Soloist:
+class Follower:
     """Plays the slot that ``rank`` is in, from time 0 on [ps], with what it is told of collectives and of its payload rate."""
 
     def __init__(self, rank: Rank, slot: Slot) -> None:

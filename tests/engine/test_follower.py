@@ -8,9 +8,9 @@ import pytest
 
 from simulator.engine.accounts import PARTS
 from simulator.engine.course import Began, Ended
+from simulator.engine.follower import Follower, OutOfStep
 from simulator.engine.rank import Rank
 from simulator.engine.segments import OperatorTime, Segment
-from simulator.engine.solo import OutOfStep, Soloist
 from tests.engine.test_head_start import EXCHANGE, SECOND, WORK, rank
 from tests.engine.test_rank import work_of
 from workloads.instructions import Block, Start, Wait, Work, WorkKind
@@ -26,52 +26,52 @@ def of(*blocks: Block) -> tuple[Rank, tuple[Work, ...]]:
     return one, works
 
 
-def seconds(solo: Soloist) -> dict[str, float]:
-    return {part: value / SECOND for part, value in solo.role().books.parts if part in PARTS}
+def seconds(follower: Follower) -> dict[str, float]:
+    return {part: value / SECOND for part, value in follower.role().books.parts if part in PARTS}
 
 
 def test_two_chains_take_turns_on_the_compute_lane() -> None:
     """2 s of one, 3 s of the other behind it; an exchange from 2 to 4 s is hidden, and the last second begins at 5 s."""
     first = Block("a", (work_of(2.0), Start(EXCHANGE, "x"), Wait("x"), work_of(1.0)))
-    solo = Soloist(*of(first, Block("b", (work_of(3.0),))))
-    assert solo.comes_to(2 * SECOND + 1)
-    solo.hear(COMES)
-    assert solo.comes_to(4 * SECOND)
-    solo.hear(GOES)
-    assert solo.finished == -1 and solo.ended() == (None, None)
-    solo.finish()
-    assert solo.ended() == (6 * SECOND, 5 * SECOND)
-    assert seconds(solo) == pytest.approx({"arithmetic": 6.0})
-    assert solo.role().works == ((0, 6 * SECOND), (0, 5 * SECOND))
+    follower = Follower(*of(first, Block("b", (work_of(3.0),))))
+    assert follower.comes_to(2 * SECOND + 1)
+    follower.hear(COMES)
+    assert follower.comes_to(4 * SECOND)
+    follower.hear(GOES)
+    assert follower.finished == -1 and follower.ended() == (None, None)
+    follower.finish()
+    assert follower.ended() == (6 * SECOND, 5 * SECOND)
+    assert seconds(follower) == pytest.approx({"arithmetic": 6.0})
+    assert follower.role().works == ((0, 6 * SECOND), (0, 5 * SECOND))
 
 
 def test_it_waits_for_others_and_then_for_the_bytes() -> None:
     """Ready at 1 s, begun at 3 s, over at 4 s: two seconds of waiting for others and one of the exchange."""
-    solo = Soloist(*of(Block("a", (work_of(1.0), Start(EXCHANGE, "x"), Wait("x"), work_of(1.0)))))
+    follower = Follower(*of(Block("a", (work_of(1.0), Start(EXCHANGE, "x"), Wait("x"), work_of(1.0)))))
     for time, what in ((3, COMES), (4, GOES)):
-        assert solo.comes_to(time * SECOND)
-        solo.hear(what)
-    solo.finish()
-    assert solo.finished == 5 * SECOND
-    assert seconds(solo) == pytest.approx({"arithmetic": 2.0, "straggler_wait": 2.0, "exposed_ep": 1.0})
-    assert solo.books.marks[4 * SECOND].places == (3, 0)
+        assert follower.comes_to(time * SECOND)
+        follower.hear(what)
+    follower.finish()
+    assert follower.finished == 5 * SECOND
+    assert seconds(follower) == pytest.approx({"arithmetic": 2.0, "straggler_wait": 2.0, "exposed_ep": 1.0})
+    assert follower.books.marks[4 * SECOND].places == (3, 0)
 
 
 def test_what_it_does_at_the_very_tick_is_not_guessed() -> None:
     """Its computation ends at 1 s: nothing can be told to happen at that tick."""
-    solo = Soloist(*of(Block("a", (work_of(1.0), Start(EXCHANGE, "x"), Wait("x")))))
-    assert not solo.comes_to(SECOND)
+    follower = Follower(*of(Block("a", (work_of(1.0), Start(EXCHANGE, "x"), Wait("x")))))
+    assert not follower.comes_to(SECOND)
 
 
 def test_who_has_not_asked_or_is_not_free_is_out_of_step() -> None:
     """A collective that it has not come to; and one behind another on the same lane."""
-    solo = Soloist(*of(Block("a", (work_of(1.0), Start(EXCHANGE, "x"), Wait("x")))))
+    follower = Follower(*of(Block("a", (work_of(1.0), Start(EXCHANGE, "x"), Wait("x")))))
     with pytest.raises(OutOfStep):
-        solo.hear(COMES)
-    solo = Soloist(*of(Block("a", (Start(EXCHANGE, "x"), Start(EXCHANGE, "y"), Wait("x"), Wait("y")))))
-    solo.hear(COMES)
+        follower.hear(COMES)
+    follower = Follower(*of(Block("a", (Start(EXCHANGE, "x"), Start(EXCHANGE, "y"), Wait("x"), Wait("y")))))
+    follower.hear(COMES)
     with pytest.raises(OutOfStep):
-        solo.hear(Began(1, 0, 0))
+        follower.hear(Began(1, 0, 0))
 
 
 def test_a_payload_rate_slows_what_it_reads() -> None:
@@ -80,9 +80,9 @@ def test_a_payload_rate_slows_what_it_reads() -> None:
     contention = replace(one.world.contention, memory_factor=1.0)
     reading = Segment("read", [OperatorTime(0.0, 2.0, 0.0)])
     one.world = replace(one.world, contention=contention, segment=lambda _: reading)
-    solo = Soloist(one, works)
-    assert solo.comes_to(SECOND)
-    solo.hear(0.5)
-    solo.finish()
-    assert solo.finished == 3 * SECOND
-    assert seconds(solo) == pytest.approx({"memory_stall": 2.0, "interference": 1.0})
+    follower = Follower(one, works)
+    assert follower.comes_to(SECOND)
+    follower.hear(0.5)
+    follower.finish()
+    assert follower.finished == 3 * SECOND
+    assert seconds(follower) == pytest.approx({"memory_stall": 2.0, "interference": 1.0})
