@@ -35,10 +35,8 @@ def folded(
     """A fold of a machine without defects, asked for all that a program sends; the very same for what was asked lately."""
     machine = groups, libraries, dict(algorithms), tuple(ordered), program.load_classes
     asked = _asked(program)
-    for place, (known, under, had, fold) in enumerate(_KEPT):
+    for known, under, had, fold in tuple(_KEPT):  # others may ask meanwhile, on other threads
         if known is fabric and had == asked and under == machine:
-            del _KEPT[place]
-            _KEPT.append((known, under, had, fold))
             return fold
     fold = Fold(fabric, groups, libraries=libraries, algorithms=algorithms, ordered=ordered, loads=program.load_classes)
     _ask(fold, program, asked)

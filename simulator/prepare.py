@@ -141,7 +141,7 @@ def _whole(
 ) -> Fabric:
     """The part of a machine that a job uses, without faults; the very same for what was asked lately."""
     part = chips, chips_per_domain, routing, slices
-    for known, of, fabric in _KEPT:
+    for known, of, fabric in tuple(_KEPT):  # others may ask meanwhile, on other threads
         if of == part and known == system:
             return fabric
     fabric = system.fabric(chips, chips_per_domain, routing, slices)

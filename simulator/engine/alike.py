@@ -159,14 +159,15 @@ class Keepsakes:
         return number
 
     def script(self, instructions: tuple[Instruction, ...]) -> int:
-        """A number that equal instructions share, as long as they are remembered."""
+        """A number that equal instructions share, as long as they are remembered; the one that is known longest goes first.
+
+        Not the one that was longest not asked for: to note who asks takes as long as to find it, most of a millisecond a block.
+        """
         number = self._scripts.get(instructions)
         if number is None:
             number = self._scripts[instructions] = next(self._numbers)
             if len(self._scripts) > SCRIPTS:
                 self._scripts.popitem(last=False)
-        else:
-            self._scripts.move_to_end(instructions)
         return number
 
     def find(self, key: tuple[object, ...]) -> Keepsake | None:

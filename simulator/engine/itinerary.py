@@ -129,7 +129,7 @@ _KEPT: deque[tuple[RankProgram, Program, Itinerary]] = deque(maxlen=64)
 def itinerary(rank: Rank) -> Itinerary:
     """The schedule of a rank."""
     mine, whole = rank.program, rank.world.program
-    for program, of, found in _KEPT:
+    for program, of, found in tuple(_KEPT):  # others may ask meanwhile, on other threads
         if program is mine and of is whole:
             return found
     written = _Writer(rank).written()
