@@ -175,7 +175,8 @@ class Device:
         ragged = ragged and operator.phase is not Phase.BACKWARD_WEIGHT
         tile = efficiency.grouped_tile.value if operator.kernel is Kernel.GROUPED_GEMM and not self.conditions.even else 0.0
         if tile:  # groups end inside tiles, and a tile that two of them share is computed for each
-            loss *= 1 + tile / (operator.k if operator.phase is Phase.BACKWARD_WEIGHT else operator.m)
+            rows = operator.groups * (operator.k if operator.phase is Phase.BACKWARD_WEIGHT else operator.m)
+            loss *= 1 + tile * max(operator.groups - 1, 0) / rows
             ragged = False
         columns, depth, edge = operator.n, operator.k, self.efficiency.matrix_edge.value
         if edge:  # weights fill whole arrays
