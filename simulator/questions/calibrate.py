@@ -116,23 +116,29 @@ def constants_of(outcomes: Sequence[Outcome], slopes: Slopes, chip_of: Mapping[s
     stack alone on chips whose clocks are all fitted has no pace of compute, for nothing could tell one from the other.
     """
     found: list[Constant] = []
-    clocks = _clocks_of(outcomes, chip_of)
-    timed = {constant.owner for constant in clocks}
-    shared = {chip for chip in timed if len(_stacks_on(chip, outcomes, chip_of)) > 1}
+    told = _told_by_clocks(outcomes, chip_of)
     for preset in sorted({_owner(row.stack) for row in outcomes} - {FALLBACK}):
         pace = Assumptions.load(preset).pace
         mine = {row.id for row in outcomes if _owner(row.stack) == preset}
         if len(mine) < LEAST_ROWS:
             continue
         for name in PACES:
-            if name == "compute" and {chip_of[row] for row in mine} <= timed - shared:
+            if name == "compute" and preset in told:
                 continue
             feel = {row for row in mine if abs(slopes[name].get(row, 0.0)) > FELT}
             apart = name not in ("experts", "fused_experts") or len(feel) < len(mine)
             if apart and len(feel) >= (MANY_ROWS if name == "passes" else LEAST_ROWS):
                 known = FIELDS[name]
                 found.append(Constant(preset, name, getattr(pace, name).value, known.prior, known.low, known.high, len(feel)))
-    return found + clocks
+    return found + _clocks_of(outcomes, chip_of)
+
+
+def _told_by_clocks(outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> set[str]:
+    """Stacks that are alone on their chips, whose clocks are all fitted."""
+    timed = {constant.owner for constant in _clocks_of(outcomes, chip_of)}
+    lone = {chip for chip in timed if len(_stacks_on(chip, outcomes, chip_of)) == 1}
+    elsewhere = {_owner(row.stack) for row in outcomes if chip_of[row.id] not in lone}
+    return {_owner(row.stack) for row in outcomes} - elsewhere
 
 
 def _clocks_of(outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> list[Constant]:
@@ -171,8 +177,10 @@ def slopes_of(cases: str | Path, outcomes: Sequence[Outcome], *, jobs: int | Non
     """By field and row: how the logarithm of the step time follows that of the field's constant. Absent: not at all."""
     before = {row.id: row.predicted["step_time_s"] for row in outcomes}
     found: dict[str, dict[str, float]] = {}
+    told = _told_by_clocks(outcomes, {row.id: _chip(row.system) for row in outcomes})
     for name in FIELDS:
-        may = {row.id for row in outcomes if _may_feel(row, name, outcomes)}
+        asked = [row for row in outcomes if name != "compute" or _owner(row.stack) not in told]
+        may = {row.id for row in asked if _may_feel(row, name, outcomes)}
         answered = validate(cases, jobs=jobs, change=_probe(name), only=may).outcomes if may else ()
         after = {row.id: row.predicted["step_time_s"] for row in answered if row.covered}
         step = -math.log(PROBE) if name == "sustained" else math.log(PROBE)
