@@ -14,6 +14,7 @@ from simulator.engine.course import Course
 from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
 from simulator.engine.head_start import HeadStart, follow
 from simulator.engine.itinerary import itinerary
+from simulator.engine.kindred import Deeds, Kind, Precedent, kind_of
 from simulator.engine.rank import Rank
 from simulator.engine.recorder import Recorder
 from simulator.engine.watch import Traffic
@@ -70,6 +71,7 @@ class Repertoire:
         self._programs: dict[Team, tuple[Rank, ...]] = {}  # a rank of each program in a team
         self._casts: dict[tuple[object, ...], Cast] = {}
         self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
+        self._precedents: dict[Kind, Precedent] = {}
         self._numbers: dict[int, int] = {}
 
     def attend(self, ranks: Mapping[int, Rank]) -> None:
@@ -149,7 +151,7 @@ class Repertoire:
         _, scene = self._scene(self._ranks[team[0]])
         found = self._rehearsed.get((team, scene))
         if found is None:
-            found = self._rehearse(team, slot) if len(team) > 1 else self._alone(team[0], slot)
+            found = self._of_team(team, slot) if len(team) > 1 else self._alone(team[0], slot)
             self._rehearsed[team, scene] = found
         return found
 
@@ -160,7 +162,7 @@ class Repertoire:
         operations = [self._folding.collective(rank_class, communication) for communication in asked]
         alike = likeness(operations, rank_class, self._folding.link_classes)
         if alike is None:
-            return self._rehearse((rank_class,), slot)
+            return self._of_team((rank_class,), slot)
         key = (self._ranks[rank_class].world.device, scene, alike)
         kept = KEPT.find(key)
         if kept is None:
@@ -181,7 +183,25 @@ class Repertoire:
         network = ensemble.network
         return Keepsake.of(ensemble.roles()[rank_class], ensemble.recorder, network.history, network.shares, operations)
 
-    def _rehearse(self, team: Team, slot: Slot) -> Rehearsal:
+    def _of_team(self, team: Team, slot: Slot) -> Rehearsal:
+        """What a team does that meets in a slot: what the first alike of them in this step did."""
+        scenes = [self._scene(self._ranks[key]) for key in team]
+        ranks = [self._ranks[key] for key in team]
+        links = self._folding.link_classes
+        kind, operations = kind_of(ranks, [blocks for blocks, _ in scenes], [scene for _, scene in scenes], links)
+        shares = self._network.shares
+        precedent = self._precedents.get(kind) if kind is not None else None
+        if precedent is not None:
+            shares.know(links)
+            deeds = precedent.told_of(team, operations, shares)
+        else:
+            deeds = self._rehearse(team, slot)
+            if kind is not None:
+                self._precedents[kind] = Precedent(team, operations, deeds)
+        traffic = Traffic.of(deeds.history, shares)
+        return Rehearsal(deeds.roles, deeds.groups, traffic, deeds.recorder, deeds.history, deeds.course, deeds.marks)
+
+    def _rehearse(self, team: Team, slot: Slot) -> Deeds:
         groups = self.cast(team, slot).groups
         ensemble = self.ensemble(groups, slot)
         try:
@@ -192,11 +212,9 @@ class Repertoire:
             ensemble = self.ensemble(groups, slot)
             ensemble.clock.run()
         self.events += ensemble.clock.events
-        history = ensemble.network.history
         ensemble.record_twins()
-        traffic = Traffic.of(history, self._network.shares)
         marks = {key: actor.books.marks for key, actor in ensemble.actors.items()}
-        return Rehearsal(ensemble.roles(), groups, traffic, ensemble.recorder, history, ensemble.course, marks)
+        return Deeds(ensemble.roles(), groups, ensemble.recorder, ensemble.network.history, ensemble.course, marks)
 
     def heads(self, rehearsal: Rehearsal, early: Mapping[int, int], slot: Slot) -> dict[int, HeadStart] | None:
         """What those did who came early; None if that can't be told from how the slot goes when all come together."""

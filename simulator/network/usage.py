@@ -72,8 +72,7 @@ class Usage:
         self._end: Ints = np.array(history.end, dtype=np.int64)
         self._share: Ints = np.array(history.share, dtype=np.int64)
         self._count = len(shares.shares)
-        self._order: Ints = np.argsort(self._share, kind="stable").astype(np.int64)  # rows of the history by share
-        self._first: Ints = np.searchsorted(self._share[self._order], np.arange(self._count + 1)).astype(np.int64)
+        self._moments = _Moments.of(self._start, self._end, self._share, self._count)
         self._shares_on: dict[int, list[tuple[int, float]]] = {}
         for solved in shares.shares:
             for link, amount in solved.use:
@@ -109,19 +108,12 @@ class Usage:
         by_share = np.zeros(self._count)
         for share, amount in self._shares_on.get(link_class, ()):
             by_share[share] = amount
-        rows = self._rows(np.flatnonzero(by_share > 0.0))
-        if not len(rows):
+        time, value = self._moments.stacked(by_share / self.link_classes[link_class].capacity)
+        if not len(time):
             return np.zeros(1, dtype=np.int64), np.zeros(1)
-        used = by_share[self._share[rows]] / self.link_classes[link_class].capacity
-        time, value = _stacked(self._start[rows], self._end[rows], used)
         value[value < 1e-12] = 0.0  # what is left of sums and differences when nothing flows
         changed = np.concatenate(([True], value[1:] != value[:-1]))
         return time[changed], value[changed]
-
-    def _rows(self, shares: Ints) -> Ints:
-        """The rows of the history in which one of these shares held, ascending."""
-        rows, _ = spans(self._order, self._first, shares)
-        return np.sort(rows)
 
     def steps_by_kind(self, link_class: int) -> tuple[Ints, dict[str, Floats]]:
         """Utilisation over time as in :meth:`steps`, split by who sends; the kinds sum to the whole at every moment."""
@@ -224,11 +216,46 @@ class Usage:
         return found
 
     def _held(self, shares: Sequence[int]) -> float:
-        rows = self._rows(np.unique(np.array(shares, dtype=np.int64)))
-        if not len(rows):
-            return 0.0
-        time, depth = _stacked(self._start[rows], self._end[rows], np.ones(len(rows)))
+        held = np.zeros(self._count)
+        held[shares] = 1.0
+        time, depth = self._moments.stacked(held)
         return float((np.diff(time) * SECONDS)[depth[:-1] > 0.5].sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moments:
+    """When each share began and ceased to hold, all of these moments in order; of equals beginnings come first.
+
+    ``time`` [ps], ``share`` and ``sign`` (-1: it ceased) by place in that order; ``places`` are those of share after share, from
+    ``first`` on. So what held of some shares is put together without a sort of times of its own.
+    """
+
+    time: Ints
+    share: Ints
+    sign: Floats
+    places: Ints
+    first: Ints
+
+    @classmethod
+    def of(cls, start: Ints, end: Ints, share: Ints, count: int) -> _Moments:
+        """Those of a history of ``count`` shares."""
+        time, shares = np.concatenate((start, end)), np.concatenate((share, share))
+        order = np.argsort(time, kind="stable")
+        sign = np.where(order < len(start), 1.0, -1.0)
+        held = shares[order]
+        places = np.argsort(held, kind="stable").astype(np.int64)
+        first = np.searchsorted(held[places], np.arange(count + 1)).astype(np.int64)
+        return cls(time[order], held, sign, places, first)
+
+    def stacked(self, amounts: Floats) -> tuple[Ints, Floats]:
+        """``amounts`` of each share [count], of those that hold together as a step function: (time, value from then on)."""
+        chosen, _ = spans(self.places, self.first, np.flatnonzero(amounts))
+        chosen.sort()
+        time = self.time[chosen]
+        new = np.ones(len(time), dtype=bool)
+        np.not_equal(time[1:], time[:-1], out=new[1:])
+        changes = np.bincount(np.cumsum(new) - 1, weights=amounts[self.share[chosen]] * self.sign[chosen])
+        return time[new], np.cumsum(changes)
 
 
 def _wire_bytes(history: History) -> dict[int, dict[str, float]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.network.fluid import FluidNetwork
 from simulator.network.fold import Fold
-from simulator.network.usage import Usage
+from simulator.network.usage import Usage, _Moments
 from simulator.spec.errors import IdentityBroken
 from tests.network import fabrics
 from tests.network.doubles import Clock, communication, run_at
@@ -76,3 +79,17 @@ def test_a_link_above_capacity_is_found() -> None:
     )
     with pytest.raises(IdentityBroken, match="of its capacity"):
         usage.check()
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9), st.integers(0, 3)), max_size=30), st.data())
+def test_moments_in_order_stack_as_intervals_one_by_one(rows: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    """What holds of shares at each moment is the sum over the intervals that hold then, to rounding."""
+    amounts = data.draw(st.lists(st.sampled_from([0.0, 0.1, 0.7, 3.0]), min_size=4, max_size=4))
+    start, lasts, share = (np.array(column, dtype=np.int64) for column in (zip(*rows, strict=True) if rows else ((), (), ())))
+    time, value = _Moments.of(start, start + lasts, share, 4).stacked(np.array(amounts))
+    held = [row for row in rows if amounts[row[2]]]
+    assert time.tolist() == sorted({moment for begin, long, _ in held for moment in (begin, begin + long)})
+    for moment, found in zip(time.tolist(), value.tolist(), strict=True):
+        assert found == pytest.approx(
+            sum(amounts[which] for begin, long, which in held if begin <= moment < begin + long), abs=1e-12
+        )
