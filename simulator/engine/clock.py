@@ -6,9 +6,8 @@ one instant happen in the order in which they were scheduled.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterable
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import Any
 
 import simpy
@@ -28,42 +27,31 @@ def picoseconds(seconds: float) -> int:
     return round(seconds * PICOSECONDS)
 
 
-class Call(Event):
-    """A function that will be called at a set time, unless cancelled first.
+class Call:
+    """A function that will be called at a set time, unless cancelled first. ``function``: None once it is.
 
-    An event that is put in SimPy's queue as it is made: a ``Timeout`` with a callback costs twice as much, and calls are half
-    of all events.
+    It stands in SimPy's queue, but is no event of SimPy's: nobody waits for it, and calls are more than half of all that happens.
     """
 
-    def __init__(self, environment: simpy.Environment, time: int, function: Callable[[], None]) -> None:
-        self.env = environment
-        self.callbacks = [self._fire]
-        self._value = None
-        self._ok = True
-        self._defused = False
-        self._function: Callable[[], None] | None = function
-        # What ``environment.schedule`` does, without a call of its own: half of all that the clock does is to schedule calls.
-        heappush(environment._queue, (max(time, environment._now), NORMAL, next(environment._eid), self))
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function: Callable[[], None] | None = function
 
     def cancel(self) -> None:
-        """Forget it; the clock passes over the empty event."""
-        self._function = None
-
-    def _fire(self, _event: Event) -> None:
-        if self._function is not None:
-            self._function()
+        """Forget it; the clock passes over the empty call."""
+        self.function = None
 
 
 class Clock:
-    """Simulated time. ``now`` is in picoseconds."""
+    """Simulated time. ``now`` is in picoseconds; only the clock sets it."""
 
     def __init__(self) -> None:
         self._environment = simpy.Environment(initial_time=0)
+        self._queue: list[tuple[int, int, int, Any]] = self._environment._queue  # type: ignore[assignment]
+        self._numbers = self._environment._eid
+        self.now = 0
         self._at_tick_end: list[Callable[[], None]] = []
-
-    @property
-    def now(self) -> int:
-        return self._environment._now  # type: ignore[return-value]
 
     @property
     def events(self) -> int:
@@ -85,7 +73,10 @@ class Clock:
 
     def call_at(self, time: int, function: Callable[[], None]) -> Call:
         """Call ``function`` at ``time`` (not before now)."""
-        return Call(self._environment, time, function)
+        call = Call(function)
+        # What ``environment.schedule`` does, without a call of its own.
+        heappush(self._queue, (time if time > self.now else self.now, NORMAL, next(self._numbers), call))
+        return call
 
     def at_tick_end(self, function: Callable[[], None]) -> None:
         """Call ``function`` when nothing else is left to happen at this instant."""
@@ -94,7 +85,7 @@ class Clock:
         self._at_tick_end.append(function)
 
     def _end_tick(self) -> None:
-        if self._environment.peek() <= self.now:
+        if self._queue and self._queue[0][0] <= self.now:
             self.call_at(self.now, self._end_tick)
             return
         functions, self._at_tick_end = self._at_tick_end, []
@@ -104,25 +95,38 @@ class Clock:
     @property
     def next_at(self) -> int | None:
         """When the next thing happens; None if nothing is left to."""
-        time = self._environment.peek()
-        return None if time == math.inf else int(time)
+        return self._queue[0][0] if self._queue else None
 
     def advance(self, time: int) -> None:
         """Let everything up to ``time`` happen, that instant included; it is ``time`` then."""
-        environment = self._environment
-        while environment.peek() <= time:
-            environment.step()
-        environment._now = time
+        queue = self._queue
+        while queue and queue[0][0] <= time:
+            self._happen()
+        self._environment._now = self.now = time
 
     def run(self) -> None:
         """Until nothing is left to happen. Events are many and leave little garbage."""
+        queue, happen = self._queue, self._happen
         with seldom():
-            self._environment.run()
+            while queue:
+                happen()
 
     def run_until(self, event: Event) -> bool:
         """Until an event has happened; False if nothing is left to happen before it does."""
         while not event.processed:
-            if self._environment.peek() == math.inf:
+            if not self._queue:
                 return False
-            self._environment.step()
+            self._happen()
         return True
+
+    def _happen(self) -> None:
+        """The next thing: a call of ours, or an event, which is SimPy's to process."""
+        queue, environment = self._queue, self._environment
+        self.now, _, _, what = queue[0]
+        if what.__class__ is Call:
+            heappop(queue)
+            environment._now = self.now
+            if what.function is not None:
+                what.function()
+        else:
+            environment.step()

@@ -9,20 +9,24 @@ nothing. A flow by itself that nothing slows is not even a part (:mod:`simulator
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence, Sequence
 from heapq import heappush
 from itertools import count
+from typing import cast
 
 import numpy as np
 
 from simulator.network.history import History
 from simulator.network.lone import TOGETHER, Lone
-from simulator.network.shares import Shares
+from simulator.network.shares import Share, Shares
 from simulator.network.transfers import Bundle, Contest, Part, Transfer, advance, first_end, same
 from simulator.spec.errors import IdentityBroken
 from topologies.fabric import Floats, Ints
 
 NOBODY: frozenset[int] = frozenset()
+
+#: An array of floats that is read and written one by one: several times as quick as by way of numpy.
+Figures = MutableSequence[float]
 
 OnRates = Callable[[tuple[int, ...]], None]
 OnUse = Callable[[Ints], None]
@@ -49,7 +53,10 @@ class Arena:
         self._dissolved: dict[int, Contest] = {}
         self._lone: dict[int, Lone] = {}  # that have set off, by serial
         self._use: Floats = np.empty(0)  # wire bytes/s on one link of a class
+        self._use_of: Figures = _figures(self._use)  # the very same, and what is too much, link by link
+        self._limit_of: Figures = _figures(self._use)
         self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
+        self._rate: dict[int, float] = {}  # rank class -> payload bytes/s
         self._before: dict[int, float] = {}
         self._touched: list[Ints] = []
 
@@ -71,12 +78,21 @@ class Arena:
                         advance(part, now)
                         part.speeds = speeds
                         self._schedule(part, now)
-        if self.on_rates is not None:
-            at_rank = self._at_rank
-            changed = tuple([key for key, rate in self._before.items() if sum(at_rank[key].values()) != rate])
-            if changed:
-                self.on_rates(changed)
+        changed = self._changed()
+        if changed and self.on_rates is not None:
+            self.on_rates(changed)
         self._tell_use()
+
+    def _changed(self) -> tuple[int, ...]:
+        """The rank classes whose payload rates are others than before."""
+        at_rank, rate_of = self._at_rank, self._rate
+        changed = []
+        for rank_class, before in self._before.items():
+            rate = sum(at_rank[rank_class].values())
+            if rate != before:
+                rate_of[rank_class] = rate
+                changed.append(rank_class)
+        return tuple(changed)
 
     def _tell_use(self) -> None:
         if self._touched and self.on_use is not None:
@@ -86,14 +102,12 @@ class Arena:
     def _sets_off(self, lone: Lone, now: int) -> bool:
         """Let flows run by themselves, if no link of theirs is overfull then."""
         self._reach()
-        use, limits, leg = self._use, self.shares.limits, lone.leg
-        links, amounts = leg.share.links, leg.share.amounts
-        together = use[links] + amounts
-        if np.count_nonzero(together > limits[links]):
+        share = lone.leg.share
+        if self._overfull(share):
             return False
-        use[links] = together
+        self._carry(share.links, share.amounts, share.few, 1.0)
         if self.on_use is not None:
-            self._touched.append(links)
+            self._touched.append(share.links)
         lone.serial = next(self._serials)
         self._lone[lone.serial] = lone
         self._run_leg(lone, now)
@@ -106,7 +120,7 @@ class Arena:
     def _lands(self, lone: Lone, now: int) -> tuple[int, ...]:
         """Some of the flows that run by themselves have arrived: their places."""
         leg, history = lone.leg, self.history
-        self._use[leg.links] -= leg.amounts
+        self._carry(leg.links, leg.amounts, leg.few, -1.0)
         history.start.append(lone.start)
         history.end.append(now)
         history.share.append(leg.share.key)
@@ -189,18 +203,35 @@ class Arena:
         missing = len(self.shares.limits) - len(self._use)
         if missing:
             self._use = np.concatenate((self._use, np.zeros(missing)))
+            self._use_of, self._limit_of = _figures(self._use), _figures(self.shares.limits)
+
+    def _carry(self, links: Ints, amounts: Floats, few: Sequence[tuple[int, float]] | None, sign: float) -> None:
+        """Let links carry more, or less."""
+        if few is None:
+            self._use[links] += sign * amounts
+            return
+        use = self._use_of
+        for link, amount in few:
+            use[link] += sign * amount
+
+    def _overfull(self, share: Share) -> bool:
+        """Whether a link would be, if this came on top of what is there."""
+        if share.few is None:
+            return bool(np.count_nonzero(self._use[share.links] + share.amounts > self.shares.limits[share.links]))
+        use, limits = self._use_of, self._limit_of
+        return bool([link for link, amount in share.few if use[link] + amount > limits[link]])
 
     def _account(self, contest: Contest, sign: float) -> None:
         """Add a contest to what links and ranks carry, or take it away."""
         self._reach()
-        at_rank, listened = self._at_rank, self.on_rates is not None
-        self._use[contest.share.links] += sign * contest.share.amounts
-        for rank_class, rate in contest.share.ranks:
+        at_rank, before, share = self._at_rank, self._before, contest.share
+        self._carry(share.links, share.amounts, share.few, sign)
+        for rank_class, rate in share.ranks:
             rates = at_rank.get(rank_class)
             if rates is None:
                 rates = at_rank[rank_class] = {}
-            if listened and rank_class not in self._before:
-                self._before[rank_class] = sum(rates.values())
+            if rank_class not in before:
+                before[rank_class] = self._rate.get(rank_class, 0.0)
             if sign > 0:
                 rates[contest.serial] = rate
             else:
@@ -211,10 +242,13 @@ class Arena:
         use, limits = self._use, self.shares.limits
         over: set[int] = set()
         for latest in begun:
-            links = latest.share.links
-            full = use[links] > limits[links]
+            share = latest.share
+            if share.few is not None:
+                over.update([link for link, _ in share.few if self._use_of[link] > self._limit_of[link]])
+                continue
+            full = use[share.links] > limits[share.links]
             if np.count_nonzero(full):
-                over.update(links[full].tolist())
+                over.update(share.links[full].tolist())
         for link in sorted(over):
             self._join_lone(link)
             crossing = [
@@ -236,3 +270,8 @@ class Arena:
         part.version += 1
         time = now + max(1, math.ceil(first_end(part) - TOGETHER))
         heappush(self._due, (time, next(self._serials), part, part.version))
+
+
+def _figures(column: Floats) -> Figures:
+    """A view of a column."""
+    return cast(Figures, column.data)

@@ -131,6 +131,7 @@ class FluidNetwork(Arena):
         now = other._clock.now
         other._dissolved = dict(other._contests)
         other._dissolve(now)
+        other._changed()
         if other._timer is not None:
             other._timer.cancel()
             other._timer = None
@@ -172,8 +173,7 @@ class FluidNetwork(Arena):
 
     def memory_rate(self, rank_class: int) -> float:
         """Payload bytes per second now entering plus leaving one rank of the class, transfers between stages not counted."""
-        rates = self._at_rank.get(rank_class)
-        return sum(rates.values()) if rates else 0.0
+        return self._rate.get(rank_class, 0.0)
 
     def use(self, link_class: int) -> float:
         """Wire bytes per second now on one link of the class."""

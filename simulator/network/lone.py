@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.network.contract import Ended, OperationClass
-from simulator.network.shares import Column, Plan, Share, Shares, column
+from simulator.network.shares import SHORT, Column, Plan, Share, Shares, column, pairs
 from simulator.network.transfers import Bundle, Contest, Part, advance, first_end, under_way
 from topologies.fabric import Floats, Ints
 
@@ -25,7 +25,8 @@ TOGETHER = 1.0 / 64.0
 class Leg:
     """From one end to the next, ``ticks`` later [ps]: flows of one ``shape``, with ``sizes`` left as it begins [B].
 
-    ``gone``: the operations that are through then, by place; ``amounts``: what they leave free on ``links`` [B/s].
+    ``gone``: the operations that are through then, by place; ``amounts``: what they leave free on ``links`` [B/s]; ``few``: the
+    same in pairs, if they are few.
     """
 
     share: Share
@@ -36,6 +37,7 @@ class Leg:
     gone: tuple[int, ...]
     links: Ints
     amounts: Floats
+    few: Sequence[tuple[int, float]] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +67,9 @@ class Course:
             ended = [place for place in range(len(places)) if place not in going]
             gone = tuple(sorted(places[place] for place in ended))
             theirs = np.isin(share.links, np.concatenate([shares.patterns[patterns[place]].loads[0] for place in ended]))
-            legs.append(Leg(share, shape, left, part.updated, places, gone, share.links[theirs], share.amounts[theirs]))
+            links, amounts = share.links[theirs], share.amounts[theirs]
+            few = pairs(links, amounts) if len(links) <= SHORT else None
+            legs.append(Leg(share, shape, left, part.updated, places, gone, links, amounts, few))
             places, left = tuple(places[place] for place in keep), column([float(part.remaining[place]) for place in keep])
             if places:
                 shape = shares.shape(tuple(patterns[place] for place in keep))

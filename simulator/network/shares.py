@@ -21,6 +21,8 @@ from topologies.fabric import Floats, Ints
 #: Non-zero loads, and flows of a shape, up to which plain Python beats numpy (measured).
 FEW = 100
 MANY = 48
+SHORT = 16
+"""Links of a share up to which they are gone through one by one: quicker than as arrays (measured)."""
 OVER = 1.0 + 1e-9
 
 
@@ -31,6 +33,11 @@ Column = Sequence[float] | Floats
 def column(values: Sequence[float]) -> Column:
     """These figures: an array, if they are many."""
     return np.array(values) if len(values) >= MANY else values
+
+
+def pairs(links: Ints, amounts: Floats) -> list[tuple[int, float]]:
+    """Each link with what is on it."""
+    return list(zip(links.tolist(), amounts.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +55,8 @@ class Share:
     """The rates of some competing shapes.
 
     ``speeds[i]`` are those of the flows of ``shapes[i]`` [B/ps]; ``amounts`` are wire bytes/s on one link of each class in
-    ``links``; ``ranks`` is (rank class, payload bytes/s in and out of one rank).
+    ``links``; ``ranks`` is (rank class, payload bytes/s in and out of one rank). ``few``: links and amounts in pairs, if they are
+    few; else None.
     """
 
     key: int
@@ -57,11 +65,12 @@ class Share:
     links: Ints
     amounts: Floats
     ranks: tuple[tuple[int, float], ...]
+    few: Sequence[tuple[int, float]] | None
 
     @property
-    def use(self) -> list[tuple[int, float]]:
+    def use(self) -> Sequence[tuple[int, float]]:
         """(link class, wire bytes/s on one of its links)."""
-        return list(zip(self.links.tolist(), self.amounts.tolist(), strict=True))
+        return self.few or pairs(self.links, self.amounts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,7 +253,8 @@ class Shares:
             end = start + len(self.shapes[shape])
             speeds.append(column((rates[start:end] * 1e-12).tolist()))
             start = end
-        return Share(len(self.shares), shapes, tuple(speeds), links, amounts, tuple(ranks.items()))
+        few = pairs(links, amounts) if len(links) <= SHORT else None
+        return Share(len(self.shares), shapes, tuple(speeds), links, amounts, tuple(ranks.items()), few)
 
     def _rates(self, patterns: Sequence[Pattern], loads: Loads, links: Ints) -> Floats:
         """Max-min rates of these; ``loads`` are theirs, on ``links``."""
