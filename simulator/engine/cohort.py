@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from simulator.engine.itinerary import HERE, Cell, Sort, itinerary
 from simulator.engine.post import Letter, Mail
 from simulator.engine.rank import Rank, Steps, World
-from workloads.instructions import Slot, Work, WorkKind
 
 
 class Cohort:
@@ -48,25 +48,29 @@ class Cohort:
         (DualPipe's, Megatron's combined 1F1B): the two are one call.
         """
         first = self.ranks[0]
-        slots = first.program.slots
-        while first.position < len(slots):
-            slot = slots[first.position]
+        route = first.route_of_slots
+        if route is None:
+            route = first.route_of_slots = itinerary(first)
+        cells = route.cells
+        while first.position < len(route.works):
+            slot = route.works[first.position]
             works = len(slot)
             if step == 0 and since < 0:
                 for rank in self.ranks:
                     if rank.on_slot is not None:
                         rank.on_slot(rank)
             while step < works:
-                if not self._receive(slot[step], step, since):
+                cell, micro_batch = slot[step]
+                if not self._receive(cells[cell], micro_batch, step, since):
                     return
-                first = self.ranks[0]  # some may have been left behind
                 step, since = step + 1, -1
             if step == works:
-                self._enter(slot)
+                self._enter()
                 return  # whoever leaves the slot goes on from there
             while step <= 3 * works:
                 if (step - works) % 2:
-                    self._send(slot[(step - works) // 2])
+                    cell, micro_batch = slot[(step - works) // 2]
+                    self._send(cells[cell], micro_batch)
                 elif not self._sent(step, since):
                     return
                 step, since = step + 1, -1
@@ -76,17 +80,18 @@ class Cohort:
         for rank in self.ranks:
             self.world.clock.process(rank.epilogue())
 
-    def _enter(self, slot: Slot) -> None:
+    def _enter(self) -> None:
         """Somebody else sees to it that the slot is run; if not, there is a single rank, and it plays."""
+        first = self.ranks[0]
         rehearsals = self.world.rehearsals
-        if rehearsals is None or not rehearsals.enter(self.ranks, slot):
+        if rehearsals is None or not rehearsals.enter(self.ranks, first.program.slots[first.position]):
             self.world.clock.process(self.play())
 
-    def _receive(self, work: Work, step: int, since: int) -> bool:
+    def _receive(self, cell: Cell, micro_batch: int, step: int, since: int) -> bool:
         """Take in what a work needs; False if it has not come to anybody yet."""
-        if self.ranks[0].neighbour(work, ahead=False) is None:
+        if cell.comes is None:
             return True
-        post, mail = self.world.post, self._mail(work, work.stage)
+        post, mail = self.world.post, self._mail(cell.comes, micro_batch)
         return self._those(
             lambda rank: post.has(rank.rank_class, mail),
             lambda tell: post.on_arrival([rank.rank_class for rank in self.ranks], mail, tell),
@@ -94,29 +99,29 @@ class Cohort:
             lambda rank, start: rank.note(start, start, post.read(rank.rank_class, mail), "pp", "pipeline_bubble"),
         )
 
-    def _send(self, work: Work) -> None:
-        first = self.ranks[0]
-        target = first.neighbour(work, ahead=True)
-        if target is None:
+    def _send(self, cell: Cell, micro_batch: int) -> None:
+        if cell.goes is None:
             return
-        world, mail = self.world, self._mail(work, target)
-        pp_rank = world.program.rank_of[work.direction][target]
-        if pp_rank == first.program.pp_rank:
+        world, mail = self.world, self._mail(cell.goes, micro_batch)
+        if cell.target == HERE:
             world.post.hand([rank.rank_class for rank in self.ranks], mail)
             return
-        name = f"{mail[0]}{{}} to stage {target}"
+        now, waits = world.clock.now, not world.program.overlap_pp
         letters = []
         for rank in self.ranks:
-            operation, targets = rank.route(pp_rank)
-            letter = Letter(rank.rank_class, operation, mail, targets, name, mail[-1], world.clock.now)
+            operation, targets = rank.route(cell.target)
+            letter = Letter(rank.rank_class, operation, mail, targets, cell.mail_name, mail[-1], now)
             letters.append(letter)
-            if not world.program.overlap_pp:
+            if waits:
                 rank.letter = letter
         world.post.send(letters)
 
     def _sent(self, step: int, since: int) -> bool:
         """Where sends are not overlapped, wait until the last one is gone; False while nobody's is."""
-        if all(rank.letter is None for rank in self.ranks):
+        for rank in self.ranks:
+            if rank.letter is not None:
+                break
+        else:
             return True
         post = self.world.post
 
@@ -141,11 +146,11 @@ class Cohort:
     ) -> bool:
         """Go on with those that are ready, the others wait on as a cohort of their own; False if nobody is: all wait."""
         what, step, since = place
-        clock = self.world.clock
-        since = clock.now if since < 0 else since
-        here = [rank for rank in self.ranks if ready(rank)]
+        since = self.world.clock.now if since < 0 else since
+        ranks = self.ranks
+        here = [rank for rank in ranks if ready(rank)]
         if not here:
-            for rank in self.ranks:
+            for rank in ranks:
                 rank.waits_for = (what, step, since)
             listen(lambda: self.walk(step, since))
             return False
@@ -158,6 +163,7 @@ class Cohort:
             note(rank, since)
         return True
 
-    def _mail(self, work: Work, stage: int) -> Mail:
-        """What comes to a stage for a work; of ranks that leapt over rounds, under the number of the micro-batch before them."""
-        return ("F" if work.kind is WorkKind.F else "B", stage, work.direction, work.micro_batch - self.ranks[0].behind)
+    def _mail(self, sort: Sort, micro_batch: int) -> Mail:
+        """Mail of a micro-batch; of ranks that leapt over rounds, under the number of the one before them."""
+        kind, stage, direction = sort
+        return kind, stage, direction, micro_batch - self.ranks[0].behind

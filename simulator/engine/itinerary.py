@@ -12,6 +12,9 @@ from itertools import count
 from simulator.engine.rank import Rank, cell_name
 from workloads.instructions import Block, Compute, HostWork, Instruction, Program, RankProgram, Start, Wait, Work, WorkKind
 
+Sort = tuple[str, int, int]
+"""Mail without its micro-batch: "F" or "B", stage, direction."""
+
 HERE = -1
 """In place of the pipeline rank that mail goes to: the next stage is on the same one."""
 
@@ -96,7 +99,8 @@ def _script(block: Block) -> tuple[tuple[Instruction, ...], list[tuple[int, str]
 @dataclass(frozen=True, slots=True)
 class Cell:
     """Works of one kind, stage and direction. ``need`` and ``mail``: the numbers of what they wait for and of what they send, for
-    micro-batch 0; None for none. ``target``: the pipeline rank that it goes to.
+    micro-batch 0; None for none. ``target``: the pipeline rank that it goes to. ``comes`` and ``goes``: the same mail as a post
+    knows it, without its micro-batch.
 
     ``plain``: the block under each pattern of the router, ``special`` that of the first and of the last micro-batch.
     """
@@ -106,6 +110,8 @@ class Cell:
     target: int
     mail: int | None
     mail_name: str
+    comes: Sort | None = None
+    goes: Sort | None = None
     plain: dict[int, int] = field(default_factory=dict)
     special: dict[int, int] = field(default_factory=dict)
 
@@ -177,16 +183,19 @@ class _Writer:
     def _cell(self, work: Work) -> int:
         rank, program = self._rank, self._rank.world.program
         before, after = rank.neighbour(work, ahead=False), rank.neighbour(work, ahead=True)
+        letter = "F" if work.kind is WorkKind.F else "B"
         target, name = HERE, ""
         if after is not None:
             target = program.rank_of[work.direction][after]
-            name = f"{'F' if work.kind is WorkKind.F else 'B'}{{}} to stage {after}"
+            name = f"{letter}{{}} to stage {after}"
         cell = Cell(
             name=cell_name(work.kind, work.stage, work.direction),
             need=None if before is None else self._mail(work, work.stage),
             target=HERE if target == rank.program.pp_rank else target,
             mail=None if after is None else self._mail(work, after),
             mail_name=name,
+            comes=None if before is None else (letter, work.stage, work.direction),
+            goes=None if after is None else (letter, after, work.direction),
         )
         for end in rank.ends(work):
             cell.special[end.micro_batch] = self._number(rank.block(end))

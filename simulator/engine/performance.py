@@ -22,12 +22,17 @@ class Performance:
     ``leave`` is told who is through, with their roles: once for all that are at the same tick; ``over``, that now all are.
     """
 
+    __slots__ = (
+        "_bridge", "_bridge_at", "_calls", "_clock", "_inside", "_leave", "_leaving", "_network", "_over",
+        "ensemble", "events", "heads", "rank_classes", "slot", "start",
+    )  # fmt: skip
+
     def __init__(
         self,
         clock: Clock,
         rank_classes: tuple[int, ...],
         slot: Slot,
-        leave: Callable[[Performance, dict[int, Role]], None],
+        leave: Callable[[Performance, Mapping[int, Role]], None],
         over: Callable[[Performance], None],
     ) -> None:
         self.start = clock.now
@@ -48,6 +53,10 @@ class Performance:
 
     def repeat(self, roles: Mapping[int, Role]) -> None:
         """Go as rehearsed."""
+        if len(roles) == 1:
+            (role,) = roles.values()
+            self._calls.append(self._clock.call_at(self.start + role.end, lambda: self._finish(roles)))
+            return
         by_end: dict[int, dict[int, Role]] = {}
         for key, role in roles.items():
             by_end.setdefault(role.end, {})[key] = role
@@ -140,7 +149,7 @@ class Performance:
         self._bridge = None
         self._entered(_nothing)
 
-    def _finish(self, roles: dict[int, Role]) -> None:
+    def _finish(self, roles: Mapping[int, Role]) -> None:
         self._inside.difference_update(roles)
         if not self._inside:
             self._over(self)

@@ -26,6 +26,7 @@ from workloads.instructions import Block, Compute, HostWork, Program, RankProgra
 
 if TYPE_CHECKING:
     from simulator.engine.ensemble import Role
+    from simulator.engine.itinerary import Itinerary
     from simulator.engine.performance import Performance
     from simulator.engine.rehearsal import Rehearsals
 
@@ -84,6 +85,7 @@ class Rank:
         self._active = dict.fromkeys(KINDS, 0)
         self._tickets: dict[str, Ticket] = {}
         self._operations: dict[int, OperationClass] = like._operations if like else {}
+        self.route_of_slots: Itinerary | None = None  # of all slots, once somebody has written it
         self._routes: dict[int, tuple[OperationClass, tuple[int, ...]]] = {}
         self._ends: dict[tuple[int, int, str], tuple[Work, Work]] = like._ends if like else _ends(program)
         self.performance: Performance | None = None  # the slot of a team that it takes part in
@@ -121,7 +123,11 @@ class Rank:
     def _activity(self, kind: str, change: int) -> None:
         self._active[kind] += change
         cores = self.world.contention.cores
-        self._cores = sum(cores[active] for active, count in self._active.items() if count)
+        taken = 0.0
+        for active, count in self._active.items():
+            if count:
+                taken += cores[active]
+        self._cores = taken
         self.compute.refresh()
 
     @property

@@ -217,8 +217,14 @@ class Rehearsals:
         if self._watch:
             self._watch.begin(performance, rehearsals[0].traffic)
 
-    def _leave(self, performance: Performance, roles: dict[int, Role]) -> None:
+    def _leave(self, performance: Performance, roles: Mapping[int, Role]) -> None:
         """Whoever ends a slot together goes on together."""
+        if len(roles) == 1 and performance.ensemble is None:
+            ((key, role),) = roles.items()
+            rank = self._ranks[key]
+            rank.leave(performance.start, role)
+            Cohort(rank.world, [rank]).walk(len(performance.slot) + 1)
+            return
         together: dict[int, list[Rank]] = {}  # ranks that have leapt over rounds are further on than those that still will
         for key, role in roles.items():
             rank, head = self._ranks[key], performance.heads.get(key)

@@ -53,6 +53,10 @@ class FluidNetwork(Arena):
 
         Those that wait equally long and have one flow each run as one transfer: the rates are the same.
         """
+        if len(operations) == 1 and self.course(operations[0]) is not None:
+            self._send_off(operations, (0,), ended)
+            self._arm()
+            return
         alike: dict[int, list[int]] = {}
         for place, operation in enumerate(operations):
             plan = self._plan(operation)
