@@ -98,8 +98,8 @@ class Keepsake:
             if operation.key not in history.completed:
                 continue
             for index, phase in enumerate(operation.phases):
-                for place, flow in enumerate(phase):
-                    places.setdefault(shares.pattern(flow, operation.kind), (number, index, place))
+                for place in range(len(phase)):
+                    places.setdefault(shares.pattern_at(phase, place, operation.kind), (number, index, place))
         used = sorted(set(history.share))
         numbers = {key: number for number, key in enumerate(used)}
         shapes = [[shares.shapes[shape] for shape in shares.shares[key].shapes] for key in used]
@@ -119,7 +119,7 @@ class Keepsake:
 
         def pattern(place: Place) -> int:
             operation = operations[place[0]]
-            return shares.pattern(operation.phases[place[1]][place[2]], operation.kind)
+            return shares.pattern_at(operation.phases[place[1]], place[2], operation.kind)
 
         keys = []
         for competing in self.shares:

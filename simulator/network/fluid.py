@@ -15,8 +15,8 @@ from typing import Any
 from simulator.network.arena import Arena, OnRates
 from simulator.network.contract import Cancellable, Ended, Folding, OperationClass, Timekeeper
 from simulator.network.lone import TOGETHER, Course, Lone
-from simulator.network.shares import Plan, column
-from simulator.network.transfers import Bundle, Part, Transfer, advance, under_way
+from simulator.network.shares import Plan
+from simulator.network.transfers import Bundle, Part, Transfer, advance, chosen, under_way
 from topologies.fabric import Floats, Ints
 
 
@@ -319,9 +319,8 @@ class FluidNetwork(Arena):
                 if not transfer.running:
                     self._next_phase(transfer)
             return
-        patterns = self.shares.shapes[part.shape]
-        part.shape = self.shares.shape(tuple(patterns[index] for index in keep))
-        part.remaining = column([float(part.remaining[index]) for index in keep])
+        part.shape = self.shares.left(part.shape, keep)
+        part.remaining = chosen(part.remaining, keep)
         part.speeds = ()
         self._alive.setdefault(part.shape, {})[part.serial] = part
         self._unsettled[part.serial] = part

@@ -109,6 +109,7 @@ class Shares:
         self._cuts: dict[tuple[int, int, str], _Cut] = {}
         self._shape_ids: dict[tuple[int, ...], int] = {}
         self._solved: dict[tuple[int, ...], Share] = {}
+        self._lefts: dict[tuple[int, ...], int] = {}  # what is left of a shape, by it and by what is left of it
 
     def plan(self, operation: OperationClass, link_classes: Sequence[LinkClass]) -> Plan:
         """Intern an operation's flows and cut each phase into parts that share no link."""
@@ -144,7 +145,7 @@ class Shares:
         for place, way in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             number = self._ways.get((kind, *way)) if way[0] >= 0 else None
             if number is None:
-                number = self.pattern(phase[place], kind)
+                number = self.pattern_at(phase, place, kind)
             found.append(number)
         return found
 
@@ -186,28 +187,60 @@ class Shares:
             self.shares.append(found)
         return found
 
-    def pattern(self, flow: FlowClass, kind: str) -> int:
-        """Number of a flow class without its size."""
-        if flow.path < 0:
-            return self._pattern(flow, kind)
-        way = (kind, flow.path, flow.weight, flow.rate_cap, flow.flows_per_source, flow.flows_per_target)
-        found = self._ways.get(way)
+    def left(self, shape: int, places: Sequence[int]) -> int:
+        """Number of what is left of a shape: its patterns at these places, which ascend."""
+        key = (shape, *places)
+        found = self._lefts.get(key)
         if found is None:
-            found = self._ways[way] = self._pattern(flow, kind)
+            patterns = self.shapes[shape]
+            found = self._lefts[key] = self.shape(tuple([patterns[place] for place in places]))
         return found
 
-    def _pattern(self, flow: FlowClass, kind: str) -> int:
-        links, load = tuple(flow.links.tolist()), tuple(flow.load.tolist())
-        ends: dict[int, float] = {}
+    def pattern(self, flow: FlowClass, kind: str) -> int:
+        """Number of a flow class without its size."""
+        ends = flow.source_class, flow.flows_per_source, flow.target_class, flow.flows_per_target
+        return self._known(flow.path, (flow.links, flow.load), flow.weight, flow.rate_cap, ends, kind)
+
+    def pattern_at(self, flows: Sequence[FlowClass], place: int, kind: str) -> int:
+        """The same of one flow class of a phase, which need not be made for that."""
+        if not isinstance(flows, Phase):
+            return self.pattern(flows[place], kind)
+        path, weight, rate_cap = int(flows.path[place]), float(flows.weight[place]), float(flows.rate_cap[place])
+        source, per_source, target, per_target = flows.ranks
+        ends = int(source[place]), float(per_source[place]), int(target[place]), float(per_target[place])
+        span = slice(int(flows.starts[place]), int(flows.starts[place + 1]))
+        return self._known(path, (flows.links[span], flows.load[span]), weight, rate_cap, ends, kind)
+
+    def _known(
+        self,
+        path: int,
+        loads: tuple[Ints, Floats],
+        weight: float,
+        rate_cap: float,
+        ends: tuple[int, float, int, float],
+        kind: str,
+    ) -> int:
+        if path < 0:
+            return self._pattern(loads, weight, rate_cap, ends, kind)
+        way = (kind, path, weight, rate_cap, ends[1], ends[3])
+        found = self._ways.get(way)
+        if found is None:
+            found = self._ways[way] = self._pattern(loads, weight, rate_cap, ends, kind)
+        return found
+
+    def _pattern(
+        self, loads: tuple[Ints, Floats], weight: float, rate_cap: float, ends: tuple[int, float, int, float], kind: str
+    ) -> int:
+        links, load = tuple(loads[0].tolist()), tuple(loads[1].tolist())
+        amounts: dict[int, float] = {}
         if kind != "pp":  # between stages the copy engines carry it: see docs/decisions/0012
-            for rank_class, amount in ((flow.source_class, flow.flows_per_source), (flow.target_class, flow.flows_per_target)):
-                ends[rank_class] = ends.get(rank_class, 0.0) + amount
-        key = (links, load, flow.weight, flow.rate_cap, kind, *ends.items())
+            for rank_class, amount in (ends[:2], ends[2:]):
+                amounts[rank_class] = amounts.get(rank_class, 0.0) + amount
+        key = (links, load, weight, rate_cap, kind, *amounts.items())
         found = self._pattern_ids.get(key)
         if found is None:
             found = self._pattern_ids[key] = len(self.patterns)
-            row = links, load, flow.weight, flow.rate_cap
-            self.patterns.append(Pattern(row, kind, tuple(ends.items()), (flow.links, flow.load)))
+            self.patterns.append(Pattern((links, load, weight, rate_cap), kind, tuple(amounts.items()), loads))
         return found
 
     def _parts(self, order: Sequence[int], numbers: Sequence[int]) -> list[list[int]]:

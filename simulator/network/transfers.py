@@ -101,6 +101,14 @@ def under_way(part: Part, within: float) -> list[int]:
     return [place for place, (left, speed) in enumerate(zip(part.remaining, speeds, strict=True)) if left > speed * within]
 
 
+def chosen(figures: Column, places: Sequence[int]) -> Column:
+    """Those at these places."""
+    if isinstance(figures, np.ndarray):
+        kept = figures[np.array(places, dtype=np.int64)]
+        return kept if len(places) >= MANY else list(kept.tolist())
+    return [figures[place] for place in places]
+
+
 def same(one: Column, other: Column) -> bool:
     """Whether two columns hold the same figures."""
     return one is other or (len(one) == len(other) and bool(np.array_equal(one, other) if len(one) >= MANY else one == other))

@@ -277,7 +277,7 @@ def _wire_bytes(history: History) -> dict[int, dict[str, float]]:
 
 def _lasting(time: Ints, which: npt.NDArray[np.bool_]) -> float:
     """Seconds from these moments to the next ones."""
-    return float((np.diff(time, append=time[-1]) * SECONDS)[which].sum())
+    return float(((time[1:] - time[:-1]) * SECONDS)[which[:-1]].sum())
 
 
 def _stacked(start: Ints, end: Ints, amount: Floats) -> tuple[Ints, Floats]:
