@@ -165,8 +165,8 @@ class Ensemble:
     def record_twins(self) -> None:
         """Write down for twins what their actors did."""
         for key, others in self._groups.items():
-            for other in others:
-                self.recorder.copy(key, other)
+            if others:
+                self.recorder.copy(key, others)
 
     def move(self, live: FluidNetwork, began: int, entered: Entered) -> None:
         """Put what is under way on the network of the step; ``entered`` calls a function on this ensemble's time."""

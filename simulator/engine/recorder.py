@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -96,12 +97,13 @@ class Recorder:
         self.start.append(start)
         self.end.append(end)
 
-    def copy(self, rank_class: int, to: int) -> None:
-        """Give one rank class all the spans of another."""
+    def copy(self, rank_class: int, to: Sequence[int]) -> None:
+        """Give other rank classes all the spans of one."""
         places = [place for place, key in enumerate(self.rank_class) if key == rank_class]
-        self.rank_class += [to] * len(places)
+        for key in to:
+            self.rank_class += [key] * len(places)
         for column in (self.lane, self.name, self.micro_batch, self.start, self.end):
-            column += [column[place] for place in places]
+            column.extend([column[place] for place in places] * len(to))
 
     def of_another(self, rank_class: int) -> Recorder:
         """A recorder that says of one rank class what this one says of the only one it knows."""
@@ -109,13 +111,11 @@ class Recorder:
 
     def without(self, until: Mapping[int, int]) -> Recorder:
         """The same but for what had ended by then [ps], rank class by rank class."""
-        places = [
-            place for place, (key, end) in enumerate(zip(self.rank_class, self.end, strict=True)) if end > until.get(key, -1)
-        ]
+        ends = zip(self.rank_class, self.end, strict=True)
+        kept = [end > until.get(key, -1) for key, end in ends]
         found = replace(self)
         for name in COLUMNS:
-            column = getattr(self, name)
-            setattr(found, name, [column[place] for place in places])
+            setattr(found, name, list(compress(getattr(self, name), kept)))
         return found
 
     def repeat(self, other: Recorder, starts: Sequence[int]) -> None:

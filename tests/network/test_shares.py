@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.network.fold import Fold
+from simulator.network.phase import Phase
 from simulator.network.shares import Shares
 from tests.network import fabrics
 from tests.network.doubles import communication
@@ -46,3 +47,26 @@ def test_sends_routed_at_once_are_those_routed_one_by_one(faults: str) -> None:
         ]
         loads.append((named, [(flow.size, flow.count, flow.path) for flow in rows], [send.latency for send in sends]))
     assert loads[0] == loads[1]
+
+
+def test_a_pattern_is_found_in_the_columns_of_a_phase_and_what_is_left_of_a_shape_by_place() -> None:
+    """Both are what the flow classes themselves say, none of which is made."""
+    fold = Fold(fabrics.mesh((4, 4), (1.0, 1.0)), Groups(1, 1, 16, 1))
+    operation = fold.collective(0, communication("all-to-all", "dp", 2.0))
+    (phase,) = operation.phases
+    shares, other = Shares(), Shares()
+
+    def figures(of: Shares, number: int) -> tuple[object, ...]:
+        found = of.patterns[number]
+        return found.row, found.kind, found.ends
+
+    for each in (shares, other):
+        each.know(fold.link_classes)
+    columns = [shares.pattern_at(phase, place, "ep") for place in range(len(phase))]
+    rows = [other.pattern(flow, "ep") for flow in Phase.of(list(phase))]
+    assert [figures(shares, at) for at in columns] == [figures(other, at) for at in rows]
+    assert len(set(columns)) > 2
+    columns = sorted(set(columns))
+    shape = shares.shape(tuple(columns[:3]))
+    left = shares.left(shape, [0, 2])
+    assert shares.shapes[left] == (columns[0], columns[2]) and shares.left(shape, [0, 2]) == left
