@@ -66,6 +66,7 @@ class _Alarm:
         self.at: int | None = None
         self.ended: deque[int] = deque()  # chains whose computation has ended
         self.chain = 0  # that submits
+        self._done = (_Done(self.ended, 0), _Done(self.ended, 1))
         self._function: Callable[[], None] = _nothing
 
     def call_at(self, time: int, function: Callable[[], None], /) -> _Alarm:
@@ -79,7 +80,7 @@ class _Alarm:
 
     def event(self) -> Any:
         """What tells the chain that submits that its computation has ended."""
-        return _Done(self.ended, self.chain)
+        return self._done[self.chain]
 
     def ring(self) -> None:
         """Its moment has come."""

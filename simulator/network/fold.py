@@ -103,6 +103,7 @@ class Fold:
         self._network = between_domains(fabric)
         self._courses: dict[tuple[object, ...], Course] = {}
         self._seconds: dict[tuple[object, ...], list[Floats]] = {}
+        self._needs: dict[tuple[Course, str], Need] = {}
         self._participants: dict[tuple[str, int], tuple[int, ...]] = {}
         self._operations: dict[tuple[object, ...], OperationClass] = {}
         self._made: list[OperationClass] = []
@@ -310,6 +311,12 @@ class Fold:
 
         So neither the folding nor a weak link elsewhere changes what a library loses or chooses.
         """
+        known = self._needs.get((course, library.name))
+        if known is None:
+            known = self._needs[course, library.name] = self._new_need(participants, communication, library, course)
+        return known
+
+    def _new_need(self, participants: tuple[int, ...], communication: Communication, library: Library, course: Course) -> Need:
         stages = frozenset(self.rank_classes[participant].pp_rank for participant in participants)
         key = (stages, self._without_size(communication), course.algorithm, library.name)
         seconds = self._seconds.get(key)
