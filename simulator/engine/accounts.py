@@ -83,12 +83,14 @@ class Accounts:
         """Book what this rank did in a slot that was rehearsed, as having begun at ``start`` [ps]."""
         if books.opening is not None:
             at, waits = books.opening
-            self.waits += [wait.shifted(start) for wait in waits]
+            if waits:
+                self.waits += [wait.shifted(start) for wait in waits]
             self.close_idle(start + at)
             self.idle_since = start + books.idle_since
             for part, value in books.parts:
                 self.parts[part] += value
-        self.waits += [wait.shifted(start) for wait in books.waits]
+        if books.waits:
+            self.waits += [wait.shifted(start) for wait in books.waits]
 
     def close_idle(self, now: int) -> None:
         """The compute lane starts to work (or the step ends): explain the time since it last worked."""
@@ -98,7 +100,8 @@ class Accounts:
 
     def _explain(self, start: int, end: int) -> None:
         cursor = end
-        for wait in sorted(self.waits, key=lambda wait: wait.end, reverse=True):
+        waits = self.waits
+        for wait in waits if len(waits) == 1 else sorted(waits, key=lambda wait: wait.end, reverse=True):
             if cursor <= start:
                 break
             if wait.start >= cursor or wait.end < cursor:

@@ -92,12 +92,29 @@ class Cohort:
         if cell.comes is None:
             return True
         post, mail = self.world.post, self._mail(cell.comes, micro_batch)
+        if len(self.ranks) == 1:
+            (rank,) = self.ranks
+            return self._receives(rank, mail, step, since)
         return self._those(
             lambda rank: post.has(rank.rank_class, mail),
             lambda tell: post.on_arrival([rank.rank_class for rank in self.ranks], mail, tell),
             ("receive", step, since),
             lambda rank, start: rank.note(start, start, post.read(rank.rank_class, mail), "pp", "pipeline_bubble"),
         )
+
+    def _receives(self, rank: Rank, mail: Mail, step: int, since: int) -> bool:
+        """The same of a single rank, as most are."""
+        post = self.world.post
+        if not post.has(rank.rank_class, mail):
+            start = self.world.clock.now if since < 0 else since
+            rank.waits_for = ("receive", step, start)
+            post.on_arrival([rank.rank_class], mail, lambda: self.walk(step, start))
+            return False
+        written = post.read(rank.rank_class, mail)
+        rank.waits_for = None
+        if since >= 0:
+            rank.note(since, since, written, "pp", "pipeline_bubble")
+        return True
 
     def _send(self, cell: Cell, micro_batch: int) -> None:
         if cell.goes is None:

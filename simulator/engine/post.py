@@ -127,27 +127,40 @@ class Post:
     def send(self, letters: Sequence[Letter]) -> None:
         """Send them, each after what its rank sent before."""
         now = self._clock.now
+        idle = []
         for letter in letters:
-            self._queues.setdefault(letter.rank_class, deque()).append(letter)
             for target in letter.targets:
                 self._sent[target, letter.mail] = now
-        self._begin([letter.rank_class for letter in letters])
+            if letter.rank_class in self._busy:
+                self._queues.setdefault(letter.rank_class, deque()).append(letter)
+            else:
+                self._take(letter, now)
+                idle.append(letter)
+        if idle:
+            self._launch(idle)
 
     def _begin(self, rank_classes: Sequence[int]) -> None:
         """Put on its way what is next, of all ranks that send nothing now."""
         now = self._clock.now
         next_ones = []
         for rank_class in rank_classes:
-            queue = self._queues[rank_class]
+            queue = self._queues.get(rank_class)
             if queue and rank_class not in self._busy:
                 letter = queue.popleft()
-                self._busy[rank_class] = letter
-                letter.joined = max(letter.joined, self._free_since.get(rank_class, 0))
-                letter.began = now
+                self._take(letter, now)
                 next_ones.append(letter)
         if next_ones:
-            operations = [letter.operation for letter in next_ones]
-            self._network.launch_together(operations, lambda places: self._end([next_ones[place] for place in places]))
+            self._launch(next_ones)
+
+    def _take(self, letter: Letter, now: int) -> None:
+        """It is what its rank sends now."""
+        self._busy[letter.rank_class] = letter
+        letter.joined = max(letter.joined, self._free_since.get(letter.rank_class, 0))
+        letter.began = now
+
+    def _launch(self, letters: Sequence[Letter]) -> None:
+        operations = [letter.operation for letter in letters]
+        self._network.launch_together(operations, lambda places: self._end([letters[place] for place in places]))
 
     def _end(self, letters: Sequence[Letter]) -> None:
         now = self._clock.now

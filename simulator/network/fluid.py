@@ -53,10 +53,16 @@ class FluidNetwork(Arena):
 
         Those that wait equally long and have one flow each run as one transfer: the rates are the same.
         """
-        if len(operations) == 1 and self.course(operations[0]) is not None:
-            self._send_off(operations, (0,), ended)
-            self._arm()
-            return
+        if len(operations) == 1:
+            (operation,) = operations
+            course = self.course(operation)
+            if course is not None:
+                self.history.operations[operation.key] = operation
+                self._running += 1
+                first = self._clock.now + course.plan.latency
+                heappush(self._due, (first, next(self._serials), Lone(operations, course, ended), 0))
+                self._arm()
+                return
         alike: dict[int, list[int]] = {}
         for place, operation in enumerate(operations):
             plan = self._plan(operation)
