@@ -7,6 +7,7 @@ names a software stack; ``chips`` holds what differs by chip, ``any_chip`` what 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -164,6 +165,13 @@ RUNS = ("any", "all-to-all", "dispatch", "combine", "all-gather", "reduce-scatte
 """What a stack may name a library for; a send to another pipeline stage is a send-recv."""
 
 
+MOST_MADE = 1024
+"""Efficiencies of chips that are kept; what the project ships has a hundred."""
+
+_MADE: dict[tuple[str, str], ChipEfficiency] = {}
+"""By what stands for any chip and what a chip has of its own, to the letter: most stacks say the same of most chips."""
+
+
 class Assumptions(Spec):
     """A software stack on the chips it was seen on."""
 
@@ -185,8 +193,19 @@ class Assumptions(Spec):
         own = self.chips.get(chip)
         if own is None:
             return self.any_chip, False
-        base = self.any_chip.model_dump()
-        return ChipEfficiency.model_validate(merge(base, own)), True
+        key = self._any_chip_told, repr(own)
+        found = _MADE.get(key)
+        if found is None:
+            found = ChipEfficiency.model_validate(merge(self.any_chip.model_dump(), own))
+            if len(_MADE) >= MOST_MADE:
+                _MADE.clear()
+            _MADE[key] = found
+        return found, True
+
+    @cached_property
+    def _any_chip_told(self) -> str:
+        """All that is said of a chip that nobody measured."""
+        return self.any_chip.model_dump_json()
 
     def used_by(self, chip: str) -> tuple[Spec, ...]:
         """What a job on this chip takes from here, its communication libraries apart."""

@@ -20,6 +20,9 @@ from simulator.spec.errors import InputError, SupernodeError, one_line
 WORTH_PROCESSES = 8
 """Different questions from which starting worker processes (about a second each) pays."""
 
+BATCH = 4
+"""Questions that a worker is handed at once: neighbours in a file mostly share a machine and a stack, which a process keeps."""
+
 Change = Callable[[str, str], Mapping[str, float]]
 """From a preset of assumptions and a system to figures of it to replace, by path: what would change an answer, and how much."""
 
@@ -121,7 +124,7 @@ def _run(groups: list[tuple[Task, ...]], jobs: int) -> Iterator[list[Outcome]]:
         return
     from joblib import Parallel, delayed
 
-    results: Iterable[list[Outcome]] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
+    results: Iterable[list[Outcome]] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=BATCH)(
         delayed(answer_alike)(group) for group in groups
     )
     yield from results

@@ -206,8 +206,9 @@ def _merge(below: Document, above: Document) -> Document:
     keys, values = dict(below.keys), dict(below.values)
     replaced: set[Place] = set()
     data = _merge_data(below.data, above.data, (), replaced)
+    lengths = sorted({len(at) for at in replaced})
     for marks in (keys, values):
-        for at in [at for at in marks if any(at[:length] in replaced for length in range(1, len(at) + 1))]:
+        for at in [at for at in marks if any(at[:length] in replaced for length in lengths if length <= len(at))]:
             del marks[at]
     return Document(data=data, keys=keys | above.keys, values=values | above.values)
 
