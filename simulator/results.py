@@ -177,10 +177,10 @@ class Result(_Part):
 
     @property
     def recording(self) -> Recording:
-        """The recorded spans and counters; a result loaded from a file has none."""
+        """The recorded spans and counters; a result loaded from a file has none, nor one that was not to be recorded."""
         if self._recording is None:
             raise FileProblem(
-                "a result loaded from a file holds no timeline",
+                "a result loaded from a file, or simulated with record=False, holds no timeline",
                 do="run the scenario again to draw its timeline or write its trace.",
             )
         return self._recording

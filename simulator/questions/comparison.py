@@ -56,9 +56,10 @@ def answer_alike(tasks: Sequence[Task]) -> list[Outcome]:
 
     started = time.process_time()
     reason, dropped, result, chosen = tasks[0].reason, "", None, 0
+    recorded = any(PHASES & task.case.measured.parts().keys() for task in tasks)
     for index, attempt in enumerate(tasks[0].attempts):
         try:
-            result, chosen = simulate(attempt.scenario, slots="isolated"), index
+            result, chosen = simulate(attempt.scenario, slots="isolated", record=recorded), index
             break
         except IdentityBroken as error:
             reason = f"defect: {one_line(str(error))}"
@@ -109,7 +110,7 @@ def _compared(task: Task, attempt: Attempt, result: Result, dropped: str) -> Out
 def _parts(case: Case, scenario: Scenario, result: Result) -> dict[str, dict[str, float]]:
     """Phases of the step and parts of the memory beside those that a source prints; nothing for one that prints none."""
     measured = case.measured.parts()
-    if not measured or result.recording is None:
+    if not measured:
         return {}
     predicted = phases(result.recording, result.breakdown_s) if PHASES & measured.keys() else {}
     predicted |= memory_parts(scenario, measured.keys())

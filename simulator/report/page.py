@@ -162,7 +162,9 @@ def _time(result: Result) -> str:
 
 def _timeline(result: Result) -> str:
     if not result.has_recording:
-        return _section("Timeline of the stages", "<p>This result was loaded from a file, which holds no timeline.</p>")
+        return _section(
+            "Timeline of the stages", "<p>This result holds no timeline: it was loaded from a file, or not recorded.</p>"
+        )
     text = (
         "One row a pipeline rank, time to the right. A row split in two runs a forward and a backward side by side. "
         "Drag to zoom, double-click to return, click the legend to hide; hover a cell for what it waited for."
