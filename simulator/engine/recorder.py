@@ -81,6 +81,7 @@ class Recorder:
     names: list[str] = field(default_factory=list)
     _ids: dict[str, int] = field(default_factory=dict)
     _repeated: list[tuple[Recorder, Ints]] = field(default_factory=list)
+    _left_out: tuple[Repetition, int] | None = None  # and how many others had been repeated before
 
     def add(self, rank_class: int, lane: int, name: str, start: int, end: int, micro_batch: int = UNNUMBERED) -> None:
         """One span; a span of no length is dropped."""
@@ -124,7 +125,10 @@ class Recorder:
             self._repeated.append((other, np.array(starts, dtype=np.int64)))
 
     def spread(self, repetition: Repetition) -> None:
-        """Let what was repeated have happened as often as it did."""
+        """Let what was repeated have happened as often as it did: done when spans are asked for, as they not always are."""
+        self._left_out = repetition, len(self._repeated)
+
+    def _spread(self, repetition: Repetition, before: int) -> None:
         places, late = repetition.spread(np.array(self.start, dtype=np.int64))
         for column in (self.rank_class, self.lane, self.name, self.micro_batch, self.start, self.end):
             column[:] = np.array(column, dtype=np.int64)[places].tolist()
@@ -133,10 +137,13 @@ class Recorder:
         self.micro_batch[:] = numbered.tolist()
         for column in (self.start, self.end):
             column[:] = (np.array(column, dtype=np.int64) + late * repetition.period).tolist()
-        self._repeated = [(other, repetition.moments(starts)) for other, starts in self._repeated]
+        self._repeated[:before] = [(other, repetition.moments(starts)) for other, starts in self._repeated[:before]]
 
     def spans(self) -> Spans:
         """The columns as arrays, ordered by start, end, rank class, lane and name: the same however they were collected."""
+        if self._left_out is not None:
+            left_out, self._left_out = self._left_out, None
+            self._spread(*left_out)
         recorders = [(self, np.zeros(1, dtype=np.int64)), *self._repeated]
         forms = {form: place for place, form in enumerate(dict.fromkeys(form for one, _ in recorders for form in one.names))}
         whole = np.concatenate([_columns(one, forms, starts) for one, starts in recorders], axis=1)

@@ -57,8 +57,11 @@ def cycle_of(scenes: Sequence[object], micro_batches: Sequence[int]) -> Cycle | 
     middle, found = len(scene) // 2, Cycle(0, 0, 1, 1)
     for later in np.flatnonzero(scene[middle + 1 :] == scene[middle]) + middle + 1 if len(scene) else ():
         slots, step = int(later) - middle, int(batch[later] - batch[middle])
-        alike = (scene[slots:] == scene[:-slots]) & (batch[slots:] - batch[:-slots] == step)
-        if step > 0 and middle + slots <= len(alike) and alike[middle : middle + slots].all():
+        again = slice(int(later), int(later) + slots)  # the first round, and the one that is to repeat it
+        if step <= 0 or again.stop > len(scene) or not np.array_equal(scene[again], scene[middle : int(later)]):
+            continue
+        if np.array_equal(batch[again], batch[middle : int(later)] + step):
+            alike = (scene[slots:] == scene[:-slots]) & (batch[slots:] - batch[:-slots] == step)
             unlike = np.flatnonzero(~alike)
             place = int(np.searchsorted(unlike, middle))
             start = int(unlike[place - 1]) + 1 if place else 0

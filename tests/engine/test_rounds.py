@@ -93,8 +93,13 @@ def test_the_spans_of_a_round_come_again_under_the_numbers_of_their_micro_batche
     recorder.add(0, 0, "F{} stage 0", 20, 30, 2)
     recorder.repeat(slot, [10])
     recorder.spread(Repetition(10, 20, 2, 1))
+    late = Recorder()
+    late.add(0, 2, "written down afterwards", 0, 1)
+    recorder.repeat(late, [15])
     spans = recorder.spans()
     told = [(spans.names[name], start) for name, start in zip(spans.name.tolist(), spans.start.tolist(), strict=True)]
     assert [each for each in told if each[0].startswith("F")] == [(f"F{turn} stage 0", 10 * turn) for turn in range(5)]
     assert [start for name, start in told if name == "idle"] == [12, 22, 32]
     assert [start for name, start in told if name == "gemm"] == [11, 21, 31]
+    assert [start for name, start in told if name == "written down afterwards"] == [15]
+    assert recorder.spans().start.tolist() == spans.start.tolist()
