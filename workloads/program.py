@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from simulator.spec.errors import IdentityBroken
 from workloads import schedules
@@ -58,6 +59,15 @@ _KEPT: deque[tuple[_Asked, Program]] = deque(maxlen=8)
 """Programs that were built last: questions about a machine, its links or their faults ask for the same one again."""
 
 
+_Written = tuple[Block, dict[tuple[int, int, str, str], Block], Block]
+"""What a pipeline rank runs: before its first slot, in its slots by stage, direction, kind and variant, and after the last."""
+
+_Known = dict[tuple[object, ...], _Written]
+
+_WRITTEN: deque[tuple[tuple[Model, ResolvedPlan, Groups, object], _Known]] = deque(maxlen=8)
+"""The same of plans that were asked for last, whatever their batch: another one runs the very same blocks more or less often."""
+
+
 def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudget) -> Program:
     """The step of every pipeline rank; the very same program for what was asked lately.
 
@@ -75,11 +85,28 @@ def build_program(model: Model, plan: ResolvedPlan, groups: Groups, memory: Memo
     return program
 
 
+def _known(model: Model, plan: ResolvedPlan, groups: Groups) -> _Known:
+    """What ranks of the same plan with another batch run, to look it up and to add to.
+
+    Nothing is known where the router changes from one micro-batch to the next: then blocks hang on how many there are.
+    """
+    if plan.loads.patterns:
+        return {}
+    asked = model, replace(plan, global_batch=0, micro_batches=0, table=None, warnings=()), groups, plan.owners
+    for of, known in tuple(_WRITTEN):  # others may ask meanwhile, on other threads
+        if of == asked:
+            return known
+    new: _Known = {}
+    _WRITTEN.append((asked, new))
+    return new
+
+
 def _built(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudget) -> Program:
     order = schedule_order(plan)
     by_class = fitting(model, plan, groups, order, memory)
+    known = _known(model, plan, groups)
     ranks = tuple(
-        _RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank])
+        _RankBuilder(model, pieces, rank, order[rank]).build(footprint[rank], known)
         for rank in range(plan.pp)
         for pieces, footprint in by_class
     )
@@ -124,6 +151,7 @@ class _RankBuilder:
         self.model = model
         self.plan = pieces.plan
         self.load_class = pieces.load_class
+        self.recompute = pieces.recompute
         self.traffic = pieces.traffic
         self.rank = rank
         self.slots = tuple(slots)
@@ -154,14 +182,18 @@ class _RankBuilder:
         """Whether gradients leave from the last backward blocks."""
         return self.plan.overlap.grad_reduce and not self.plan.cuts_every_micro_batch
 
-    def build(self, memory: StageMemory) -> RankProgram:
-        prologue = self._prologue()
-        blocks = self._blocks()
+    def build(self, memory: StageMemory, known: _Known) -> RankProgram:
+        last = tuple([str(self.last_gradient[key].kind) for key in self.used if key in self.last_gradient])
+        key = self.recompute, self.load_class, self.rank, tuple(self.used), frozenset(self.kinds), last
+        written = known.get(key)
+        if written is None:
+            prologue = self._prologue()
+            blocks = self._blocks()
+            written = known[key] = prologue, blocks, self._epilogue()
+        prologue, blocks, epilogue = written
         loads = self.plan.loads
         share = loads.share(self.load_class)
-        return RankProgram(
-            self.rank, self.slots, blocks, prologue, self._epilogue(), memory, self.load_class, share, loads.patterns
-        )
+        return RankProgram(self.rank, self.slots, blocks, prologue, epilogue, memory, self.load_class, share, loads.patterns)
 
     def _prologue(self) -> Block:
         chain = Chain()

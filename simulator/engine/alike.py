@@ -143,6 +143,7 @@ class Keepsakes:
         self._kept: OrderedDict[tuple[object, ...], Keepsake] = OrderedDict()
         self._trees: OrderedDict[tuple[object, ...], Tree] = OrderedDict()
         self._scripts: OrderedDict[tuple[Instruction, ...], int] = OrderedDict()
+        self._same: dict[int, tuple[tuple[Instruction, ...], int]] = {}  # scripts by identity, held so that it stays theirs
         self._devices: deque[tuple[Device, int]] = deque(maxlen=DEVICES)
         self._numbers = count()
 
@@ -163,11 +164,18 @@ class Keepsakes:
 
         Not the one that was longest not asked for: to note who asks takes as long as to find it, most of a millisecond a block.
         """
+        same = self._same.get(id(instructions))
+        if same is not None:
+            return same[1]
         number = self._scripts.get(instructions)
         if number is None:
             number = self._scripts[instructions] = next(self._numbers)
             if len(self._scripts) > SCRIPTS:
                 self._scripts.popitem(last=False)
+                self._same.clear()  # of the one that went, too
+        elif len(self._same) >= SCRIPTS:
+            self._same.clear()
+        self._same[id(instructions)] = instructions, number
         return number
 
     def find(self, key: tuple[object, ...]) -> Keepsake | None:
@@ -199,6 +207,7 @@ class Keepsakes:
         self._kept.clear()
         self._trees.clear()
         self._scripts.clear()
+        self._same.clear()
         self._devices.clear()
 
 

@@ -18,6 +18,7 @@ Sort = tuple[str, int, int]
 HERE = -1
 """In place of the pipeline rank that mail goes to: the next stage is on the same one."""
 
+_Script = tuple[tuple[Instruction, ...], list[tuple[int, str]]]
 _Told = tuple[tuple[tuple[Instruction, ...], ...], tuple[tuple[int, int, str], ...]]
 
 
@@ -64,14 +65,29 @@ class Scene:
         if self._told is None:
             scripts, pauses = [], []
             for place, block in enumerate(self.blocks):
-                script, at = _script(block)
+                script, at = _script_of(block)
                 scripts.append(script)
                 pauses += [(place, *pause) for pause in at]
             self._told = tuple(scripts), tuple(pauses)
         return self._told
 
 
-def _script(block: Block) -> tuple[tuple[Instruction, ...], list[tuple[int, str]]]:
+_SCRIPTS: dict[int, tuple[Block, _Script]] = {}
+"""By the identity of blocks, which are held so that it stays theirs: a program of another batch runs the same ones."""
+
+MOST_SCRIPTS = 2048
+
+
+def _script_of(block: Block) -> _Script:
+    found = _SCRIPTS.get(id(block))
+    if found is None:
+        if len(_SCRIPTS) >= MOST_SCRIPTS:
+            _SCRIPTS.clear()
+        found = _SCRIPTS[id(block)] = block, _script(block)
+    return found[1]
+
+
+def _script(block: Block) -> _Script:
     """The instructions of a block, its tokens numbered; and where it waits for what others began."""
     script: list[Instruction] = []
     pauses: list[tuple[int, str]] = []

@@ -70,6 +70,7 @@ def forget() -> None:
     folds.forget()
     prepare._KEPT.clear()
     program._KEPT.clear()
+    program._WRITTEN.clear()
 
 
 def changed(scenario: Scenario, change: dict[str, Any]) -> Scenario:
