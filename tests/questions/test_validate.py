@@ -137,9 +137,9 @@ def test_cases_that_ask_the_same_question_are_simulated_once(tmp_path: Path, mon
     asked: list[str] = []
     real = simulator.run.simulate
 
-    def counted(scenario: Scenario, slots: str) -> Result:
+    def counted(scenario: Scenario, slots: str, record: bool) -> Result:
         asked.append(scenario.name)
-        return real(scenario, slots=slots)
+        return real(scenario, slots=slots, record=record)
 
     monkeypatch.setattr("simulator.run.simulate", counted)
     path = tmp_path / "cases.yaml"
