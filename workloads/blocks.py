@@ -29,9 +29,19 @@ class StageBlocks:
     """The blocks of one model stage in one direction. ``label`` keeps its tokens apart from those of a rank's other stages.
 
     ``scripts``: what other stages of the same pieces were found to run, to share with them; it must not outlive the pieces.
+    ``ends``: whether it is the first stage, and whether it is the last: nothing arrives there from another.
     """
 
-    def __init__(self, pieces: Sequence[Piece], traffic: Traffic, label: str, scripts: Scripts | None = None) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[Piece],
+        traffic: Traffic,
+        label: str,
+        scripts: Scripts | None = None,
+        *,
+        ends: tuple[bool, bool] = (False, False),
+    ) -> None:
+        self.first, self.last = ends
         self.pieces = tuple(pieces)
         self.traffic = traffic
         self.plan = traffic.plan
@@ -50,12 +60,14 @@ class StageBlocks:
     def forward(self, variant: str, also_wait: Sequence[str] = ()) -> Block:
         """F; the variant "first" waits for the parameters that the prologue sent for, and for ``also_wait``."""
         name = f"forward {self.label}"
-        key = ("F", tuple(id(piece) for piece in self.pieces))
+        key = ("F" + "first" * self.first, tuple(id(piece) for piece in self.pieces))
         plain = not variant and not also_wait
         if plain and key in self._scripts:
             return Block(name, self._scripts[key])
         chain = Chain()
         chain.wait(also_wait)
+        if not self.first:
+            chain.exchange(self.traffic.gather_boundary())
         gathered = _Prefetch(chain, self, self.pieces) if self.plan.zero == 3 else None
         leaving: tuple[str, ...] = ()
         for index, piece in enumerate(self.pieces):
@@ -76,11 +88,13 @@ class StageBlocks:
     def backward(self, kind: WorkKind, variant: str) -> Block:
         """B, I or W; the variant "last" sends each piece's gradients off as soon as they are complete."""
         name = f"{kind} {self.label}"
-        key = (str(kind), tuple(id(piece) for piece in self.pieces))
+        key = (str(kind) + "last" * self.last, tuple(id(piece) for piece in self.pieces))
         if not variant and key in self._scripts:
             return Block(name, self._scripts[key])
         chain = Chain()
         inputs, weights = kind is not WorkKind.W, kind is not WorkKind.I
+        if inputs and not self.last:
+            chain.exchange(self.traffic.gather_boundary())
         backwards = tuple(reversed(self.pieces))
         gathered = _Prefetch(chain, self, backwards) if self.plan.zero == 3 and inputs else None
         returned = _Return(chain, backwards) if inputs else None

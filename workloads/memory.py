@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from workloads.accounting import Matrix, Shard
+from workloads.accounting import Matrix
 from workloads.accounting.head import logits
 from workloads.accounting.knapsack import deal, elements
 from workloads.instructions import Slot, StageMemory, Work, WorkKind
@@ -23,10 +23,7 @@ from workloads.model import Model
 from workloads.pieces import Piece, Pieces
 from workloads.resolved import ResolvedPlan
 from workloads.schedules.layout import micro_batches_in_flight
-from workloads.traffic import ShardParameters, Traffic
-
-TOKEN_BYTES = 2.0
-"""Activations between stages, tokens in dispatch buffers, and weights that nothing quantises are bf16 [B]."""
+from workloads.traffic import TOKEN_BYTES, ShardParameters, Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +205,6 @@ def owned_matrices(traffic: Traffic, pieces: Iterable[Piece]) -> list[Matrix]:
     return dense + deal(local, traffic.expert_copies * plan.etp * mirrored)
 
 
-def boundary_bytes(model: Model, shard: Shard) -> float:
-    """What one rank sends to the next stage for one micro-batch: all residual streams of its tokens [B]."""
-    return shard.local_tokens * model.residual_width * TOKEN_BYTES
-
-
 def _mirrors(plan: ResolvedPlan) -> int:
     """Ranks along the pipeline that hold the same stages and share their update."""
     return 2 if plan.directions == 2 and plan.zero > 0 else 1
@@ -231,7 +223,7 @@ def _between_stages(model: Model, traffic: Traffic, stages: Sequence[int], slots
     plan = traffic.plan
     if plan.stages == 1:
         return 0.0
-    boundary = boundary_bytes(model, traffic.shard)
+    boundary = traffic.boundary_bytes
     if plan.pipeline_buffers == "one":
         return 2.0 * boundary
     ahead = sum(stage > 0 for stage in stages) * plan.micro_batches - micro_batches_in_flight(slots)[0]

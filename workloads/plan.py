@@ -139,7 +139,9 @@ class PlanDefaults(Spec):
     compiler has it, not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand
     is a pass over memory, or goes with whatever makes or reads it. ``expert_bias``: whether the biases of routed experts are
     added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts by tp too
-    (Megatron without folding), or not at all.
+    (Megatron without folding), or not at all. ``boundary``: whether each tp rank sends the next stage all of an activation
+    that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1); with sequence
+    parallelism each has but its part.
     """
 
     zero: int = Field(default=1, ge=0, le=3)
@@ -173,6 +175,7 @@ class PlanDefaults(Spec):
     loss_bytes: float = Field(default=6.0, ge=4.0, le=32.0)
     ffn_inputs: Literal["16 bits", "fp8"] = "16 bits"
     pipeline_buffers: Literal["one", "every micro-batch"] = "one"
+    boundary: Literal["whole", "in parts"] = "whole"
 
 
 def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None) -> ResolvedPlan:
@@ -243,6 +246,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
         loss_bytes=defaults.loss_bytes,
         pipeline_buffers=defaults.pipeline_buffers,
+        boundary_in_parts=defaults.boundary == "in parts",
         layout=plan.layout,
         context_heads=context_heads,
         order=order,

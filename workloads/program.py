@@ -36,7 +36,7 @@ from workloads.instructions import (
     Work,
     WorkKind,
 )
-from workloads.memory import MemoryBudget, boundary_bytes, owned_matrices, owned_parameters
+from workloads.memory import MemoryBudget, owned_matrices, owned_parameters
 from workloads.model import Model
 from workloads.pieces import Piece, Pieces, copies_table, table_elements
 from workloads.resolved import ResolvedPlan
@@ -117,7 +117,7 @@ def _built(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudge
     return Program(
         ranks=ranks,
         rank_of=plan.owners,
-        boundary_bytes=boundary_bytes(model, pieces.shard),
+        boundary_bytes=pieces.traffic.sent_bytes,
         overlap_pp=plan.overlap.pp,
         tokens=plan.tokens,
         model_flops=model_flops,
@@ -164,7 +164,11 @@ class _RankBuilder:
         patterns = sorted({self.plan.loads.pattern(work.micro_batch) for work in works})
         self.stages = {
             (*key, pattern): StageBlocks(
-                pieces.under(pattern)[key[0]], self.traffic, f"stage {key[0]}" + (" reverse" if key[1] else ""), pieces.scripts
+                pieces.under(pattern)[key[0]],
+                self.traffic,
+                f"stage {key[0]}" + (" reverse" if key[1] else ""),
+                pieces.scripts,
+                ends=(key[0] == 0, key[0] == self.plan.stages - 1),
             )
             for key in self.used
             for pattern in patterns

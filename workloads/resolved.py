@@ -66,7 +66,8 @@ class ResolvedPlan:
     ``cuts_every_micro_batch``: whether gradients are reduce-scattered after every micro-batch, and not once a step.
     ``loads``: what the router sends the experts of each rank.
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
-    holds at its peak for each logit. ``dispatch_precision`` is that of tokens on the wire
+    holds at its peak for each logit. ``boundary_in_parts``: how tp ranks without sequence parallelism send an activation to the
+    next stage. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
     ``fused_experts``: whether the experts' products activate and cast in their epilogues; ``bias_by_row``: whether biases of
     experts are picked for each of their rows; ``fused_casts``: whether no cast passes through memory on its own; ``rowwise``:
@@ -118,6 +119,7 @@ class ResolvedPlan:
     ffn_inputs: str = ""
     loss_bytes: float = 6.0
     pipeline_buffers: str = "one"
+    boundary_in_parts: bool = False
     layout: tuple[int, ...] | None = None
     context_heads: int = 1
     order: Parts = ()
@@ -136,6 +138,11 @@ class ResolvedPlan:
     def directions(self) -> int:
         """From how many ends micro-batches enter the pipeline."""
         return 2 if self.schedule == "dualpipe" else 1
+
+    @property
+    def gathers_boundary(self) -> bool:
+        """Whether tp ranks that share an activation send a part of it each to the next stage, where it is gathered."""
+        return self.boundary_in_parts and self.pp > 1 and self.tp > 1 and not self.sequence_parallel
 
     @property
     def owners(self) -> Owners:

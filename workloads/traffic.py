@@ -15,6 +15,9 @@ from workloads.instructions import Communication, Skew
 from workloads.model import Model
 from workloads.resolved import ResolvedPlan
 
+TOKEN_BYTES = 2.0
+"""Activations between stages, tokens in dispatch buffers, and weights that nothing quantises are bf16 [B]."""
+
 COMBINE_BYTES = 2.0
 """Tokens return from the experts in bf16, whatever they went out in (DeepSeek-V3 report, arXiv 2412.19437, 3.3.2) [B]."""
 
@@ -81,6 +84,22 @@ class Traffic:
         """The mirror of ``gather``: sum the partial input gradients."""
         collective = "reduce-scatter" if self.plan.sequence_parallel else "all-reduce"
         return self._make(f"{section.name} gradient {collective}", "tp", collective, "tp", section.gather_bytes)
+
+    @property
+    def boundary_bytes(self) -> float:
+        """What a rank of a stage has for the next one after a micro-batch: all residual streams of its tokens [B]."""
+        return self.shard.local_tokens * self.model.residual_width * TOKEN_BYTES
+
+    @property
+    def sent_bytes(self) -> float:
+        """What of it this rank sends itself, and not another rank of its tp group [B]."""
+        return self.boundary_bytes / (self.plan.tp if self.plan.gathers_boundary else 1)
+
+    def gather_boundary(self) -> Communication | None:
+        """What came from another stage in parts, one to each tp rank, made whole again."""
+        if not self.plan.gathers_boundary:
+            return None
+        return self._make("stage boundary gather", "tp", "all-gather", "tp", self.boundary_bytes)
 
     def context(self, section: Section, collective: str) -> Communication | None:
         """Keys and values (all-gather), or their gradients (reduce-scatter), of all ranks that share a sequence."""

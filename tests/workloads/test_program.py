@@ -325,6 +325,31 @@ def test_a_boundary_carries_every_stream_of_a_rank_s_tokens() -> None:
     assert large("405b")[2].boundary_bytes == 8192 / 8 * 16384 * 2
 
 
+def test_a_boundary_in_parts_is_sent_by_shares_and_gathered_by_every_stage_that_receives() -> None:
+    """tp 2 on four stages: half of 2,048 x 1,024 x 2 bytes a rank; gathered whole but where nothing arrives."""
+    training, plan = (
+        {"sequence_length": 2048, "global_batch": 8},
+        {"recompute": "none", "tp": 2, "pp": 4, "sequence_parallel": False},
+    )
+    parts = built(DENSE, 8, training, plan, defaults=PlanDefaults(boundary="in parts"))[2]
+    whole = built(DENSE, 8, training, plan)[2]
+    assert (parts.boundary_bytes, whole.boundary_bytes) == (2048 * 1024, 2048 * 1024 * 2)
+    for rank, kind, gathers in [(0, "F", 0), (0, "B", 1), (1, "F", 1), (2, "B", 1), (3, "F", 1), (3, "B", 0)]:
+        made, plain = (communications(program.ranks[rank].blocks[rank, 0, kind, ""]) for program in (parts, whole))
+        more = list((Counter(made) - Counter(plain)).elements())
+        assert [(step.collective, step.group, step.payload) for step in more] == [
+            ("all-gather", "tp", 2048 * 1024 * 2.0)
+        ] * gathers
+
+
+def test_a_boundary_is_never_cut_again_where_the_sequence_is() -> None:
+    """With sequence parallelism each tp rank has but its own tokens to send."""
+    plan = {"recompute": "none", "tp": 2, "pp": 4}
+    training = {"sequence_length": 2048, "global_batch": 8}
+    parts = built(DENSE, 8, training, plan, defaults=PlanDefaults(boundary="in parts"))[2]
+    assert parts == built(DENSE, 8, training, plan)[2]
+
+
 def test_full_recompute_runs_every_layer_forward_once_more() -> None:
     """The layers' forward FLOPs again, the head's not."""
     _, plan, program = small(recompute="full")
