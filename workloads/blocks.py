@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from workloads.chain import Chain
-from workloads.instructions import Block, HostLane, Instruction, WorkKind
+from workloads.instructions import Block, Communication, HostLane, Instruction, WorkKind
 from workloads.pieces import Piece
 from workloads.traffic import Traffic
 
@@ -54,8 +54,12 @@ class StageBlocks:
     def gather_parameters(self, chain: Chain) -> None:
         """Start every piece's parameters on their way, in the order the forward pass needs them."""
         for index, piece in enumerate(self.pieces):
-            for part, communication in enumerate(self.traffic.gather_parameters(piece.parameters, piece.name)):
+            for part, communication in enumerate(self.gather(piece)):
                 chain.start(communication, f"{self._parameter_tokens[index]}.{part}")
+
+    def gather(self, piece: Piece) -> tuple[Communication, ...]:
+        """The gathers of a piece's parameters."""
+        return self.traffic.gather_parameters(piece.parameters, piece.name, quantised=piece.quantised)
 
     def forward(self, variant: str, also_wait: Sequence[str] = ()) -> Block:
         """F; the variant "first" waits for the parameters that the prologue sent for, and for ``also_wait``."""
@@ -74,7 +78,7 @@ class StageBlocks:
             if gathered:
                 gathered.need(index)
             elif variant == "first":
-                parts = len(self.traffic.gather_parameters(piece.parameters, piece.name))
+                parts = len(self.gather(piece))
                 chain.wait(f"{self._parameter_tokens[index]}.{part}" for part in range(parts))
             piece.layer.forward(chain)
             chain.wait(leaving)
@@ -165,7 +169,7 @@ class _Prefetch:
 
     def __init__(self, chain: Chain, stage: StageBlocks, pieces: Sequence[Piece]) -> None:
         self.chain = chain
-        self.traffic = stage.traffic
+        self.stage = stage
         self.ahead = stage.plan.overlap.param_gather
         self.pieces = pieces
         self._started: list[list[str]] = []
@@ -179,5 +183,5 @@ class _Prefetch:
 
     def _start_until(self, index: int) -> None:
         for piece in self.pieces[len(self._started) : index + 1]:
-            made = self.traffic.gather_parameters(piece.parameters, piece.name)
+            made = self.stage.gather(piece)
             self._started.append([token for communication in made for token in self.chain.start(communication)])

@@ -20,7 +20,7 @@ from workloads.model import Model
 from workloads.offload import Offload, check_offload, read_offload
 from workloads.rank_order import AxisSizes, RankOrder, check_blocks, rank_orders
 from workloads.recompute_plan import chosen_recompute
-from workloads.remarks import PURE, ROWWISE, unread_detail, without_effect
+from workloads.remarks import BLOCKWISE, PURE, ROWWISE, unread_detail, without_effect
 from workloads.resolved import ParameterBytes, ResolvedOverlap, ResolvedPlan
 from workloads.router import Kind, RouterLoad, router_load
 from workloads.schedules.layout import V_SHAPED
@@ -128,7 +128,8 @@ class PlanDefaults(Spec):
     all-gather brings them together first, all-to-all exchanges heads instead. ``dispatch_precision`` left out means fp8 when
     DeepEP or HybridEP carries an fp8 or mxfp8 job, else bf16. ``gradients``, ``gradient_reduce``, ``master`` and ``moments`` say
     in which precision state is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16
-    one (row-wise and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and the quantised one is gathered.
+    one (row-wise and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and fp8 of one scale a tensor gathered as
+    it is, mxfp8 in 16 bits (blockwise fp8 and four bits keep the copy).
     ``attention``: whether scores stay inside a kernel (flash) or go through memory (unfused); ``dropout`` drops scores too.
     ``zero_in_pipeline``: the ZeRO stage where pp > 1, if another; ``micro_batch`` may be cut so that there are as many as stages;
     ``chunks``: vpp of an interleaved schedule that says none, if not the most that divide the layers; ``sharded_copy``: whether
@@ -365,15 +366,17 @@ def _state(training: Training, defaults: PlanDefaults, optimizer: str) -> Parame
     gradients = 2.0 if pure else element_bytes(defaults.gradients)
     reduce = element_bytes(defaults.gradient_reduce) if defaults.gradient_reduce else gradients
     quantised = element_bytes(training.precision) if is_quantised(training.precision) else 0.0
-    gathered = defaults.quantised_gather and quantised > 0
+    blocks = (training.precision_detail or "").startswith(BLOCKWISE)
+    quantised_only = defaults.quantised_gather and training.precision in ("fp8", "mxfp8") and not blocks
     return ParameterBytes(
-        weights=0.0 if gathered else 2.0,
+        weights=0.0 if quantised_only else 2.0,
         quantised=quantised * defaults.quantised_copies,
         gradients=gradients,
         gradient_reduce=reduce,
         # DeepSeek-V4's Muon sums expert gradients from bf16 copies (report, arXiv 2606.19348).
         expert_gradient_reduce=min(reduce, 2.0) if optimizer == "muon" else reduce,
-        parameter_gather=quantised if gathered else 2.0,
+        # Microscaled rows and columns differ: they are gathered in 16 bits, in the gradients' buffer, and cast on every rank.
+        parameter_gather=quantised if quantised_only and training.precision == "fp8" else 2.0,
         master=0.0 if pure or defaults.master is None else element_bytes(defaults.master),
         moment=2.0 if pure else element_bytes(defaults.moments),
         sharded_copy=defaults.sharded_copy or pure or defaults.master is None,

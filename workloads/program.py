@@ -40,7 +40,7 @@ from workloads.memory import MemoryBudget, owned_matrices, owned_parameters
 from workloads.model import Model
 from workloads.pieces import Piece, Pieces, copies_table, table_elements
 from workloads.resolved import ResolvedPlan
-from workloads.traffic import ShardParameters
+from workloads.traffic import TOKEN_BYTES, ShardParameters
 
 TOLERANCE = 1e-9
 
@@ -275,9 +275,15 @@ class _RankBuilder:
         if not self.gathers_early and self.plan.zero > 0:
             self._gather_mirror(chain)
             if self.plan.zero < 3:
-                chain.exchange(*self.traffic.gather_parameters(parameters, "all"))
+                chain.exchange(*self.traffic.gather_parameters(self._gathered(), "all"))
         chain.run(self._casts())
         return chain.block("epilogue")
+
+    def _gathered(self) -> ShardParameters:
+        """Parameters as they count in a gather of quantised ones: twice, say, where they travel in twice the bytes."""
+        heavier = TOKEN_BYTES / self.plan.state.parameter_gather
+        parts = [piece.parameters.times(1.0 if piece.quantised else heavier) for piece in self.pieces]
+        return sum(parts, ShardParameters())
 
     def _gather_mirror(self, chain: Chain) -> None:
         """The half of the update that the mirror rank made."""
@@ -295,13 +301,14 @@ class _RankBuilder:
 
     def _casts(self) -> tuple[Operator, ...]:
         """The quantised copies of this rank's weights, once a step: read in bf16, written in rows and columns."""
-        if not is_quantised(self.plan.precision) or self.plan.state.weights == 0:
+        state = self.plan.state
+        if not is_quantised(self.plan.precision) or (state.weights == 0 and state.parameter_gather < TOKEN_BYTES):
             return ()
         pieces = [piece for piece in self.pieces if piece.quantised]
         elements = sum(piece.parameters.total for piece in pieces)
         if self.plan.zero == 3:
             elements = owned_parameters(self.traffic, pieces).total
-        moved = elements * (self.plan.state.weights + 2 * element_bytes(self.plan.precision))
+        moved = elements * (max(state.weights, state.parameter_gather) + 2 * element_bytes(self.plan.precision))
         return (Operator("weight_cast", "optimizer", Kernel.MEMORY, Phase.OPTIMIZER, 0.0, moved),)
 
 

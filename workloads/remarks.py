@@ -15,7 +15,10 @@ PURE = "pure bf16"
 ROWWISE = "rowwise"
 """A ``precision_detail`` that begins so: rows and columns of an operand have scales of their own."""
 
-MODELLED_DETAILS = (PURE, ROWWISE, "amp", "blockwise")
+BLOCKWISE = "blockwise"
+"""A ``precision_detail`` that begins so: one scale a block of values, which parameters are not gathered in."""
+
+MODELLED_DETAILS = (PURE, ROWWISE, "amp", BLOCKWISE, "per-tensor")
 """Beginnings of a ``precision_detail`` that are modelled: no fp32 state, scales by row, or what is assumed anyway (an fp32
 master copy beside 16-bit computing, one scale a block of values)."""
 

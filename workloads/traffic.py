@@ -164,9 +164,9 @@ class Traffic:
         made = self._make(f"{what} gradients of replicas", "dp", "all-reduce", "zero_replica", size)
         return (made,) if made else ()
 
-    def gather_parameters(self, parameters: ShardParameters, what: str) -> tuple[Communication, ...]:
-        """Parameters brought together from their shards."""
-        size = self.plan.state.parameter_gather
+    def gather_parameters(self, parameters: ShardParameters, what: str, *, quantised: bool = True) -> tuple[Communication, ...]:
+        """Parameters brought together from their shards; those that no product takes ``quantised`` in 16 bits."""
+        size = self.plan.state.parameter_gather if quantised else TOKEN_BYTES
         made = (
             self._make(f"{what} parameters", "dp", "all-gather", self.dense_shards, parameters.dense * size),
             self._make(f"{what} expert parameters", "dp", "all-gather", self.expert_shards, parameters.experts * size),
