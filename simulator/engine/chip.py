@@ -3,7 +3,7 @@
     time = max(arithmetic, memory) + starts
     GEMM:         arithmetic = FLOPs / (peak x gemm x sustained) x loss(m, n, k)          (tiles.py)
                   of weight gradients at ``weight_gradient`` of that rate; systolic arrays work on whole edges of n and k
-    grouped GEMM: the same over all groups, rows of uneven size, at ``grouped_gemm`` of the rate
+    grouped GEMM: the same over all groups, rows of uneven size, at ``grouped_gemm`` of the rate; one group is a GEMM
     attention:    arithmetic = FLOPs / (peak x ceiling x S / (S + s0) x sustained), of its backward pass 5/4 x that;
                   in known blocks, the share of the computed scores that a mask keeps stands for S / (S + s0)
     memory:       bytes / (bandwidth x share); the share of operands of matrix products is one of its own
@@ -165,15 +165,16 @@ class Device:
         efficiency, loss = self.efficiency, 1.0
         if operator.phase is Phase.BACKWARD_WEIGHT:
             loss /= figure_of(efficiency.weight_gradient, precision_key(operator.precision), "weight-gradient efficiency")
-        if operator.kernel is Kernel.GROUPED_GEMM:
+        grouped = operator.kernel is Kernel.GROUPED_GEMM and operator.groups > 1
+        if grouped:
             loss /= efficiency.grouped_gemm.value
         if min(operator.m, operator.n, operator.k, operator.groups) <= 0:
             return loss
         costs = TileCosts(self.cores, efficiency.gemm_tail.value, efficiency.gemm_small_tile.value, efficiency.gemm_depth.value)
         # The rows of a weight gradient are those of the weight: uneven groups sum over uneven depths there.
-        ragged = operator.kernel is Kernel.GROUPED_GEMM and not self.conditions.even
+        ragged = grouped and not self.conditions.even
         ragged = ragged and operator.phase is not Phase.BACKWARD_WEIGHT
-        tile = efficiency.grouped_tile.value if operator.kernel is Kernel.GROUPED_GEMM and not self.conditions.even else 0.0
+        tile = efficiency.grouped_tile.value if grouped and not self.conditions.even else 0.0
         if tile:  # groups end inside tiles, and a tile that two of them share is computed for each
             rows = operator.groups * (operator.k if operator.phase is Phase.BACKWARD_WEIGHT else operator.m)
             loss *= 1 + tile * max(operator.groups - 1, 0) / rows
