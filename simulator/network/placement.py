@@ -150,6 +150,8 @@ def _symmetry(
     allowed: Symmetry = dimension.symmetry
     if allowed in ("cyclic", "dihedral") and not whole:
         allowed = "none"
+    if allowed == "dihedral" and piece.stride > 1:  # turning the order of slices round leaves each slice as it was
+        allowed = "cyclic"
     for runs in rings:
         if any(stride <= low and high <= stride * size for stride, size in runs):
             outermost = high == runs[-1][0] * runs[-1][1]

@@ -260,6 +260,20 @@ def test_a_ring_turned_round_has_half_the_classes() -> None:
     assert found == [(7, 2, 8.0), (4, 1, 8.0)]
 
 
+def test_slices_of_a_ring_turn_but_not_round() -> None:
+    """Four slices of two on a ring of eight: with slices in reverse a chip's neighbour would be another. As every chip alone."""
+    ring, groups = fabrics.torus((8,), symmetry="dihedral"), Groups(2, 1, 4, 1)
+    fold = Fold(ring, groups)
+    fold.orbits.check()
+    assert [part.symmetry for part in fold.orbits.parts] == ["none", "cyclic"]
+    for group, collective in (("dp", "all-to-all"), ("dp_cp", "all-gather"), ("tp", "all-reduce")):
+        wanted = communication(collective, group, 8.0)
+        times = [
+            isolated_time(each.collective(0, wanted), each.link_classes) for each in (fold, Fold(ring, groups, symmetric=False))
+        ]
+        assert times[0] == pytest.approx(times[1], rel=1e-12)
+
+
 def test_a_dimension_without_symmetry_keeps_its_coordinates_apart() -> None:
     fabric = fabrics.star(6)
     dimensions = (Dimension("chip", 6, "none"), *fabric.dimensions[1:])
