@@ -136,8 +136,10 @@ def _predicted(case: Case, scenario: Scenario, result: Result, notes: list[str])
         "memory_gib_per_chip": result.memory.peak_gib_per_chip,
     }
     if printed & {"hardware_tflops_per_chip", "hfu"}:
+        # Counters take a layer that is made again for all of it, whatever its checkpoint leaves out.
+        recompute = "full" if scenario.plan.recompute == "full" else result.memory.recompute
         try:
-            executed = flops + recomputed_flops_per_token(model, length, counter, result.memory.recompute)
+            executed = flops + recomputed_flops_per_token(model, length, counter, recompute)
         except SupernodeError as error:
             notes.append(one_line(str(error)))
         else:

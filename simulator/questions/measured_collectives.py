@@ -5,8 +5,9 @@ A row names a system, chips, a collective, who ran it (``library``) and what was
 combine, ``tokens``, ``hidden``, ``top_k`` and ``dtype``. The error is predicted time / measured time - 1; nothing is fitted to
 a row.
 
-Bandwidths of dispatch and combine count what their authors count: every copy of a token, the rank's own included; where
-``bandwidth_kind`` names RDMA, one copy for each server that a token goes to, its own included.
+Bandwidths of dispatch and combine count what their authors count: every copy of a token, the rank's own included; of kernels that
+send one copy a rank those copies (DeepEP's tests count the tokens that a rank has received); where ``bandwidth_kind`` names
+RDMA, one copy for each server that a token goes to, its own included.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from simulator.assumptions import Assumptions
-from simulator.network.collectives.dispatch import distinct_domains
+from simulator.network.collectives.dispatch import distinct_domains, merged
 from simulator.network.collectives.stack import GENERIC, WIRE
 from simulator.questions.collective import collective
 from simulator.questions.collective_results import CollectiveResult
@@ -257,7 +258,7 @@ def _predict(row: Row, stack: Assumptions) -> tuple[CollectiveResult, float, tup
         top_k=one_copy,
         max_domains=row.top_groups,
     )
-    counted = size
+    counted = size * (merged(1.0 / row.chips, top_k) if one_copy else 1.0)
     if "RDMA" in row.bandwidth_kind:
         servers = row.chips // load(row.system).chips
         counted = size / top_k * distinct_domains(servers, top_k, row.top_groups)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from simulator.network.collectives.choice import ALGORITHMS, choose
+from simulator.network.collectives.direct import direct
 from simulator.network.collectives.dispatch import distinct_domains, one_copy_per_domain
 from simulator.network.collectives.halving_doubling import halving_doubling
 from simulator.network.collectives.hierarchical import hierarchical
@@ -13,6 +16,7 @@ from simulator.network.collectives.pattern import Pattern, levels
 from simulator.network.collectives.ring import ring
 from simulator.spec.errors import InputError, NotModelled
 from tests.network.doubles import communication
+from workloads.instructions import Skew
 
 EIGHT = np.arange(8)
 NEEDS = {"all-gather": 7 / 8, "reduce-scatter": 7 / 8, "all-reduce": 2 * 7 / 8, "all-to-all": 7 / 8}
@@ -59,11 +63,22 @@ def test_a_two_level_all_to_all_crosses_on_the_rail_only() -> None:
     assert out == {1: 40.0, 2: 20.0, 4: 20.0, 6: 20.0}
 
 
-def test_one_copy_a_domain_crosses_and_full_copies_are_forwarded() -> None:
+def test_one_copy_a_domain_crosses_and_one_a_rank_is_forwarded() -> None:
+    """Four experts on the four ranks of two domains: of four copies 4 (1 - (3/4)^4) are for different ranks."""
     call = communication("dispatch", "ep", 48.0, top_k=4, max_domains=2, deduplicate=True)
     out = sent(one_copy_per_domain(EIGHT, 0, call, 2))
     copies = 2 * (1 - 0.5**4)
-    assert out == pytest.approx({1: 24.0, 2: copies / 4 * 12.0, 4: copies / 4 * 12.0, 6: copies / 4 * 12.0})
+    forwarded = 24.0 * (1 - 0.75**4)
+    assert out == pytest.approx({1: forwarded, 2: copies / 4 * 12.0, 4: copies / 4 * 12.0, 6: copies / 4 * 12.0})
+
+
+def test_a_token_goes_to_each_rank_of_its_domain_once() -> None:
+    """Eight experts on eight ranks: 8 (1 - (7/8)^8) = 5.25 different ones; kernels that copy for each expert send eight."""
+    call = communication("dispatch", "ep", 64.0, top_k=8, deduplicate=True)
+    assert sent(direct(EIGHT, 0, call, 8)) == pytest.approx(dict.fromkeys(range(1, 8), 8.0 * (1 - 0.875**8)))
+    assert sent(direct(EIGHT, 0, replace(call, deduplicate=False), 8)) == dict.fromkeys(range(1, 8), 8.0)
+    even = Skew(send=(1.0,) * 8, receive=(0.125,) * 8)
+    assert sent(direct(EIGHT, 3, replace(call, skew=even), 8))[0] == pytest.approx(8.0 * (1 - 0.875**8))
 
 
 def test_distinct_domains_at_the_ends() -> None:
@@ -127,9 +142,9 @@ def test_one_copy_enters_uneven_domains_in_proportion_to_the_tokens_that_go_ther
         let_in = matrix[np.ix_(members[home != other], there)].sum(axis=0)
         assert let_in == pytest.approx(np.full(len(there), let_in[0]))
         inside = matrix[np.ix_(there, there)]
-        assert inside.sum() == pytest.approx(
-            12.0 * (len(there) - 1)
-        )  # each rank's experts take P in all, P / n_d of it on the spot
+        # Each rank's experts take P in all, P / n_d of it on the spot; copies for the same rank are one.
+        once = len(members) * (1 - (1 - 1 / len(members)) ** 3) / 3
+        assert inside.sum() == pytest.approx(once * 12.0 * (len(there) - 1))
     back = copies(members, domain, "combine")
     across = home[:, None] != home[None, :]
     assert back[np.ix_(members, members)].T[across] == pytest.approx(matrix[np.ix_(members, members)][across])

@@ -1,12 +1,14 @@
 """Direct exchange: every rank sends every other its share, all at once.
 
 With a skew the shares differ: an all-to-all-v, in which position s sends position d payload x send[s] x receive[d] bytes.
+A dispatch or combine by kernels that send one copy a rank (``deduplicate``) sends less of either: see dispatch.py.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from simulator.network.collectives.dispatch import left_of_copies, merged
 from simulator.network.collectives.pattern import Exchange, Pattern, others
 from simulator.spec.errors import InputError, NotModelled
 from topologies.fabric import Floats, Ints
@@ -25,7 +27,9 @@ def direct(members: Ints, rank: int, communication: Communication, _domain: int)
     if communication.skew is not None:
         sizes = to_each(communication, members, rank)
         return Pattern(((Exchange.of_sizes(others(members, rank), sizes[members != rank]),),))
-    exchange = Exchange(others(members, rank), communication.payload / len(members))
+    once = communication.deduplicate and communication.collective in ("dispatch", "combine")
+    left = merged(1.0 / len(members), communication.top_k) if once else 1.0
+    exchange = Exchange(others(members, rank), communication.payload / len(members) * left)
     rounds = 2 if communication.collective == "all-reduce" else 1
     return Pattern(((exchange,),) * rounds)
 
@@ -39,6 +43,8 @@ def to_each(communication: Communication, members: Ints, rank: int) -> Floats:
             f"{communication.name}: a group of {len(members)} ranks has as many loads", got=len(skew.send), do="Check the skew."
         )
     send, receive = np.array(skew.send), np.array(skew.receive)
+    if communication.deduplicate and communication.collective in ("dispatch", "combine"):
+        receive = receive * left_of_copies(skew, communication, 1)
     at = int(np.searchsorted(members, rank))
     if communication.collective == "combine":
         return np.asarray(communication.payload * receive[at] * send, dtype=np.float64)
