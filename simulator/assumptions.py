@@ -41,13 +41,15 @@ class AttentionCurve(Spec):
 
     ``ceiling`` is a fraction of the dense BF16 peak at head dimension 128. ``half_sequence`` [tokens] is for a full mask or
     a selected set of keys, ``half_sequence_causal`` for a causal mask, S being the whole sequence. ``large_head`` is the
-    rate at a head dimension of 160 (the mean of 192 and 128, as latent attention trains) over that at 128.
+    rate at a head dimension of 160 (the mean of 192 and 128, as latent attention trains) over that at 128. ``eight_bits`` is
+    what products in FP8 keep of the ratio of the two peaks: exponentials take as long as ever.
     """
 
     ceiling: Figure[Share]
     half_sequence: Figure[Amount]
     half_sequence_causal: Figure[Amount]
     large_head: Figure[Share]
+    eight_bits: Figure[Share]
 
 
 class ChipEfficiency(Spec):

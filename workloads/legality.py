@@ -139,6 +139,11 @@ def check(plan: ResolvedPlan, model: Model) -> None:
     _check_schedule(plan)
     _check_zero(plan)
     _check_waves(plan, model)
+    if plan.attention == "flash-fp8" and plan.precision not in ("fp8", "mxfp8"):
+        raise PlanError(
+            "attention: flash-fp8 goes with linear layers in 8 bits", got=f"precision {plan.precision}",
+            do="Set training.precision to fp8 or mxfp8, or attention to flash.", path="plan.attention",
+        )  # fmt: skip
 
 
 def _check_tensor_parallel(plan: ResolvedPlan, model: Model) -> None:

@@ -36,7 +36,7 @@ RecomputeMethod = Literal["block", "uniform", "every"]
 WirePrecision = Literal["bf16", "fp8", "mxfp8", "mxfp4", "nvfp4"]
 Dispatcher = Literal["alltoall", "deepep", "hybridep"]
 Storage = Literal["fp32", "bf16"]
-AttentionKernel = Literal["flash", "unfused"]
+AttentionKernel = Literal["flash", "flash-fp8", "unfused"]
 Graphs = Literal["none", "partial", "full"]
 ExpertKernels = Literal["separate", "fused"]
 
@@ -130,7 +130,8 @@ class PlanDefaults(Spec):
     in which precision state is kept or sent; ``quantised_copies`` how many low-precision copies of a weight stay beside the bf16
     one (row-wise and column-wise: 2); with ``quantised_gather`` the bf16 copy is gone and fp8 of one scale a tensor gathered as
     it is, mxfp8 in 16 bits (blockwise fp8 and four bits keep the copy).
-    ``attention``: whether scores stay inside a kernel (flash) or go through memory (unfused); ``dropout`` drops scores too.
+    ``attention``: whether scores stay inside a kernel (flash; flash-fp8 multiplies in 8 bits) or go through memory (unfused);
+    ``dropout`` drops scores too.
     ``zero_in_pipeline``: the ZeRO stage where pp > 1, if another; ``micro_batch`` may be cut so that there are as many as stages;
     ``chunks``: vpp of an interleaved schedule that says none, if not the most that divide the layers; ``sharded_copy``: whether
     ZeRO-3 keeps 16-bit and quantised shards beside its master copy; ``loss_bytes``: what the loss holds at its peak for each

@@ -30,6 +30,7 @@ from workloads.instructions import Compute, Kernel, Operator, Phase
 BACKWARD_EXECUTES = 5 / 4
 SMALL_HEAD = 64
 OF_EXPERTS = ("router", "permutation", "routed_experts")  # components of the accounting that serve routed experts
+SCORES_ALONE = "indexer_scores"  # no exponentials, no second product
 BY_INDEX = "permutation"  # of these, rows are picked and put by index
 DYNAMIC = ("permutation", "routed_experts")  # of these, shapes depend on the data: partial graphs leave them out
 FULL_HEAD = 128
@@ -188,6 +189,8 @@ class Device:
     def _attention_rate(self, operator: Operator) -> float:
         curve = self.efficiency.attention_backward if _is_backward(operator) else self.efficiency.attention_forward
         rate = self.peak[precision_key(operator.precision)] * curve.ceiling.value * self._clock
+        if precision_key(operator.precision) == "fp8" and operator.component != SCORES_ALONE:
+            rate *= curve.eight_bits.value
         edge = self.efficiency.matrix_edge.value
         if edge and operator.k > 0:
             # Scores cost what they cost beside the products of a head of 128; only the products fill whole arrays.

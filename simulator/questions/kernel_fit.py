@@ -44,7 +44,7 @@ ANY = (
 CURVES = [
     f"attention_{way}.{name}"
     for way in ("forward", "backward")
-    for name in ("ceiling", "half_sequence", "half_sequence_causal", "large_head")
+    for name in ("ceiling", "half_sequence", "half_sequence_causal", "large_head", "eight_bits")
 ]
 CHIP = (
     "gemm.bf16",

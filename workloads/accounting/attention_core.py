@@ -10,6 +10,9 @@ from workloads.accounting.unfused import enter_unfused
 from workloads.accounting.weights import Linear
 from workloads.model import Model
 
+CAST = 3.0
+"""Bytes read and written of an element that is cast from 16 to 8 bits."""
+
 
 def enter_core(ledger: Ledger, core: Core, key_value_width: float) -> None:
     """Enter the attention kernel, and what it keeps: its output, and (a flash kernel) an fp32 log-sum-exp a query and head.
@@ -29,6 +32,10 @@ def enter_core(ledger: Ledger, core: Core, key_value_width: float) -> None:
         entries = shard.tokens * shard.cp / span.ratio
         own = tokens / span.ratio + span.limit * shard.sequences
         seen += min(entries, own) if span.limit and span.ratio == 1 else entries
+    if shard.attention == "flash-fp8":
+        # Queries, keys and values are cast for the kernel, output gradients for its backward pass: 16 bits read, 8 written.
+        gradient = tokens * heads * core.value_dim * CAST
+        ledger.memory("attention_cast", core.component, (tokens * heads * core.key_dim + seen * key_value_width) * CAST, gradient)
     ledger.core("attention", core, heads, tokens, keys=core.keys(shard.sequence_length), keys_seen=seen * key_value_width)
     ledger.save("log_sum_exp", tokens * heads, 4.0)
     _save_output(ledger, tokens * heads * core.value_dim)

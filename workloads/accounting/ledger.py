@@ -121,7 +121,8 @@ class Ledger:
         """
         shard = self.shard
         scores_only = core.value_dim == 0
-        precision = score_precision(shard.precision) if scores_only else activation_precision(shard.precision)
+        kernel = "fp8" if shard.attention == "flash-fp8" else activation_precision(shard.precision)
+        precision = score_precision(shard.precision) if scores_only else kernel
         size = element_bytes(precision)
         flops = 2.0 * queries * heads * (core.key_dim + core.value_dim) * keys
         query, output = queries * heads * core.key_dim * size, queries * heads * core.value_dim * ACTIVATION
