@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.assumptions import PRESETS, Assumptions
+from simulator.questions.bounded import bounded
 from simulator.questions.calibration_page import Score, page, scatter
 from simulator.questions.scores import Outcome, quantile, weights
 from simulator.questions.stacks import FALLBACK, assumptions_of
@@ -230,7 +231,7 @@ def fit(rows: Rows, constants: Sequence[Constant]) -> Array:
         weight = rows.weight / np.maximum(np.abs(off), FLOOR)
         left = (rows.slope * weight[:, None]).T @ rows.slope + np.diag(pull)
         right = -(rows.slope * weight[:, None]).T @ rows.error - pull * (now - prior)
-        moved = np.clip(np.linalg.solve(left, right), low - now, high - now)
+        moved = bounded(left, right, low - now, high - now)
     return np.exp(now + moved)
 
 

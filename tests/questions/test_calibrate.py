@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from simulator.questions.bounded import bounded
 from simulator.questions.calibrate import (
     FIELDS,
     Constant,
@@ -62,6 +63,17 @@ def test_outliers_do_not_carry_the_fit() -> None:
 def test_bounds_hold() -> None:
     (value,) = fit(planted([-0.8] * 50, [1.0] * 50), [constant(high=1.3)])
     assert value == pytest.approx(1.3)
+
+
+def test_what_a_bound_holds_back_is_made_up_by_the_others() -> None:
+    """x + y = 3 and y = 1 in the mean: with x held at 1.5 the best y is 1.25, not what it was beside an x of 2."""
+    rows = np.array([[1.0, 1.0], [0.0, 1.0]])
+    wanted = np.array([3.0, 1.0])
+    left, right = rows.T @ rows, rows.T @ wanted
+    free = bounded(left, right, np.full(2, -9.0), np.full(2, 9.0))
+    held = bounded(left, right, np.full(2, -9.0), np.array([1.5, 9.0]))
+    assert free == pytest.approx([2.0, 1.0])
+    assert held == pytest.approx([1.5, 1.25])
 
 
 def test_a_family_left_out_teaches_nothing() -> None:
