@@ -1,7 +1,6 @@
 """Fit the few constants that kernels alone cannot decide, on measured steps: ``make calibrate``.
 
 Two sorts of constants are fitted, none for a case or a model:
-
 - the ``pace`` of a stack (compute seconds of a real step over those of its kernels), of its experts, of its passes over memory;
 - ``sustained`` of a chip (what a power limit leaves of short-run rates) that no kernel benchmark tells, inside its range.
 
