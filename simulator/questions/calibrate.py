@@ -3,7 +3,6 @@
 Two sorts of constants are fitted, none for a case or a model:
 - the ``pace`` of a stack (compute seconds of a real step over those of its kernels), of its experts, of its passes over memory;
 - ``sustained`` of a chip (what a power limit leaves of short-run rates) that no kernel benchmark tells, inside its range.
-
 With r the signed logarithmic error of a row and s its sensitivity to the logarithm of a constant c, one round solves
 
     min over d of  sum_rows w |r + sum_c s_c d_c| + sum_c RIDGE ((c + d_c) / spread_c)^2
@@ -12,10 +11,8 @@ With r the signed logarithmic error of a row and s its sensitivity to the logari
 repeats. Sensitivities are measured: all rows once more with every constant of one field a step larger. A row depends on
 one constant of each field, so that a round costs one evaluation of the rows and one for each field.
 
-What nobody measured, the ``default`` assumptions among them, takes the median of the fitted stacks.
-
-Left-out scores solve the same problem without the rows of a family, a system or a model and move their errors by the same
-sensitivities. Deterministic: no random numbers.
+What nobody measured, the ``default`` assumptions among them, takes the median of the fitted stacks. Left-out scores solve the
+same problem without the rows of a family, a system or a model, by the same sensitivities. Deterministic: no random numbers.
 """
 
 from __future__ import annotations
@@ -48,6 +45,7 @@ LEAST_ROWS = 3  # for a constant of one's own; a stack with fewer keeps the defa
 MANY_ROWS = 20  # of a stack, for the pace of its passes over memory
 FELT = 0.01  # sensitivity of a row that a constant means anything to
 FLOOR = 0.02  # errors below this count by their square
+SETTLED = 0.005  # constants that would all move less are left where they are
 SOURCE = "STEPS"
 FAMILY, SYSTEM, MODEL = (attrgetter(name) for name in ("family", "system", "model"))  # what rows are left out by
 
@@ -321,7 +319,7 @@ def calibrate(
     jobs: int | None = None,
     keep: bool = True,
 ) -> list[Constant]:
-    """Fit and write ``rounds`` times, printing what each reached. ``keep=False`` looks only.
+    """Fit and write ``rounds`` times or until nothing moves, printing what each reached. ``keep=False`` looks only.
 
     ``docs``: a folder for validation-results.md and images/validation.svg, as of the last round.
     """
@@ -338,11 +336,12 @@ def calibrate(
         rows = rows_of(outcomes, constants, slopes, chip_of)
         _tell(turn, rows, constants)
         sys.stdout.flush()
-        if turn == rounds or not keep:
+        values = fit(rows, constants)
+        moved = np.abs(np.log(values / np.array([constant.value for constant in constants]))).max(initial=0.0)
+        if turn == rounds or not keep or moved < SETTLED:
             if docs is not None:
                 _write_page(Path(docs), answered, rows, constants)
             break
-        values = fit(rows, constants)
         write([replace(constant, value=float(value)) for constant, value in zip(constants, values, strict=True)])
     return constants
 
