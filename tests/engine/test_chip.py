@@ -222,7 +222,7 @@ def test_block_scales_have_a_rate_of_their_own_where_one_is_known() -> None:
     chip = topologies.load("gb300-nvl72").chip
     device = Device.of(chip, Assumptions.load("default").of_chip(chip.name)[0], BENCHMARK)
     slower, same = ([one.time(operator).arithmetic for operator in operators] for one in (device, h100()))
-    assert slower[1] == pytest.approx(slower[0] * 0.76 / 0.72, rel=1e-12)
+    assert slower[1] == pytest.approx(slower[0] * 0.78 / 0.74, rel=1e-12)
     assert same[1] == same[0]
 
 

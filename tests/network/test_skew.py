@@ -52,7 +52,10 @@ def test_direct_sends_what_the_shares_say_and_combine_is_its_mirror(send: list[f
 
 @given(SHARES, SHARES, st.sampled_from([0, 1, 2, 4]))
 def test_one_copy_per_domain_and_its_mirror(send: list[float], receive: list[float], limit: int) -> None:
-    """A combine is a dispatch turned round; what enters a domain is its copies; inside, each rank hands on all that it has."""
+    """A combine is a dispatch turned round; what enters a domain is its copies; inside, a rank hands each other what is for it.
+
+    Once for all of a token's four experts there: of the tokens that the router looks at a domain for, 1 - (1 - q)^4.
+    """
     skew = Skew(tuple(send), tuple(share / sum(receive) for share in receive))
     out = matrix(call("dispatch", skew, limit=limit), "one-copy-per-domain", 4)
     assert matrix(call("combine", skew, limit=limit), "one-copy-per-domain", 4) == pytest.approx(out.T, rel=1e-12, abs=1e-12)
@@ -66,8 +69,12 @@ def test_one_copy_per_domain_and_its_mirror(send: list[float], receive: list[flo
             others = sum(skew.send[other] for other in range(place, 16, 4) if other != rank)
             assert entering == pytest.approx(250.0 * others * copies[home], rel=1e-9, abs=1e-9)
             handed = out[rank, 4 * home : 4 * home + 4].sum()
-            kept = sum(skew.receive[4 * home : 4 * home + 4]) - skew.receive[rank]
-            assert handed == pytest.approx(1000.0 * sum(skew.send[place::4]) * kept, rel=1e-9, abs=1e-9)
+            share = sum(skew.receive[4 * home : 4 * home + 4])
+            looked_at = min(1.0, limit * share) if 0 < limit < 4 else 1.0
+            away = [skew.receive[at] for at in range(4 * home, 4 * home + 4) if at != rank]
+            drawn = [min(1.0, each / looked_at) if looked_at else 0.0 for each in away]
+            for_others = looked_at * sum((1 - (1 - each) ** 4) / 4 for each in drawn)
+            assert handed == pytest.approx(1000.0 * sum(skew.send[place::4]) * for_others, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 8])
