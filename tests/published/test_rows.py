@@ -35,3 +35,12 @@ def test_quick_rows_are_many_and_varied() -> None:
     questions = quick()
     assert len(questions) >= 10
     assert len({question.case.system for question in questions}) >= 6
+
+
+def test_rows_that_are_held_back_are_none_that_constants_are_fitted_on() -> None:
+    """No name, and no stack, model, machine, plan and batch of unseen.yaml is in steps.yaml."""
+    folder = Path(__file__).parent
+    learned, held = (read_cases(folder / name) for name in ("steps.yaml", "unseen.yaml"))
+    assert len(held) >= 250
+    for what in (lambda case: case.id, lambda case: repr((case.stack, case.scenario, sorted(case.measured.values().items())))):
+        assert not {what(question.case) for question in learned} & {what(question.case) for question in held}
