@@ -106,17 +106,9 @@ class Clock:
 
     def run(self) -> None:
         """Until nothing is left to happen. Events are many and leave little garbage."""
-        queue, environment = self._queue, self._environment
         with seldom():
-            while queue:  # what _happen does, without a call of its own a hundred thousand times
-                self.now, _, _, what = queue[0]
-                if what.__class__ is Call:
-                    heappop(queue)
-                    environment._now = self.now
-                    if what.function is not None:
-                        what.function()
-                else:
-                    environment.step()
+            while self._queue:
+                self._happen()
 
     def run_until(self, event: Event) -> bool:
         """Until an event has happened; False if nothing is left to happen before it does."""

@@ -137,7 +137,8 @@ def _predicted(case: Case, scenario: Scenario, result: Result, notes: list[str])
     }
     if printed & {"hardware_tflops_per_chip", "hfu"}:
         # Counters take a layer that is made again for all of it, whatever its checkpoint leaves out.
-        recompute = "full" if scenario.plan.recompute == "full" else result.memory.recompute
+        whole = scenario.plan.recompute == "full" and scenario.plan.recompute_layers is None
+        recompute = "full" if whole else result.memory.recompute
         try:
             executed = flops + recomputed_flops_per_token(model, length, counter, recompute)
         except SupernodeError as error:
