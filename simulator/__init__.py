@@ -33,7 +33,8 @@ __all__ = ["Answers", "Result", "Scenario", "collective", "simulate", "sweep", "
 def __getattr__(name: str) -> Any:
     """Load a public name from the module that is its home."""
     if name == "__version__":
-        return import_module("importlib.metadata").version("supernode-simulator")
+        value = globals()[name] = import_module("importlib.metadata").version("supernode-simulator")
+        return value
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -14,7 +14,7 @@ from simulator.network.collectives.library import Libraries
 from simulator.network.contract import Placement
 from simulator.network.fold import Fold
 from topologies.fabric import Fabric
-from workloads.instructions import Communication, Program, RankProgram, Start
+from workloads.instructions import Communication, Program, RankProgram
 
 _Asked = tuple[tuple[tuple[Communication, ...], ...], tuple[tuple[int, int], ...], float]
 _Machine = tuple[Placement, Libraries, Mapping[str, str], Sequence[str], Sequence[int]]
@@ -53,7 +53,7 @@ def collectives(rank: RankProgram) -> tuple[Communication, ...]:
     """The collectives in a rank's program, each once, in its order."""
     found: dict[Communication, None] = {}
     for block in (rank.prologue, *rank.blocks.values(), rank.epilogue):
-        found.update({step.communication: None for step in block.instructions if isinstance(step, Start)})
+        found.update(dict.fromkeys(block.communications))
     return tuple(found)
 
 

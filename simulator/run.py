@@ -31,7 +31,7 @@ from simulator.saturation import network_result, series
 from simulator.scenario import Scenario
 from topologies.fabric import Fabric
 from workloads.expert_load import sparse_layers
-from workloads.instructions import Communication, Program, Start
+from workloads.instructions import Communication, Program
 
 Progress = Callable[[float, str], None]
 
@@ -119,7 +119,7 @@ def operations(program: Program) -> Iterator[Communication | Send]:
     found: dict[Communication | Send, None] = {}
     for rank in program.ranks:
         for block in (rank.prologue, rank.epilogue, *rank.blocks.values()):
-            found.update({step.communication: None for step in block.instructions if isinstance(step, Start)})
+            found.update(dict.fromkeys(block.communications))
     for owners in program.rank_of:
         for one, other in pairwise(owners):
             if one != other:

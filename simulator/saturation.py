@@ -36,12 +36,11 @@ def network_result(folding: Fold, usage: Usage, end: int) -> NetworkResult:
 
 def series(folding: Fold, usage: Usage) -> tuple[LinkSeries, ...]:
     """Utilisation over time of every link class that carried anything."""
-    found = []
-    for link_class in folding.link_classes:
-        time, value = usage.steps(link_class.key)
-        if value.any():
-            found.append(LinkSeries(link_class.example, link_class.tier, time, value))
-    return tuple(found)
+    return tuple(
+        LinkSeries(link_class.example, link_class.tier, *usage.steps(link_class.key))
+        for link_class in folding.link_classes
+        if usage.peak(link_class.key) > 0.0
+    )
 
 
 def worst_rung(rungs: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ group and a payload.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -147,11 +146,49 @@ Instruction = Compute | Start | Wait | HostWork
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """What operators of one phase in one precision execute: FLOPs (what a mask discards apart), and bytes to and from HBM."""
+
+    phase: Phase
+    precision: str
+    flops: float
+    bytes_moved: float
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
-    """A straight line of instructions; blocks are shared between micro-batches, never mutated."""
+    """A straight line of instructions; blocks are shared between micro-batches and programs, never mutated.
+
+    What is asked of it again and again is worked out once.
+    """
 
     name: str
     instructions: tuple[Instruction, ...]
+    _communications: tuple[Communication, ...] | None = field(default=None, init=False, repr=False, compare=False)
+    _amounts: tuple[Amount, ...] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def communications(self) -> tuple[Communication, ...]:
+        """The collectives that it starts, each once, in its order."""
+        found = self._communications
+        if found is None:
+            found = tuple({step.communication: None for step in self.instructions if isinstance(step, Start)})
+            object.__setattr__(self, "_communications", found)
+        return found
+
+    @property
+    def amounts(self) -> tuple[Amount, ...]:
+        """What its operators execute, by phase and precision."""
+        found = self._amounts
+        if found is None:
+            sums: dict[tuple[Phase, str], tuple[float, float]] = {}
+            for step in self.instructions:
+                for each in step.operators if isinstance(step, Compute) else ():
+                    flops, moved = sums.get((each.phase, each.precision), (0.0, 0.0))
+                    sums[each.phase, each.precision] = flops + each.flops * each.counted, moved + each.bytes_moved
+            found = tuple([Amount(*of, *amounts) for of, amounts in sums.items()])
+            object.__setattr__(self, "_amounts", found)
+        return found
 
 
 class WorkKind(StrEnum):
@@ -218,23 +255,30 @@ class RankProgram:
     load_class: int = 0
     share: float = 1.0
     patterns: tuple[int, ...] = ()
+    _executed: tuple[tuple[Block, int], ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def variant(self, name: str, micro_batch: int) -> str:
         """The variant as a key of ``blocks`` for this micro-batch."""
         return f"{name}@{self.patterns[micro_batch]}" if self.patterns else name
 
-    def executed(self) -> Iterator[tuple[Block, int]]:
+    def executed(self) -> tuple[tuple[Block, int], ...]:
         """The plain blocks of all works of the step, each with the number of times that it runs."""
-        patterns = self.patterns
-        counts = Counter(
-            [
-                (work.stage, work.direction, work.kind, patterns[work.micro_batch] if patterns else -1)
-                for slot in self.slots
-                for work in slot
+        if self._executed is None:
+            patterns = self.patterns
+            counts = Counter(
+                [
+                    (work.stage, work.direction, work.kind, patterns[work.micro_batch] if patterns else -1)
+                    for slot in self.slots
+                    for work in slot
+                ]
+            )
+            found = [
+                (self.blocks[stage, direction, str(kind), f"@{pattern}" if patterns else ""], count)
+                for (stage, direction, kind, pattern), count in counts.items()
             ]
-        )
-        for (stage, direction, kind, pattern), count in counts.items():
-            yield self.blocks[stage, direction, str(kind), f"@{pattern}" if patterns else ""], count
+            object.__setattr__(self, "_executed", tuple(found))
+        assert self._executed is not None
+        return self._executed
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from workloads.groups import Groups
 from workloads.host_update import HostUpdate
 from workloads.instructions import (
     Block,
-    Compute,
     Kernel,
     Operator,
     Phase,
@@ -317,14 +316,11 @@ def _flops(ranks: Sequence[RankProgram], groups: Groups) -> tuple[float, float]:
     useful = again = 0.0
     for rank in ranks:
         for block, count in rank.executed():
-            for instruction in block.instructions:
-                if not isinstance(instruction, Compute):
-                    continue
-                for operator in instruction.operators:
-                    if operator.phase is Phase.RECOMPUTE:
-                        again += rank.share * count * operator.flops * operator.counted
-                    else:
-                        useful += rank.share * count * operator.flops * operator.counted
+            for amount in block.amounts:
+                if amount.phase is Phase.RECOMPUTE:
+                    again += rank.share * count * amount.flops
+                else:
+                    useful += rank.share * count * amount.flops
     return useful * groups.ranks_per_stage, again * groups.ranks_per_stage
 
 

@@ -190,7 +190,7 @@ class Macro:
                 whole = seen.whole
                 assert whole is not None
                 history.repeat(whole.history(shares, traveller.operations), starts)
-                recorder.repeat(whole.recorder.of_another(traveller.rank.rank_class), starts)
+                recorder.repeat(whole.recorder, starts, traveller.rank.rank_class)
 
 
 def _asked(parts: Iterable[Act]) -> Iterator[Communication]:
@@ -198,8 +198,7 @@ def _asked(parts: Iterable[Act]) -> Iterator[Communication]:
     found: dict[Communication, None] = {}
     for part in parts:
         if isinstance(part, Scene):
-            steps = (step for block in part.blocks for step in block.instructions)
-            found.update({step.communication: None for step in steps if isinstance(step, Start)})
+            found.update({communication: None for block in part.blocks for communication in block.communications})
     yield from found
 
 

@@ -80,8 +80,9 @@ class Recorder:
     end: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     _ids: dict[str, int] = field(default_factory=dict)
-    _repeated: list[tuple[Recorder, Ints]] = field(default_factory=list)
+    _repeated: list[tuple[Recorder, Ints, int | None]] = field(default_factory=list)
     _left_out: tuple[Repetition, int] | None = None  # and how many others had been repeated before
+    _sheet: Ints | None = field(default=None, init=False, repr=False, compare=False)
 
     def add(self, rank_class: int, lane: int, name: str, start: int, end: int, micro_batch: int = UNNUMBERED) -> None:
         """One span; a span of no length is dropped."""
@@ -119,10 +120,10 @@ class Recorder:
             setattr(found, name, list(compress(getattr(self, name), kept)))
         return found
 
-    def repeat(self, other: Recorder, starts: Sequence[int]) -> None:
-        """Add all the spans of another recorder, once from each of these moments on [ps]."""
+    def repeat(self, other: Recorder, starts: Sequence[int], rank_class: int | None = None) -> None:
+        """Add all the spans of another recorder, once from each of these moments on [ps]; as those of this class, if given."""
         if other.start and starts:
-            self._repeated.append((other, np.array(starts, dtype=np.int64)))
+            self._repeated.append((other, np.array(starts, dtype=np.int64), rank_class))
 
     def spread(self, repetition: Repetition) -> None:
         """Let what was repeated have happened as often as it did: done when spans are asked for, as they not always are."""
@@ -137,43 +138,88 @@ class Recorder:
         self.micro_batch[:] = numbered.tolist()
         for column in (self.start, self.end):
             column[:] = (np.array(column, dtype=np.int64) + late * repetition.period).tolist()
-        self._repeated[:before] = [(other, repetition.moments(starts)) for other, starts in self._repeated[:before]]
+        self._repeated[:before] = [(other, repetition.moments(starts), key) for other, starts, key in self._repeated[:before]]
+        self._sheet = None
 
     def spans(self) -> Spans:
         """The columns as arrays, ordered by start, end, rank class, lane and name: the same however they were collected."""
         if self._left_out is not None:
             left_out, self._left_out = self._left_out, None
             self._spread(*left_out)
-        recorders = [(self, np.zeros(1, dtype=np.int64)), *self._repeated]
-        forms = {form: place for place, form in enumerate(dict.fromkeys(form for one, _ in recorders for form in one.names))}
-        whole = np.concatenate([_columns(one, forms, starts) for one, starts in recorders], axis=1)
-        start, end, rank_class, lane, form, number = whole
+        # Its own come last: slots, which are the longest of what begins when they do, and so mostly in order there.
+        recorders = [*self._repeated, (self, np.zeros(1, dtype=np.int64), None)]
+        forms = {form: place for place, form in enumerate(dict.fromkeys(form for one, *_ in recorders for form in one.names))}
+        sheets = [one._rows(forms, rank_class) for one, _, rank_class in recorders]
+        start, end, rank_class, lane, form, number = np.concatenate(sheets, axis=1)
         name, names = _named(form, number, list(forms))
         last = (rank_class * len(LANES) + lane) * len(names) + name
-        order = np.lexsort((last, end, start))
-        return Spans(rank_class[order], lane[order], name[order], start[order], end[order], names)
+        when, row = _laid_out(sheets, [starts for _, starts, _ in recorders])
+        row, until = _in_order(when, row, end - start, last)
+        return Spans(rank_class[row], lane[row], name[row], when, until, names)
+
+    def _rows(self, forms: dict[str, int], rank_class: int | None) -> Ints:
+        """Start, end, rank class, lane, form of name and micro-batch of its own spans, by start and end; [6, spans].
+
+        Kept but for the numbers of names, and for the rank class where they are those of another.
+        """
+        if self._sheet is None or self._sheet.shape[1] != len(self.start):
+            columns = (self.start, self.end, self.rank_class, self.lane, self.name, self.micro_batch)
+            sheet = np.array(columns, dtype=np.int64).reshape(len(columns), -1)
+            self._sheet = sheet[:, np.lexsort((sheet[1], sheet[0]))]
+        sheet = self._sheet.copy()
+        if sheet.size:
+            sheet[4] = np.array([forms[name] for name in self.names], dtype=np.int64)[sheet[4]]
+        if rank_class is not None:
+            sheet[2] = rank_class
+        return sheet
 
 
-def _columns(recorder: Recorder, forms: dict[str, int], starts: Ints) -> Ints:
-    """Start, end, rank class, lane, form of name and micro-batch of every span, once from each start on; [6, spans x starts]."""
-    form = np.array([forms[name] for name in recorder.names], dtype=np.int64)
-    times = [np.add.outer(starts, np.array(column, dtype=np.int64)).ravel() for column in (recorder.start, recorder.end)]
-    name = form[np.array(recorder.name, dtype=np.int64)] if recorder.name else np.zeros(0, dtype=np.int64)
-    fixed = [np.array(column, dtype=np.int64) for column in (recorder.rank_class, recorder.lane, name, recorder.micro_batch)]
-    return np.array([*times, *(np.tile(column, len(starts)) for column in fixed)])
+def _laid_out(sheets: Sequence[Ints], starts: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """When every span began [ps], once from each start of its sheet on, and its row in all sheets: in that order."""
+    whole = sum(sheet.shape[1] * len(moments) for sheet, moments in zip(sheets, starts, strict=True))
+    when, row = np.empty(whole, dtype=np.int64), np.empty(whole, dtype=np.int64)
+    at = first = 0
+    for sheet, moments in zip(sheets, starts, strict=True):
+        rows, times = sheet.shape[1], len(moments)
+        part = slice(at, at + rows * times)
+        np.add.outer(moments, sheet[0], out=when[part].reshape(times, rows))
+        row[part].reshape(times, rows)[:] = np.arange(first, first + rows)
+        at, first = part.stop, first + rows
+    order = np.argsort(when, kind="stable")
+    return when[order], row[order]
+
+
+def _in_order(when: Ints, row: Ints, lasting: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Rows that begin together put in order by when they end, and then by ``last``; and when each ends [ps].
+
+    Most are already, for every sheet is: only those beginnings are sorted at which one is not.
+    """
+    end, key = when + lasting[row], last[row]
+    together = when[1:] == when[:-1]
+    wrong = together & ((end[1:] < end[:-1]) | ((end[1:] == end[:-1]) & (key[1:] < key[:-1])))
+    if wrong.any():
+        moment = np.concatenate(([0], np.cumsum(~together)))
+        mixed = np.zeros(int(moment[-1]) + 1, dtype=bool)
+        mixed[moment[1:][wrong]] = True
+        places = np.flatnonzero(mixed[moment])
+        order = places[np.lexsort((key[places], end[places], when[places]))]
+        row[places], end[places] = row[order], end[order]
+    return row, end
 
 
 def _named(form: Ints, micro_batch: Ints, forms: list[str]) -> tuple[Ints, tuple[str, ...]]:
-    """The name of every span as a number into all names, which are sorted; and these."""
+    """The name of every row as a number into all names, which are sorted; and these."""
     width = int(micro_batch.max(initial=UNNUMBERED)) + 2
     code = form * width + micro_batch + 1
     used = np.zeros(len(forms) * width, dtype=bool)
     used[code] = True
     codes = np.flatnonzero(used)
+    numbers = [str(number) for number in range(width)]
+    parts = [form.partition("{}") for form in forms]
     written = []
-    for each in codes.tolist():
-        number = each % width - 1
-        written.append(forms[each // width] if number == UNNUMBERED else forms[each // width].format(number))
+    for which, number in zip(*(column.tolist() for column in np.divmod(codes, width)), strict=True):
+        before, _, after = parts[which]
+        written.append(before + numbers[number - 1] + after if number else forms[which])
     names = sorted(set(written))
     number_of = {name: number for number, name in enumerate(names)}
     place = np.zeros(len(used), dtype=np.int64)

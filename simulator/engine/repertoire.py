@@ -122,7 +122,7 @@ class Repertoire:
         return found
 
     def _found_team(self, rank_class: int, blocks: Sequence[Block]) -> Team:
-        asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
+        asked = {communication: None for block in blocks for communication in block.communications}
         found = {rank_class}
         new = [rank_class]
         while new:
@@ -158,7 +158,7 @@ class Repertoire:
     def _alone(self, rank_class: int, slot: Slot) -> Rehearsal:
         """The same of a rank class that meets nobody."""
         blocks, scene = self._scene(self._ranks[rank_class])
-        asked = {step.communication: None for block in blocks for step in block.instructions if isinstance(step, Start)}
+        asked = {communication: None for block in blocks for communication in block.communications}
         operations = [self._folding.collective(rank_class, communication) for communication in asked]
         alike = likeness(operations, rank_class, self._folding.link_classes)
         if alike is None:
@@ -245,8 +245,8 @@ class Repertoire:
         sorts: dict[tuple[object, ...], list[int]] = {}
         for key in team:
             rank = self._ranks[key]
-            steps = (step for work in slot for step in rank.block(work).instructions if isinstance(step, Start))
-            met = {step.communication: self._folding.collective(key, step.communication).key for step in steps}
+            asked = (communication for work in slot for communication in rank.block(work).communications)
+            met = {communication: self._folding.collective(key, communication).key for communication in asked}
             sorts.setdefault((id(rank.world), *(id(rank.block(work)) for work in slot), *met.values()), []).append(key)
         return {keys[0]: tuple(keys[1:]) for keys in sorts.values()}
 

@@ -24,7 +24,7 @@ from simulator.network.contract import Folding
 from simulator.network.fluid import FluidNetwork
 from simulator.network.usage import Usage
 from simulator.spec.errors import IdentityBroken
-from workloads.instructions import Compute, Phase, Program, RankProgram
+from workloads.instructions import Phase, Program, RankProgram
 
 Progress = Callable[[float, str], None]
 
@@ -200,11 +200,8 @@ def program_flops(rank: RankProgram, *, optimizer: bool = True) -> tuple[dict[st
     flops: dict[str, float] = {}
     moved = 0.0
     for block, count in [(rank.prologue, 1), (rank.epilogue, 1), *rank.executed()]:
-        for instruction in block.instructions:
-            if isinstance(instruction, Compute):
-                for operator in instruction.operators:
-                    if operator.phase is Phase.OPTIMIZER and not optimizer:
-                        continue
-                    flops[operator.precision] = flops.get(operator.precision, 0.0) + operator.flops * operator.counted * count
-                    moved += operator.bytes_moved * count
+        for amount in block.amounts:
+            if optimizer or amount.phase is not Phase.OPTIMIZER:
+                flops[amount.precision] = flops.get(amount.precision, 0.0) + amount.flops * count
+                moved += amount.bytes_moved * count
     return flops, moved

@@ -77,9 +77,9 @@ class Usage:
         for solved in shares.shares:
             for link, amount in solved.use:
                 self._shares_on.setdefault(link, []).append((solved.key, amount))
-        self._steps: dict[int, tuple[Ints, Floats]] = {}
+        self._steps: dict[int, tuple[Ints, Floats, float]] = {}
         # Link classes that symmetry alone tells apart are used alike, so most of what is asked was asked of another.
-        self._stepped_alike: dict[tuple[object, ...], tuple[Ints, Floats]] = {}
+        self._stepped_alike: dict[tuple[object, ...], tuple[Ints, Floats, float]] = {}
         self._covered_alike: dict[tuple[int, ...], float] = {}
 
     @cached_property
@@ -95,16 +95,24 @@ class Usage:
 
     def steps(self, link_class: int) -> tuple[Ints, Floats]:
         """Utilisation of raw capacity over time: it is ``value[i]`` from ``time[i]`` [ps] until the next time."""
+        return self._stepped(link_class)[:2]
+
+    def peak(self, link_class: int) -> float:
+        """The highest of them."""
+        return self._stepped(link_class)[2]
+
+    def _stepped(self, link_class: int) -> tuple[Ints, Floats, float]:
         found = self._steps.get(link_class)
         if found is None:
             alike = (self.link_classes[link_class].capacity, *self._shares_on.get(link_class, ()))
             found = self._stepped_alike.get(alike)
             if found is None:
-                found = self._stepped_alike[alike] = self._stepped(link_class)
+                time, value = self._put_together(link_class)
+                found = self._stepped_alike[alike] = time, value, float(value.max())
             self._steps[link_class] = found
         return found
 
-    def _stepped(self, link_class: int) -> tuple[Ints, Floats]:
+    def _put_together(self, link_class: int) -> tuple[Ints, Floats]:
         by_share = np.zeros(self._count)
         for share, amount in self._shares_on.get(link_class, ()):
             by_share[share] = amount
@@ -112,7 +120,8 @@ class Usage:
         if not len(time):
             return np.zeros(1, dtype=np.int64), np.zeros(1)
         value[value < 1e-12] = 0.0  # what is left of sums and differences when nothing flows
-        changed = np.concatenate(([True], value[1:] != value[:-1]))
+        changed = np.ones(len(value), dtype=bool)
+        np.not_equal(value[1:], value[:-1], out=changed[1:])
         return time[changed], value[changed]
 
     def steps_by_kind(self, link_class: int) -> tuple[Ints, dict[str, Floats]]:
@@ -149,14 +158,14 @@ class Usage:
 
     def link(self, link_class: int) -> LinkUse:
         """All that is known of one link of a class."""
-        time, value = self.steps(link_class)
-        high = value > SATURATED
-        some = bool(high.any())
+        time, value, peak = self._stepped(link_class)
+        some = peak > SATURATED
+        high = value > SATURATED if some else np.zeros(0, dtype=bool)
         wire = self.wire_bytes.get(link_class, {})
         return LinkUse(
             link_class=self.link_classes[link_class],
             wire_bytes=wire,
-            peak=float(value.max()),
+            peak=peak,
             saturated=_lasting(time, high) if some else 0.0,
             first_saturated=float(time[high][0]) * SECONDS if some else None,
             busiest_seconds=sum(wire.values()) / self.link_classes[link_class].capacity,
@@ -183,7 +192,7 @@ class Usage:
 
     def overfull(self) -> tuple[LinkClass, ...]:
         """Link classes that carried more than they can at some moment: not in a run in which all traffic met."""
-        return tuple(link for link in self.link_classes if float(self.steps(link.key)[1].max(initial=0.0)) > OVER)
+        return tuple(link for link in self.link_classes if self.peak(link.key) > OVER)
 
     def check(self, *, met: bool = True) -> None:
         """Bytes that the rates moved = bytes of the completed operations, on each link class; no link above capacity.
@@ -203,7 +212,7 @@ class Usage:
             sent = sum(self.wire_bytes.get(key, {}).values())
             if abs(moved - sent) > 1e-9 * sent + ends * capacity * SECONDS:
                 raise IdentityBroken(f"link {link_class.example}: rates moved {moved} bytes, operations sent {sent}")
-            peak = float(self.steps(key)[1].max())
+            peak = self.peak(key)
             if met and peak > OVER:
                 raise IdentityBroken(f"link {link_class.example} ran at {peak} of its capacity")
 
@@ -226,35 +235,39 @@ class Usage:
 class _Moments:
     """When each share began and ceased to hold, all of these moments in order; of equals beginnings come first.
 
-    ``time`` [ps], ``share`` and ``sign`` (-1: it ceased) by place in that order; ``places`` are those of share after share, from
-    ``first`` on. So what held of some shares is put together without a sort of times of its own.
+    ``time`` [ps] and ``what`` by place in that order: the share that began, or, ``count`` more, the one that ceased. ``places``
+    are those of share after share, from ``first`` on. So what held of some shares is put together without a sort of times.
     """
 
     time: Ints
-    share: Ints
-    sign: Floats
+    what: npt.NDArray[np.int32]
     places: Ints
     first: Ints
 
     @classmethod
     def of(cls, start: Ints, end: Ints, share: Ints, count: int) -> _Moments:
         """Those of a history of ``count`` shares."""
-        time, shares = np.concatenate((start, end)), np.concatenate((share, share))
+        time = np.concatenate((start, end))
         order = np.argsort(time, kind="stable")
-        sign = np.where(order < len(start), 1.0, -1.0)
-        held = shares[order]
+        short = share.astype(np.int16 if count < 2**15 else np.int32)  # of 16 bits they are sorted in linear time
+        held = np.concatenate((short, short))[order]
+        what = held + (order >= len(start)) * np.int32(count)
         places = np.argsort(held, kind="stable").astype(np.int64)
-        first = np.searchsorted(held[places], np.arange(count + 1)).astype(np.int64)
-        return cls(time[order], held, sign, places, first)
+        first = np.concatenate(([0], np.cumsum(np.bincount(held, minlength=count)))).astype(np.int64)
+        return cls(time[order], what, places, first)
 
     def stacked(self, amounts: Floats) -> tuple[Ints, Floats]:
         """``amounts`` of each share [count], of those that hold together as a step function: (time, value from then on)."""
-        chosen, _ = spans(self.places, self.first, np.flatnonzero(amounts))
-        chosen.sort()
+        some = np.flatnonzero(amounts)
+        if len(some) == 1:
+            chosen = self.places[self.first[some[0]] : self.first[some[0] + 1]]
+        else:
+            chosen, _ = spans(self.places, self.first, some)
+            chosen.sort()
         time = self.time[chosen]
         new = np.ones(len(time), dtype=bool)
         np.not_equal(time[1:], time[:-1], out=new[1:])
-        changes = np.bincount(np.cumsum(new) - 1, weights=amounts[self.share[chosen]] * self.sign[chosen])
+        changes = np.bincount(np.cumsum(new) - 1, weights=np.concatenate((amounts, -amounts))[self.what[chosen]])
         return time[new], np.cumsum(changes)
 
 
