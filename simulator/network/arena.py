@@ -3,12 +3,12 @@
 Flows that compete are solved together and only they: each *part* (flows of one phase that share links) starts as a
 competitor of nobody; if the parts that cross some link would overload it, they are solved together from then on. By Theorem 4
 of docs/network.md the result is the max-min allocation of all flows: leaving out a limit that then holds anyway changes
-nothing. A flow by itself that nothing slows is not even a part (:mod:`simulator.network.lone`).
+nothing. A part that nothing slows competes with nobody (:mod:`simulator.network.undisturbed`), and a flow by itself that nothing
+slows is not even a part (:mod:`simulator.network.lone`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, MutableSequence, Sequence
 from heapq import heappush
 from itertools import count
@@ -17,9 +17,10 @@ from typing import cast
 import numpy as np
 
 from simulator.network.history import History
-from simulator.network.lone import TOGETHER, Lone
+from simulator.network.lone import Lone
 from simulator.network.shares import Share, Shares
 from simulator.network.transfers import Bundle, Contest, Part, Transfer, advance, first_end, same
+from simulator.network.undisturbed import Leg, Undisturbed
 from simulator.spec.errors import IdentityBroken
 from topologies.fabric import Floats, Ints
 
@@ -45,24 +46,26 @@ class Arena:
         self.history = History()
         self.shares = Shares()
         self._serials = count()
-        self._due: list[tuple[int, int, Part | Transfer | Bundle | Lone, int]] = []
+        self._due: list[tuple[int, int, Part | Transfer | Bundle | Lone | Undisturbed, int]] = []
         self._alive: dict[int, dict[int, Part]] = {}  # shape -> serial -> part
         self._coupled: dict[int, set[int]] = {}  # shapes that overload a link unless solved together
         self._contests: dict[int, Contest] = {}
         self._unsettled: dict[int, Part] = {}
         self._dissolved: dict[int, Contest] = {}
         self._lone: dict[int, Lone] = {}  # that have set off, by serial
+        self._undisturbed: dict[int, Undisturbed] = {}  # under way, by serial
         self._use: Floats = np.empty(0)  # wire bytes/s on one link of a class
         self._use_of: Figures = _figures(self._use)  # the very same, and what is too much, link by link
         self._limit_of: Figures = _figures(self._use)
-        self._at_rank: dict[int, dict[int, float]] = {}  # rank class -> contest -> payload bytes/s
+        self._at_rank: dict[
+            int, dict[int, float]
+        ] = {}  # rank class -> serial of a contest or an undisturbed part -> payload bytes/s
         self._rate: dict[int, float] = {}  # rank class -> payload bytes/s
         self._before: dict[int, float] = {}
         self._touched: list[Ints] = []
 
     def _settle(self, now: int) -> None:
         """Solve again whoever competes with something that began or ended."""
-        self._before.clear()
         begun: list[Contest] = []
         while self._unsettled or self._dissolved:
             if self._dissolved:
@@ -78,16 +81,21 @@ class Arena:
                         advance(part, now)
                         part.speeds = speeds
                         self._schedule(part, now)
-        changed = self._changed()
-        if changed and self.on_rates is not None:
-            self.on_rates(changed)
+
+    def _tell(self) -> None:
+        """Say what came of all that happened at this instant."""
+        if self._before:
+            changed = self._changed()
+            if changed and self.on_rates is not None:
+                self.on_rates(changed)
         self._tell_use()
 
     def _changed(self) -> tuple[int, ...]:
         """The rank classes whose payload rates are others than before."""
         at_rank, rate_of = self._at_rank, self._rate
         changed = []
-        for rank_class, before in self._before.items():
+        touched, self._before = self._before, {}
+        for rank_class, before in touched.items():
             rate = sum(at_rank[rank_class].values())
             if rate != before:
                 rate_of[rank_class] = rate
@@ -121,9 +129,7 @@ class Arena:
         """Some of the flows that run by themselves have arrived: their places."""
         leg, history = lone.leg, self.history
         self._carry(leg.links, leg.amounts, leg.few, -1.0)
-        history.start.append(lone.start)
-        history.end.append(now)
-        history.share.append(leg.share.key)
+        self._held(leg.share, lone.start, now)
         for place in leg.gone:
             key = lone.operations[place].key
             history.completed[key] = history.completed.get(key, 0) + 1
@@ -134,8 +140,46 @@ class Arena:
             self._run_leg(lone, now)
         return leg.gone
 
+    def _takes_up(self, one: Undisturbed, leg: Leg, now: int) -> bool:
+        """Let a part run a leg undisturbed, if no link is overfull then; what it had on the links before is off them."""
+        share = leg.share
+        if leg.more is not None:
+            self._reach()
+            if self._overfull(share):
+                return False
+            if self.on_use is not None:
+                self._touched.append(leg.more)
+        self._carry(share.links, share.amounts, share.few, 1.0)
+        if one.serial < 0:
+            one.serial = next(self._serials)
+            self._undisturbed[one.serial] = one
+        self._bear(one.serial, share, 1.0)
+        one.leg, one.start = leg, now
+        heappush(self._due, (now + leg.ticks, next(self._serials), one, one.version))
+        return True
+
+    def _lays_down(self, one: Undisturbed, now: int) -> None:
+        """Take what an undisturbed part carries off the links."""
+        share = one.leg.share
+        self._carry(share.links, share.amounts, share.few, -1.0)
+        self._bear(one.serial, share, -1.0)
+        self._held(share, one.start, now)
+
+    def _enter(self, part: Part) -> None:
+        """A part is under way, at rates that are to be found."""
+        self._alive.setdefault(part.shape, {})[part.serial] = part
+        self._unsettled[part.serial] = part
+
     def _join_lone(self, link: int) -> None:
-        """Flows that ran by themselves over a link are parts from now on: it is overfull."""
+        """What ran by itself over a link are parts from now on: it is overfull."""
+        for one in [one for one in self._undisturbed.values() if link in self.shares.links[one.leg.shape]]:
+            del self._undisturbed[one.serial]
+            one.version += 1  # its end is that of the part from now on
+            part = one.rival(next(self._serials))
+            assert part.contest is not None
+            self._contests[one.serial] = part.contest
+            self._alive.setdefault(part.shape, {})[part.serial] = part
+            heappush(self._due, (one.start + one.leg.ticks, next(self._serials), part, part.version))
         for lone in [lone for lone in self._lone.values() if link in self.shares.links[lone.leg.shape]]:
             del self._lone[lone.serial]
             lone.version += 1  # its end is that of the part from now on
@@ -155,12 +199,16 @@ class Arena:
                     if part.serial in self._alive.get(part.shape, ()):
                         self._unsettled[part.serial] = part
             self._account(contest, -1.0)
-            if now > contest.start:
-                history = self.history
-                history.start.append(contest.start)
-                history.end.append(now)
-                history.share.append(contest.share.key)
+            self._held(contest.share, contest.start, now)
         self._dissolved.clear()
+
+    def _held(self, share: Share, start: int, end: int) -> None:
+        """Note that these were the rates for so long."""
+        if end > start:
+            history = self.history
+            history.start.append(start)
+            history.end.append(end)
+            history.share.append(share.key)
 
     def _groups(self, now: int) -> list[list[Part]]:
         """Unsettled parts, and all that are coupled with them, by who is coupled with whom."""
@@ -224,8 +272,13 @@ class Arena:
     def _account(self, contest: Contest, sign: float) -> None:
         """Add a contest to what links and ranks carry, or take it away."""
         self._reach()
-        at_rank, before, share = self._at_rank, self._before, contest.share
+        share = contest.share
         self._carry(share.links, share.amounts, share.few, sign)
+        self._bear(contest.serial, share, sign)
+
+    def _bear(self, serial: int, share: Share, sign: float) -> None:
+        """Let ranks send and receive more, or less."""
+        at_rank, before = self._at_rank, self._before
         for rank_class, rate in share.ranks:
             rates = at_rank.get(rank_class)
             if rates is None:
@@ -233,9 +286,9 @@ class Arena:
             if rank_class not in before:
                 before[rank_class] = self._rate.get(rank_class, 0.0)
             if sign > 0:
-                rates[contest.serial] = rate
+                rates[serial] = rate
             else:
-                del rates[contest.serial]
+                del rates[serial]
 
     def _couple(self, begun: list[Contest]) -> None:
         """Where contests overload a link together, couple the shapes that cross it and settle them again."""
@@ -268,8 +321,7 @@ class Arena:
     def _schedule(self, part: Part, now: int) -> None:
         """Note when the first of a part's flows will have arrived."""
         part.version += 1
-        time = now + max(1, math.ceil(first_end(part) - TOGETHER))
-        heappush(self._due, (time, next(self._serials), part, part.version))
+        heappush(self._due, (now + first_end(part.remaining, part.speeds), next(self._serials), part, part.version))
 
 
 def _figures(column: Floats) -> Figures:

@@ -8,15 +8,16 @@ Time is integer picoseconds: a flow is done at the first tick at which all its b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from simulator.network.arena import Arena, OnRates
 from simulator.network.contract import Cancellable, Ended, Folding, OperationClass, Timekeeper
-from simulator.network.lone import TOGETHER, Course, Lone
-from simulator.network.shares import Plan
+from simulator.network.lone import Course, Lone
+from simulator.network.shares import Column, Plan
 from simulator.network.transfers import Bundle, Part, Transfer, advance, chosen, under_way
+from simulator.network.undisturbed import Legs, Undisturbed
 from topologies.fabric import Floats, Ints
 
 
@@ -29,6 +30,8 @@ class FluidNetwork(Arena):
         self._clock = clock
         self._plans: dict[int, Plan] = {}
         self._courses: dict[tuple[int, ...], Course | None] = {}
+        self._legs: dict[tuple[int, int, int], Legs] = {}  # of a part of a phase of an operation
+        self._setting_out: list[tuple[Transfer, int]] = []  # parts whose first byte leaves now, by their place in the phase
         self._bundles: dict[tuple[int, ...], tuple[Plan, list[int]]] = {}
         self._timer: Cancellable | None = None
         self._timer_at = -1
@@ -126,7 +129,7 @@ class FluidNetwork(Arena):
     def apart(self, clock: Timekeeper) -> FluidNetwork:
         """The same links with nothing on them, on another clock; what either solves, both know."""
         other = FluidNetwork(clock, self.folding)
-        other.shares, other._plans, other._coupled = self.shares, self._plans, self._coupled
+        other.shares, other._plans, other._coupled, other._legs = self.shares, self._plans, self._coupled, self._legs
         return other
 
     def anew(self, clock: Timekeeper) -> FluidNetwork:
@@ -146,6 +149,7 @@ class FluidNetwork(Arena):
             other._timer.cancel()
             other._timer = None
         moved: dict[int, Transfer] = {}
+        other._stand_up(now)
         for parts in other._alive.values():
             for part in parts.values():
                 part.serial = next(self._serials)
@@ -164,6 +168,19 @@ class FluidNetwork(Arena):
         other._running = 0
         self._arm()
 
+    def _stand_up(self, now: int) -> None:
+        """Make parts of all that runs undisturbed, with nothing on the links."""
+        for one in self._undisturbed.values():
+            self._lays_down(one, now)
+            one.version += 1
+            part = one.part(next(self._serials))
+            self._alive.setdefault(part.shape, {})[part.serial] = part
+            heappush(self._due, (one.start + one.leg.ticks, next(self._serials), part, part.version))
+        self._undisturbed.clear()
+        for transfer, place in self._setting_out:
+            self._part(transfer, place, now)
+        self._setting_out.clear()
+
     def state(self) -> tuple[object, ...]:
         """All that may decide how what is under way goes on, times from now on: equal states have equal futures."""
         now = self._clock.now
@@ -171,13 +188,13 @@ class FluidNetwork(Arena):
         due = sorted(
             (time, serial, entry)
             for time, serial, entry, version in self._due
-            if not isinstance(entry, Part) and (not isinstance(entry, Lone) or version == entry.version)
+            if not isinstance(entry, Part) and version == entry.version
         )
         coupled = sum(map(len, self._coupled.values()))
         return (
             *((time - now, *entry.state()) for time, _, entry in due),
             *(part.state(now) for part in parts),
-            len(self._unsettled) + len(self._dissolved),
+            len(self._unsettled) + len(self._dissolved) + len(self._setting_out),
             coupled,
         )
 
@@ -195,6 +212,14 @@ class FluidNetwork(Arena):
         left: Floats = self.shares.limits[links] - self._use[links]
         return left
 
+    def at_rates(self) -> Iterator[tuple[Transfer | Bundle, int, Column]]:
+        """All parts under way, with the shape and the rates [B/ps] of their flows; single flows of their own apart."""
+        for alive in self._alive.values():
+            for part in alive.values():
+                yield part.transfer, part.shape, part.speeds
+        for one in self._undisturbed.values():
+            yield one.transfer, one.leg.shape, one.leg.share.speeds[0]
+
     @property
     def running(self) -> int:
         """Transfers under way, those included whose first byte has not left yet."""
@@ -202,7 +227,6 @@ class FluidNetwork(Arena):
 
     def _next_phase(self, transfer: Transfer) -> None:
         """Start the next phase that has bytes to move, or end the transfer."""
-        now = self._clock.now
         while not transfer.running:
             transfer.phase += 1
             if transfer.phase == len(transfer.plan.phases):
@@ -211,18 +235,50 @@ class FluidNetwork(Arena):
                 self._running -= 1
                 transfer.done.succeed()
                 return
-            for shape, sizes in transfer.plan.phases[transfer.phase]:
-                part = Part(next(self._serials), transfer, shape, sizes, now)
-                self._alive.setdefault(shape, {})[part.serial] = part
-                self._unsettled[part.serial] = part
-                transfer.running += 1
+            transfer.running = len(transfer.plan.phases[transfer.phase])
+            self._setting_out += [(transfer, place) for place in range(transfer.running)]
+
+    def _set_out(self, now: int) -> None:
+        """First bytes of collectives leave, now that all who were through at this instant are off the links."""
+        leaving, self._setting_out = self._setting_out, []
+        for transfer, place in leaving:
+            key = transfer.operation.key, transfer.phase, place
+            legs = self._legs.get(key)
+            if legs is None:
+                legs = self._legs[key] = Legs(self.shares, *transfer.plan.phases[transfer.phase][place])
+            if not self._takes_up(Undisturbed(transfer, legs, legs.first), legs.first, now):
+                self._part(transfer, place, now)
+        if self._unsettled:
+            self._settle(now)
+
+    def _part(self, transfer: Transfer, place: int, now: int) -> None:
+        """Part of a collective leaves, and others may slow it."""
+        shape, sizes = transfer.plan.phases[transfer.phase][place]
+        self._enter(Part(next(self._serials), transfer, shape, sizes, now))
+
+    def _turn(self, one: Undisturbed, now: int) -> None:
+        """Some flows of an undisturbed part have arrived."""
+        self._lays_down(one, now)
+        leg = one.legs.after(one.number)
+        if leg is not None:
+            one.number += 1
+            if self._takes_up(one, leg, now):
+                return
+            self._enter(Part(next(self._serials), one.transfer, leg.shape, leg.sizes, now))
+        del self._undisturbed[one.serial]
+        if leg is None:
+            self._through(one.transfer)
+
+    def _through(self, transfer: Transfer) -> None:
+        """A part of it has arrived."""
+        transfer.running -= 1
+        if not transfer.running:
+            self._next_phase(transfer)
 
     def _start(self, bundle: Bundle) -> None:
         """All the flows of a bundle set off."""
         ((shape, sizes),) = bundle.plan.phases[0]
-        part = Part(next(self._serials), bundle, shape, sizes, self._clock.now)
-        self._alive.setdefault(shape, {})[part.serial] = part
-        self._unsettled[part.serial] = part
+        self._enter(Part(next(self._serials), bundle, shape, sizes, self._clock.now))
 
     def _arrived(self, bundle: Bundle, keep: Sequence[int]) -> None:
         """Only these flows of a bundle still run."""
@@ -241,7 +297,7 @@ class FluidNetwork(Arena):
         due = self._due
         while due and due[0][3] != due[0][2].version:
             heappop(due)
-        if self._unsettled or self._dissolved:
+        if self._unsettled or self._dissolved or self._setting_out:
             target = self._clock.now
         elif due:
             target = due[0][0]
@@ -270,6 +326,8 @@ class FluidNetwork(Arena):
                     starting.append(entry)
                 else:
                     self._land(entry, now)
+            elif isinstance(entry, Undisturbed):
+                self._turn(entry, now)
             elif isinstance(entry, Transfer):
                 self._next_phase(entry)
             elif isinstance(entry, Bundle):
@@ -278,6 +336,9 @@ class FluidNetwork(Arena):
                 self._finish(entry, now)
         if self._unsettled or self._dissolved:
             self._settle(now)
+        if self._setting_out:
+            self._set_out(now)
+        self._tell()
         if starting:
             self._set_off(starting, now)
         self._arm()
@@ -298,13 +359,12 @@ class FluidNetwork(Arena):
                 self._start(lone.bundle())
         if self._unsettled:
             self._settle(now)
-        else:
-            self._tell_use()
+        self._tell()
 
     def _finish(self, part: Part, now: int) -> None:
         """Take out the flows of a part that have arrived."""
         advance(part, now)
-        keep = under_way(part, TOGETHER)
+        keep = under_way(part.remaining, part.speeds)
         if len(keep) == len(part.speeds):
             self._schedule(part, now)  # rounding: a huge transfer is a tick short of its end
             return
@@ -321,12 +381,9 @@ class FluidNetwork(Arena):
             self._arrived(transfer, keep)
         if not keep:
             if isinstance(transfer, Transfer):
-                transfer.running -= 1
-                if not transfer.running:
-                    self._next_phase(transfer)
+                self._through(transfer)
             return
         part.shape = self.shares.left(part.shape, keep)
         part.remaining = chosen(part.remaining, keep)
         part.speeds = ()
-        self._alive.setdefault(part.shape, {})[part.serial] = part
-        self._unsettled[part.serial] = part
+        self._enter(part)

@@ -6,7 +6,6 @@ then moments, and not a part in a contest; the fluid server makes them one the m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,8 @@ import numpy as np
 
 from simulator.network.contract import Ended, OperationClass
 from simulator.network.shares import SHORT, Column, Plan, Share, Shares, column, pairs
-from simulator.network.transfers import Bundle, Contest, Part, advance, first_end, under_way
+from simulator.network.transfers import Bundle, Contest, Part, until_some_arrive
 from topologies.fabric import Floats, Ints
-
-#: Ends closer than this are one end [ps]; far above rounding in durations of seconds, far below a tick.
-TOGETHER = 1.0 / 64.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,19 +54,15 @@ class Course:
         places, left = tuple(order), sizes
         while places:
             share = shares.share((shape,))
-            part = Part(0, Bundle((), plan, [], _nobody), shape, left, 0, share.speeds[0])
-            keep = list(range(len(places)))
-            while len(keep) == len(places):  # rounding: a huge transfer is a tick short of its end
-                advance(part, part.updated + max(1, math.ceil(first_end(part) - TOGETHER)))
-                keep = under_way(part, TOGETHER)
+            ticks, keep, remaining = until_some_arrive(left, share.speeds[0])
             patterns, going = shares.shapes[shape], set(keep)
             ended = [place for place in range(len(places)) if place not in going]
             gone = tuple(sorted(places[place] for place in ended))
             theirs = np.isin(share.links, np.concatenate([shares.patterns[patterns[place]].loads[0] for place in ended]))
             links, amounts = share.links[theirs], share.amounts[theirs]
             few = pairs(links, amounts) if len(links) <= SHORT else None
-            legs.append(Leg(share, shape, left, part.updated, places, gone, links, amounts, few))
-            places, left = tuple(places[place] for place in keep), column([float(part.remaining[place]) for place in keep])
+            legs.append(Leg(share, shape, left, ticks, places, gone, links, amounts, few))
+            places, left = tuple(places[place] for place in keep), column([float(remaining[place]) for place in keep])
             if places:
                 shape = shares.shape(tuple(patterns[place] for place in keep))
         return cls(plan, tuple(order), tuple(legs))
@@ -112,7 +104,3 @@ class Lone:
         part = Part(self.serial, self.bundle(), leg.shape, leg.sizes, self.start, leg.share.speeds[0])
         part.contest = Contest(serial, [part], leg.share, self.start)
         return part
-
-
-def _nobody(_places: list[int]) -> None:
-    """Nobody asks when a flow ends that is only counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 
 from simulator.network.contract import Ended, OperationClass
 from simulator.network.shares import MANY, Column, Plan, Share
+
+#: Ends closer than this are one end [ps]; far above rounding in durations of seconds, far below a tick.
+TOGETHER = 1.0 / 64.0
 
 
 @dataclass(slots=True, eq=False)
@@ -76,29 +80,42 @@ def advance(part: Part, now: int) -> None:
     """Bytes that moved since the last look."""
     elapsed = now - part.updated
     if elapsed:
-        speeds = part.speeds
-        if isinstance(speeds, np.ndarray):
-            part.remaining = part.remaining - speeds * elapsed
-        else:
-            part.remaining = [left - speed * elapsed for left, speed in zip(part.remaining, speeds, strict=True)]
+        part.remaining = after(part.remaining, part.speeds, elapsed)
         part.updated = now
 
 
-def first_end(part: Part) -> float:
-    """How long after the last look the first of a part's flows will have arrived [ps]."""
-    speeds = part.speeds
+def after(remaining: Column, speeds: Column, elapsed: int) -> Column:
+    """What is left of flows [B] after ``elapsed`` [ps]."""
     if isinstance(speeds, np.ndarray):
-        return float((part.remaining / speeds).min())
-    first: float = min([left / speed for left, speed in zip(part.remaining, speeds, strict=True)])
-    return first
+        left: Column = remaining - speeds * elapsed
+        return left
+    return [left - speed * elapsed for left, speed in zip(remaining, speeds, strict=True)]
 
 
-def under_way(part: Part, within: float) -> list[int]:
-    """Which flows of a part have not arrived yet, and will not ``within`` so many ps."""
-    speeds = part.speeds
+def first_end(remaining: Column, speeds: Column) -> int:
+    """In how many ticks the first of some flows will have arrived, one at least."""
     if isinstance(speeds, np.ndarray):
-        return np.flatnonzero(part.remaining > speeds * within).tolist()
-    return [place for place, (left, speed) in enumerate(zip(part.remaining, speeds, strict=True)) if left > speed * within]
+        first = float((remaining / speeds).min())
+    else:
+        first = min([left / speed for left, speed in zip(remaining, speeds, strict=True)])
+    return max(1, math.ceil(first - TOGETHER))
+
+
+def under_way(remaining: Column, speeds: Column) -> list[int]:
+    """Which flows have not arrived yet, and will not within what counts as one moment."""
+    if isinstance(speeds, np.ndarray):
+        return np.flatnonzero(remaining > speeds * TOGETHER).tolist()
+    return [place for place, (left, speed) in enumerate(zip(remaining, speeds, strict=True)) if left > speed * TOGETHER]
+
+
+def until_some_arrive(remaining: Column, speeds: Column) -> tuple[int, list[int], Column]:
+    """The ticks until the first of some flows have arrived, the places of the others, and what is left of all of them [B]."""
+    ticks, keep = 0, list(range(len(speeds)))
+    while len(keep) == len(speeds):  # rounding: a huge transfer is a tick short of its end
+        more = first_end(remaining, speeds)
+        ticks, remaining = ticks + more, after(remaining, speeds, more)
+        keep = under_way(remaining, speeds)
+    return ticks, keep, remaining
 
 
 def chosen(figures: Column, places: Sequence[int]) -> Column:

@@ -195,11 +195,10 @@ def test_rates_at_any_moment_are_max_min_over_all_flows_under_way(name: str, lau
     def check(_links: set[int]) -> None:
         nonlocal checked
         rows, rates = [], []
-        for contest in network._contests.values():
-            for part in contest.parts:
-                rows += [network.shares.patterns[pattern].row for pattern in network.shares.shapes[part.shape]]
-                rates += [speed * 1e12 for speed in part.speeds]
-        assert len(rates) == sum(len(part.remaining) for parts in network._alive.values() for part in parts.values())
+        for _transfer, shape, speeds in network.at_rates():
+            assert len(speeds) == len(network.shares.shapes[shape])
+            rows += [network.shares.patterns[pattern].row for pattern in network.shares.shapes[shape]]
+            rates += [speed * 1e12 for speed in speeds]
         if rows:
             loads, capacity = system_of(fold, rows)
             assert is_max_min(loads, capacity, np.array(rates), np.array([row[2] for row in rows]))

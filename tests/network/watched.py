@@ -13,6 +13,7 @@ from simulator.network.contract import FlowClass, OperationClass
 from simulator.network.fluid import FluidNetwork
 from simulator.network.fold import Fold
 from simulator.network.maxmin import Loads, is_max_min
+from simulator.network.transfers import Transfer
 from tests.network.doubles import Clock
 from topologies.fabric import Ints
 
@@ -37,28 +38,28 @@ class Watched(FluidNetwork):
         self._events.append(done)
         return done
 
-    def _settle(self, now: int) -> None:
-        super()._settle(now)
+    def _wake(self) -> None:
+        super()._wake()
+        now = self.clock.now
         counts: Counter[Row] = Counter()
         rates: dict[Row, float] = {}
-        for parts in self._alive.values():
-            for part in parts.values():
-                for pattern, speed in zip(self.shares.shapes[part.shape], part.speeds, strict=True):
-                    row = (self.launches[id(part.transfer.done)], part.transfer.phase, pattern)
-                    counts[row] += 1
-                    assert rates.setdefault(row, speed / SECONDS) == speed / SECONDS
-        self._certify(rates)
+        for transfer, shape, speeds in self.at_rates():
+            assert isinstance(transfer, Transfer)
+            for pattern, speed in zip(self.shares.shapes[shape], speeds, strict=True):
+                row = (self.launches[id(transfer.done)], transfer.phase, pattern)
+                counts[row] += 1
+                assert rates.setdefault(row, speed / SECONDS) == speed / SECONDS
+        self._certify(counts, rates)
         if self.times and self.times[-1] == now:
             self.times.pop()
             self.states.pop()
         self.times.append(now)
         self.states.append((counts, rates))
 
-    def _certify(self, rates: dict[Row, float]) -> None:
+    def _certify(self, counts: Counter[Row], rates: dict[Row, float]) -> None:
         """The certificate of the folded problem: what all that runs puts on the link classes."""
         if not rates:
             return
-        counts = Counter(row for parts in self._alive.values() for part in parts.values() for row in self._rows(part))
         rows = [(row, self.shares.patterns[row[2]].row) for row, times in counts.items() for _ in range(times)]
         loads = Loads(
             flow=np.repeat(np.arange(len(rows)), [len(pattern[0]) for _, pattern in rows]),
@@ -70,10 +71,6 @@ class Watched(FluidNetwork):
         capacity = np.array([link.capacity for link in self.folding.link_classes])
         weight, cap = (np.array([pattern[column] for _, pattern in rows]) for column in (2, 3))
         assert is_max_min(loads, capacity, np.array([rates[row] for row, _ in rows]), weight, cap)
-
-    def _rows(self, part: object) -> list[Row]:
-        transfer = part.transfer  # type: ignore[attr-defined]
-        return [(self.launches[id(transfer.done)], transfer.phase, each) for each in self.shares.shapes[part.shape]]  # type: ignore[attr-defined]
 
     def ends(self, launch: int, phase: int, flows: Sequence[FlowClass], kind: str) -> list[float]:
         """When the flow classes of one phase of a launch ended [s]: of those with one pattern, smaller ones first."""
