@@ -53,6 +53,10 @@ class Course:
         """It happened now."""
         self.moments.append((now, what))
 
+    def state(self) -> tuple[object, ...]:
+        """All moments so far, to compare."""
+        return tuple([(time, tuple(what.of.items()) if isinstance(what, Rates) else what) for time, what in self.moments])
+
     def waits_for(self, those: Collection[int]) -> bool:
         """Whether it is only for ``those`` of who acts that collectives wait: the others may as well come earlier."""
         return all(what.by in those for _, what in self.moments if isinstance(what, Began) and what.by != NOBODY)

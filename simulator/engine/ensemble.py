@@ -151,6 +151,12 @@ class Ensemble:
         for key in touched:
             self.actors[key].compute.refresh()
 
+    def state(self) -> tuple[object, ...] | None:
+        """When who began, and all that came of collectives so far; None where that was taken over from others."""
+        if self._single:
+            return None
+        return tuple(self._joined.items()), self.course.state()
+
     def leave(self, key: int) -> dict[int, Role]:
         """What an actor did, and all that it stood for."""
         role = self.actors[key].role(self.slot)

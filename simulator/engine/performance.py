@@ -73,6 +73,16 @@ class Performance:
         """Ticks since it began."""
         return self._clock.now - self.start
 
+    def state(self, rank_class: int) -> tuple[object, ...] | None:
+        """All that decides how one of its ranks goes on, blocks and links apart; None if more does than can be compared.
+
+        A slot that is played goes on from what came of its collectives so far: nothing else reaches in.
+        """
+        if self.ensemble is None:
+            return -self.offset, self.early(rank_class)
+        heard = self.ensemble.state()
+        return None if heard is None else (-self.offset, self.early(rank_class), heard)
+
     def play(self, ensemble: Ensemble, live: FluidNetwork) -> None:
         """Go on with an ensemble, instead of the rehearsal if there was one, from now on."""
         for call in self._calls:

@@ -167,9 +167,12 @@ class Rank:
     def state(self, now: int, slots: int, micro_batch: int) -> tuple[object, ...] | None:
         """All that may decide how it goes on, counted from a moment, a slot and a micro-batch; None while more is under way."""
         performance = self.performance
-        if performance is not None and performance.ensemble is None:
-            where: tuple[object, ...] = (performance.start - now, performance.early(self.rank_class))
-        elif performance is None and self.waits_for is not None and self.is_quiet:
+        where: tuple[object, ...] | None
+        if performance is not None:
+            where = performance.state(self.rank_class)
+            if where is None:
+                return None
+        elif self.waits_for is not None and self.is_quiet:
             what, work, since = self.waits_for
             where = (what, work, since - now)
         else:

@@ -6,7 +6,11 @@ left, which messages are unread, what is still to be booked) is again what it wa
 round again as long as the schedules repeat themselves: nothing else decides. So all ranks leap over these rounds at once, and
 what happened in one of them has happened in each (:mod:`simulator.engine.repetition`).
 
-Left out: steps in which some rank is always in the middle of playing a slot when the first one comes to a slot.
+A slot that had to be taken up in the middle, for links would have been overfull, goes on from all that its collectives have done
+so far, when they began, ended and at which rates: that is compared too.
+
+Left out: steps in which, whenever the first rank comes to a slot, some rank plays one into which a collective of another slot
+reaches, or one whose twins were told apart in its course.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from tests.laws.test_faults import SLOW, WEAK
 from tests.laws.test_folded_equals_unfolded import SMALL_DENSE, SMALL_V3
 
 BOXES = {"system": "dgx-h100", "chips": 16}
+CARDS = {"system": "h800-8", "chips": 128}
 V3 = {"cluster": {"system": "h800-8", "chips": 64}, "model": {**SMALL_V3, "layers": 8}}
 
 
@@ -70,12 +71,24 @@ def same(short: StepOutcome, use: Usage, whole: StepOutcome, whole_use: Usage) -
         assert link.wire_bytes == pytest.approx(links[link.link_class.example].wire_bytes, rel=1e-9)
 
 
+def meeting() -> dict[str, Any]:
+    """Experts spread over two boxes and eight stages in two directions: mail meets their traffic on the cards in every slot."""
+    return {**experts(1024, pp=8, schedule="dualpipe"), "cluster": CARDS, "model": {**SMALL_V3, "layers": 16}}
+
+
 @pytest.mark.parametrize("name", REPEATED)
 def test_rounds_left_out_are_as_if_played(name: str) -> None:
     """To the tick, under every schedule; and some rounds were left out, or the test would say nothing."""
     short, use = outcome(REPEATED[name], "exact")
     assert short.left_out > 0.2 * short.end
     same(short, use, *outcome(REPEATED[name], "played"))
+
+
+def test_rounds_in_which_slots_are_taken_up_in_the_middle_are_as_if_played() -> None:
+    """Somebody always plays there, from when mail came into the way on: what it heard so far decides."""
+    short, use = outcome(meeting(), "exact")
+    assert short.left_out > 0.2 * short.end and short.repeated < short.events / 20
+    same(short, use, *outcome(meeting(), "played"))
 
 
 def test_ranks_that_differ_are_played_or_left_out_alike() -> None:
