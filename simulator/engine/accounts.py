@@ -81,16 +81,25 @@ class Accounts:
 
     def replay(self, start: int, books: SlotBooks) -> None:
         """Book what this rank did in a slot that was rehearsed, as having begun at ``start`` [ps]."""
+        self.follow(start, books)
+        self.add(books, 1)
+
+    def follow(self, start: int, books: SlotBooks) -> None:
+        """The same but for the time in which it worked: what it waited for, before the slot and in it."""
         if books.opening is not None:
             at, waits = books.opening
             if waits:
                 self.waits += [wait.shifted(start) for wait in waits]
-            self.close_idle(start + at)
+            if self.waits or start + at > self.idle_since:
+                self.close_idle(start + at)
             self.idle_since = start + books.idle_since
-            for part, value in books.parts:
-                self.parts[part] += value
         if books.waits:
             self.waits += [wait.shifted(start) for wait in books.waits]
+
+    def add(self, books: SlotBooks, times: int) -> None:
+        """Book the time in which it worked in so many slots that went alike."""
+        for part, value in books.parts:
+            self.parts[part] += times * value
 
     def close_idle(self, now: int) -> None:
         """The compute lane starts to work (or the step ends): explain the time since it last worked."""

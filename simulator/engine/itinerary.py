@@ -9,11 +9,16 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+import numpy as np
+
 from simulator.engine.rank import Rank, cell_name
+from simulator.engine.repetition import Ints
 from workloads.instructions import Block, Compute, HostWork, Instruction, Program, RankProgram, Start, Wait, Work, WorkKind
 
 Sort = tuple[str, int, int]
 """Mail without its micro-batch: "F" or "B", stage, direction."""
+
+Columns = tuple[Ints, Ints, Ints]
 
 HERE = -1
 """In place of the pipeline rank that mail goes to: the next stage is on the same one."""
@@ -142,6 +147,16 @@ class Itinerary:
     cells: tuple[Cell, ...]
     scene: list[int]
     works: list[tuple[tuple[int, int], ...]]
+    _columns: dict[int, Columns] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def columns(self, chain: int) -> Columns:
+        """Slots that have a work at this place, and of each such work its cell and its micro-batch."""
+        found = self._columns.get(chain)
+        if found is None:
+            rows = [(slot, *works[chain]) for slot, works in enumerate(self.works) if len(works) > chain]
+            slot, cell, batch = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+            found = self._columns[chain] = slot, cell, batch
+        return found
 
 
 _KEPT: deque[tuple[RankProgram, Program, Itinerary]] = deque(maxlen=64)

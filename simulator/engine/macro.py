@@ -94,7 +94,7 @@ class Macro:
                 course = self._network.course(operation)
                 if course is None or targets != (of_stage[target],):
                     return False
-                traveller.ways[target] = Way(operation, course)
+                traveller.ways[target] = Way(operation, course, course.plan.latency + course.ticks)
             self._travellers.append(traveller)
             self.slots += len(route.scene)
         return True
@@ -172,7 +172,7 @@ class Macro:
             for way in traveller.ways.values():
                 course, times = way.course, len(way.began)
                 found.start.extend([began + course.plan.latency for began in way.began])
-                found.end.extend([began + course.plan.latency + course.ticks for began in way.began])
+                found.end.extend([began + way.lasts for began in way.began])
                 found.share.extend([course.legs[0].share.key] * times)
                 found.operations[way.operation.key] = way.operation
                 found.completed[way.operation.key] = times
@@ -186,6 +186,7 @@ class Macro:
         """What ranks did by themselves, on their lanes and on the links."""
         shares, history, recorder = self._network.shares, self._network.history, self._world.recorder
         for traveller in self._travellers:
+            traveller.write()
             for seen, starts in traveller.over.items():
                 whole = seen.whole
                 assert whole is not None

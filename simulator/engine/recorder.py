@@ -82,6 +82,7 @@ class Recorder:
     _ids: dict[str, int] = field(default_factory=dict)
     _repeated: list[tuple[Recorder, Ints, int | None]] = field(default_factory=list)
     _left_out: tuple[Repetition, int] | None = None  # and how many others had been repeated before
+    _written: list[Recorder] = field(default_factory=list)  # sheets that were added whole
     _sheet: Ints | None = field(default=None, init=False, repr=False, compare=False)
 
     def add(self, rank_class: int, lane: int, name: str, start: int, end: int, micro_batch: int = UNNUMBERED) -> None:
@@ -98,6 +99,15 @@ class Recorder:
         self.micro_batch.append(micro_batch)
         self.start.append(start)
         self.end.append(end)
+
+    def write(self, rank_class: int, lane: int, names: Sequence[str], columns: tuple[Ints, Ints, Ints, Ints]) -> None:
+        """Many spans of one lane: for each the place of its name in ``names``, its micro-batch, its start and its end [ps]."""
+        found = Recorder(names=list(names))
+        some = columns[3] > columns[2]
+        name, micro_batch, start, end = (column[some] for column in columns)
+        same = np.ones((2, len(start)), dtype=np.int64) * [[rank_class], [lane]]
+        found._keep(np.array((start, end, *same, name, micro_batch)))
+        self._written.append(found)
 
     def copy(self, rank_class: int, to: Sequence[int]) -> None:
         """Give other rank classes all the spans of one."""
@@ -127,6 +137,7 @@ class Recorder:
 
     def spread(self, repetition: Repetition) -> None:
         """Let what was repeated have happened as often as it did: done when spans are asked for, as they not always are."""
+        assert not self._written, "a step that is told without a clock leaves nothing out"
         self._left_out = repetition, len(self._repeated)
 
     def _spread(self, repetition: Repetition, before: int) -> None:
@@ -147,7 +158,8 @@ class Recorder:
             left_out, self._left_out = self._left_out, None
             self._spread(*left_out)
         # Its own come last: slots, which are the longest of what begins when they do, and so mostly in order there.
-        recorders = [*self._repeated, (self, np.zeros(1, dtype=np.int64), None)]
+        once: Ints = np.zeros(1, dtype=np.int64)
+        recorders = [*self._repeated, *((sheet, once, None) for sheet in (*self._written, self))]
         forms = {form: place for place, form in enumerate(dict.fromkeys(form for one, *_ in recorders for form in one.names))}
         sheets = [one._rows(forms, rank_class) for one, _, rank_class in recorders]
         start, end, rank_class, lane, form, number = np.concatenate(sheets, axis=1)
@@ -162,16 +174,19 @@ class Recorder:
 
         Kept but for the numbers of names, and for the rank class where they are those of another.
         """
-        if self._sheet is None or self._sheet.shape[1] != len(self.start):
+        if self._sheet is None or self._sheet.shape[1] < len(self.start):
             columns = (self.start, self.end, self.rank_class, self.lane, self.name, self.micro_batch)
-            sheet = np.array(columns, dtype=np.int64).reshape(len(columns), -1)
-            self._sheet = sheet[:, np.lexsort((sheet[1], sheet[0]))]
+            self._keep(np.array(columns, dtype=np.int64).reshape(len(columns), -1))
+        assert self._sheet is not None
         sheet = self._sheet.copy()
         if sheet.size:
             sheet[4] = np.array([forms[name] for name in self.names], dtype=np.int64)[sheet[4]]
         if rank_class is not None:
             sheet[2] = rank_class
         return sheet
+
+    def _keep(self, sheet: Ints) -> None:
+        self._sheet = sheet[:, np.lexsort((sheet[1], sheet[0]))]
 
 
 def _laid_out(sheets: Sequence[Ints], starts: Sequence[Ints]) -> tuple[Ints, Ints]:

@@ -10,11 +10,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from simulator.engine.accounts import Waiting
 from simulator.engine.acts import Act, Meeting
 from simulator.engine.alike import KEPT
 from simulator.engine.ensemble import Role
-from simulator.engine.itinerary import HERE, Cell, Itinerary, Scene
+from simulator.engine.itinerary import HERE, Itinerary, Scene
 from simulator.engine.rank import SLOT, Rank
 from simulator.engine.recorder import LANES
 from simulator.engine.soloist import Soloist
@@ -77,18 +79,24 @@ class Mailbox:
 
 @dataclass(slots=True, eq=False)
 class Way:
-    """How a rank sends to another stage. ``began``: when its letters did [ps]."""
+    """How a rank sends to another stage. ``lasts``: from the moment on at which a letter begins until it is gone [ps].
+
+    ``began``: when its letters did [ps]; ``cells`` and ``batches``: of what works each is.
+    """
 
     operation: OperationClass
     course: Course
+    lasts: int
     began: list[int] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
 
 
 class Traveller:
     """A rank class on its way. ``ways`` by the pipeline rank that it sends to.
 
-    ``tree``: the stretches of all that are like it; ``over`` those that it went through, and when each began [ps]. ``played``
-    counts what the tree did not know, ``events`` those of it.
+    ``tree``: the stretches of all that are like it; ``over`` those that it went through, and when each began [ps]. ``began``:
+    when its slots did [ps], and ``roles`` how they went. ``played`` counts what the tree did not know, ``events`` those of it.
     ``crowded``: pipeline ranks to which mail can't go beside what a prologue has left under way; ``shut``: whether mail can't
     come beside that.
     """
@@ -109,6 +117,8 @@ class Traveller:
         self.crowded: set[int] = set()
         self.shut = False
         self.over: dict[Seen, list[int]] = {}
+        self.began: list[int] = []
+        self.roles: list[Role] = []
         self.played = 0
         self.events = 0
         self._acts = deque(acts[0]), deque(acts[1])
@@ -168,10 +178,10 @@ class Traveller:
 
     def _walk(self, box: Mailbox) -> bool:
         """Through the slots; False if mail is missing."""
-        route, accounts, came = self.route, self.rank.accounts, box.came
-        cells, add, rank_class = route.cells, self.rank.world.recorder.add, self.rank.rank_class
+        route, accounts, came, quiet = self.route, self.rank.accounts, box.came, self._quiet
+        cells, scene, began, roles = route.cells, route.scene, self.began, self.roles
         now = self._now
-        for place in range(self._position, len(route.scene)):
+        for place in range(self._position, len(scene)):
             works = route.works[place]
             for cell, batch in works[self._read :]:
                 need = cells[cell].need
@@ -188,19 +198,25 @@ class Traveller:
                         now = found[0]
                 self._read += 1
             self._read = 0
-            role = self._role(route.scene[place], now)
-            accounts.replay(now, role.books)
-            for (cell, batch), (begin, end) in zip(works, role.works, strict=True):
-                add(rank_class, SLOT, cells[cell].name, now + begin, now + end, batch)
+            known = quiet.get(scene[place]) if self._stretch is None else None
+            if known is not None:
+                role = known[0]
+                known[1].append(now)
+            else:
+                role = self._role(scene[place], now)
+            accounts.follow(now, role.books)
+            began.append(now)
+            roles.append(role)
             now += role.end
             for cell, batch in works:
                 if cells[cell].mail is not None:
-                    now = self._send(box, now, cells[cell], batch)
-        self._now, self._position = now, len(route.scene)
+                    now = self._send(box, now, cell, batch)
+        self._now, self._position = now, len(scene)
         return True
 
-    def _send(self, box: Mailbox, now: int, cell: Cell, batch: int) -> int:
-        """Write a letter; when the rank goes on."""
+    def _send(self, box: Mailbox, now: int, number: int, batch: int) -> int:
+        """Write a letter for a work of a cell; when the rank goes on."""
+        cell = self.route.cells[number]
         assert cell.mail is not None
         if cell.target == HERE:
             box.deliver(cell.mail + batch, now, now)
@@ -208,10 +224,11 @@ class Traveller:
         if self._stretch is not None and cell.target in self.crowded and not self._stretch.rests(now, ()):
             raise Entangled
         way = self.ways[cell.target]
-        began = max(now, self._free)
-        gone = self._free = began + way.course.plan.latency + way.course.ticks
+        began = now if now > self._free else self._free
+        gone = self._free = began + way.lasts
         way.began.append(began)
-        self.rank.world.recorder.add(self.rank.rank_class, PP, cell.mail_name, began, gone, batch)
+        way.cells.append(number)
+        way.batches.append(batch)
         box.deliver(cell.mail + batch, gone, now)
         if self.rank.world.program.overlap_pp or gone == now:
             return now
@@ -226,11 +243,10 @@ class Traveller:
             numbers = self._keys[place] = _numbers(scene)
         if stretch is not None and self._rests(stretch, now, stretch.key(numbers, scene)):
             stretch = None
-        if stretch is None:
-            known = self._quiet.get(place)
-            if known is not None:
-                known[1].append(now)
-                return known[0]
+        known = self._quiet.get(place) if stretch is None else None
+        if known is not None:
+            known[1].append(now)
+            return known[0]
         role = self._enter(scene, numbers, now, optimizer=False)
         entered = self._stretch
         if stretch is None and entered is not None and not scene.leaves and entered.at.rests == role.end:
@@ -307,6 +323,26 @@ class Traveller:
         self.over.setdefault(stretch.at, []).append(stretch.start)
         self.played += stretch.played
         self.events += stretch.events
+
+    def write(self) -> None:
+        """Book the time in which it worked in its slots, and write down when it ran its works and sent its letters."""
+        rank_class, recorder, cells = self.rank.rank_class, self.rank.world.recorder, self.route.cells
+        numbers: dict[int, int] = {}  # of roles, by identity
+        number = np.array([numbers.setdefault(id(role), len(numbers)) for role in self.roles], dtype=np.int64)
+        different = list({id(role): role for role in self.roles}.values())
+        for role, times in zip(different, np.bincount(number).tolist(), strict=True):
+            self.rank.accounts.add(role.books, times)
+        began = np.array(self.began, dtype=np.int64)
+        names = [cell.name for cell in cells]
+        for chain in range(max(map(len, self.route.works), default=0)):
+            slot, cell, batch = self.route.columns(chain)
+            works = np.array([role.works[chain] if len(role.works) > chain else (0, 0) for role in different], dtype=np.int64)
+            begin, end = works[number[slot]].T
+            recorder.write(rank_class, SLOT, names, (cell, batch, began[slot] + begin, began[slot] + end))
+        names = [cell.mail_name for cell in cells]
+        for way in self.ways.values():
+            cell, batch, start = (np.array(column, dtype=np.int64) for column in (way.cells, way.batches, way.began))
+            recorder.write(rank_class, PP, names, (cell, batch, start, start + way.lasts))
 
 
 def _numbers(scene: Scene) -> Key:
