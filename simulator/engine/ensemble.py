@@ -96,7 +96,7 @@ class Ensemble:
         self.actors: dict[int, Actor] = {}
         self.ends: dict[int, Event] = {}
         self._ranks = ranks
-        self._groups: dict[int, tuple[int, ...]] = {}
+        self.groups: dict[int, tuple[int, ...]] = {}  # who acts, and for whom
         self._actor_of: dict[int, int] = {}
         self._joined: dict[int, int] = {}
         self._weights: dict[int, int] = {}
@@ -114,7 +114,7 @@ class Ensemble:
             groups = dict.fromkeys((member for key, others in groups.items() for member in (key, *others)), ())
         for key, others in groups.items():
             rank = self._ranks[key]
-            self._groups[key] = others
+            self.groups[key] = others
             self._weights[key] = 1 + len(others)
             self._joined[key] = self.clock.now
             for member in (key, *others):
@@ -142,7 +142,7 @@ class Ensemble:
         touched = {self._actor_of[key] for key in rank_classes if key in self._actor_of}
         for key in touched:
             rate = rate_of(key)
-            for other in self._groups[key]:
+            for other in self.groups[key]:
                 if abs(rate_of(other) - rate) > ALIKE * rate:
                     raise Unlike
         rates = {key: rate_of(key) for key in touched}
@@ -160,7 +160,7 @@ class Ensemble:
     def leave(self, key: int) -> dict[int, Role]:
         """What an actor did, and all that it stood for."""
         role = self.actors[key].role(self.slot)
-        return dict.fromkeys((key, *self._groups[key]), role)
+        return dict.fromkeys((key, *self.groups[key]), role)
 
     def roles(self) -> dict[int, Role]:
         """What everybody did. Raises IdentityBroken if somebody is still at it."""
@@ -170,7 +170,7 @@ class Ensemble:
 
     def record_twins(self) -> None:
         """Write down for twins what their actors did."""
-        for key, others in self._groups.items():
+        for key, others in self.groups.items():
             if others:
                 self.recorder.copy(key, others)
 
@@ -183,13 +183,13 @@ class Ensemble:
         other = Ensemble(self._ranks, self.slot, live, script=self)
         clock = other.clock
         for key, offset in self._joined.items():
-            group = {key: self._groups[key]}
+            group = {key: self.groups[key]}
             if offset:
                 clock.call_at(offset, lambda group=group: other.join(group))  # type: ignore[misc]
             else:
                 other.join(group)
         for offset, rates in self._stage.noted:
-            clock.call_at(offset, lambda rates=rates: clock.at_tick_end(lambda: other._follow(rates, self._groups)))  # type: ignore[misc]
+            clock.call_at(offset, lambda rates=rates: clock.at_tick_end(lambda: other._follow(rates, self.groups)))  # type: ignore[misc]
         clock.advance(self.clock.now)
         other.move(live, began, entered)
         other.refresh(tuple(other.actors))

@@ -9,7 +9,7 @@ by itself), so it is rehearsed once in a step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -18,6 +18,7 @@ from simulator.engine.accounts import Mark
 from simulator.engine.alike import Keepsake
 from simulator.engine.course import Began, Course, Ended, Rates
 from simulator.engine.ensemble import Groups, Role
+from simulator.engine.head_start import HeadStart
 from simulator.engine.rank import Rank
 from simulator.engine.recorder import Recorder
 from simulator.network.contract import LinkClass, OperationClass
@@ -106,11 +107,15 @@ class Deeds:
 
 @dataclass(slots=True)
 class Precedent:
-    """The first of some teams that are alike; ``operations`` and ``deeds`` are its own."""
+    """The first of some teams that are alike; ``operations`` and ``deeds`` are its own.
+
+    ``heads``: what those of any of them did who came early, by the place of their twin in the team and how early they were.
+    """
 
     team: tuple[int, ...]
     operations: tuple[OperationClass, ...]
     deeds: Deeds
+    heads: dict[tuple[int, int], HeadStart | None] = field(default_factory=dict)
     _kept: Keepsake | None = None
 
     def told_of(self, team: Sequence[int], operations: Sequence[OperationClass], shares: Shares) -> Deeds:

@@ -24,7 +24,7 @@ class Performance:
 
     __slots__ = (
         "_bridge", "_bridge_at", "_calls", "_clock", "_inside", "_leave", "_leaving", "_network", "_over",
-        "ensemble", "events", "heads", "rank_classes", "slot", "start",
+        "ensemble", "events", "heads", "offsets", "rank_classes", "slot", "start",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +37,7 @@ class Performance:
     ) -> None:
         self.start = clock.now
         self.heads: Mapping[int, HeadStart] = {}  # of those who came before it began
+        self.offsets: Mapping[int, int] = {}  # of those who came later than it began
         self.slot = slot
         self.rank_classes = rank_classes
         self.ensemble: Ensemble | None = None
@@ -64,9 +65,9 @@ class Performance:
             self._calls.append(self._clock.call_at(self.start + end, lambda together=together: self._finish(together)))  # type: ignore[misc]
 
     def early(self, rank_class: int) -> int:
-        """How long before the start one of them came [ps]."""
+        """How long before the start one of them came [ps]; below zero: after it."""
         head = self.heads.get(rank_class)
-        return head.early if head else 0
+        return head.early if head else -self.offsets.get(rank_class, 0)
 
     @property
     def offset(self) -> int:

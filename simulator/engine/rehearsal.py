@@ -154,33 +154,34 @@ class Rehearsals:
         early = {key: now - came for key, came in gathering.came.items()}
         rehearsal = self._repertoire.rehearsal(team, slot)
         performance = Performance(self._clock, team, slot, self._leave, self._end)
-        self._under_way[performance] = [rehearsal]
         for key in team:
             self._ranks[key].performance = performance
         heads = self._repertoire.heads(rehearsal, early, slot)
         if heads is None:
-            self._play_apart(performance, early)
-            return
-        performance.heads = heads
-        performance.repeat({key: heads[key].before(role) if key in heads else role for key, role in rehearsal.roles.items()})
+            rehearsal = self._repertoire.staggered(team, slot, early)
+            performance.start -= max(early.values())
+            performance.offsets = rehearsal.offsets
+            performance.repeat(rehearsal.roles)
+        else:
+            performance.heads = heads
+            roles = rehearsal.roles
+            performance.repeat({key: heads[key].before(role) if key in heads else role for key, role in roles.items()})
+        self._under_way[performance] = [rehearsal]
         if self._watch:
             self._watch.begin(performance, rehearsal.traffic)
 
-    def _play_apart(self, performance: Performance, early: Mapping[int, int]) -> None:
-        """The slot of ranks that came one after the other is played, as if from the first one's coming on."""
+    def _play_apart(self, performance: Performance, rehearsal: Rehearsal) -> None:
+        """The slot of ranks that came one after the other is played, as from the first one's coming on."""
+        early = {key: performance.early(key) for key in performance.rank_classes}
         longest = max(early.values())
         performance.start -= longest
         performance.heads = {}
-        ensemble = Ensemble(self._ranks, performance.slot, self._network)
-        together: dict[int, list[Rank]] = {}
-        for key in performance.rank_classes:
-            together.setdefault(longest - early[key], []).append(self._ranks[key])
-        for offset, ranks in together.items():
-            groups = self._repertoire.present(ranks, performance.rank_classes, performance.slot)
-            if offset:
-                ensemble.clock.call_at(offset, lambda groups=groups: ensemble.join(groups))  # type: ignore[misc]
-            else:
-                ensemble.join(groups)
+        performance.offsets = {key: longest - before for key, before in early.items() if before < longest}
+        self._take_up(performance, rehearsal)
+
+    def _take_up(self, performance: Performance, rehearsal: Rehearsal) -> None:
+        """The slot is played from now on."""
+        ensemble = self._repertoire.ensemble(rehearsal.groups, performance.slot, performance.offsets)
         performance.play(ensemble, self._network)
 
     def _join(self, gathering: _Gathering, team: Team, slot: Slot) -> None:
@@ -244,9 +245,9 @@ class Rehearsals:
         (rehearsal,) = self._under_way[performance]
         self._watch.end(performance, rehearsal.traffic)
         if any(head.merged >= performance.offset for head in performance.heads.values()):
-            self._play_apart(performance, {key: performance.early(key) for key in performance.rank_classes})
+            self._play_apart(performance, rehearsal)
         else:
-            performance.play(self._repertoire.ensemble(rehearsal.groups, performance.slot), self._network)
+            self._take_up(performance, rehearsal)
 
     def _end(self, performance: Performance) -> None:
         """Write down what happened."""

@@ -25,6 +25,8 @@ from workloads.instructions import Block, HostWork, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
 Scene = tuple[int, ...]  # numbers of the blocks of a slot
+Offsets = Mapping[int, int]  # how long after the first of a team each of those came that did not come with it [ps]
+TOGETHER: Offsets = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Rehearsal:
     """A slot of a team, played once; ``starts`` are the moments from which on it was repeated to its end [ps].
 
     ``groups``: who acted, and for whom; ``marks`` of each of those. ``late``: the starts when some had come before; ``heads`` of
-    these, by their twin and how early they were.
+    these, by the place of their twin in the team and how early they were, known to all teams that are alike. ``offsets``: of a
+    team that came one after the other, and whose slot cannot be told from how it goes when all come together.
     """
 
     roles: dict[int, Role]
@@ -56,6 +59,7 @@ class Rehearsal:
     starts: list[int] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
     heads: dict[tuple[int, int], HeadStart | None] = field(default_factory=dict)
+    offsets: Offsets = field(default_factory=dict)
 
 
 class Repertoire:
@@ -70,7 +74,8 @@ class Repertoire:
         self._teams: dict[tuple[int, Scene], Team] = {}
         self._programs: dict[Team, tuple[Rank, ...]] = {}  # a rank of each program in a team
         self._casts: dict[tuple[object, ...], Cast] = {}
-        self._rehearsed: dict[tuple[Team, Scene], Rehearsal] = {}
+        self._rehearsed: dict[tuple[object, ...], Rehearsal] = {}  # by team, scene, and when each came if not together
+        self._kinds: dict[tuple[Team, Scene], tuple[Kind | None, tuple[OperationClass, ...]]] = {}
         self._precedents: dict[Kind, Precedent] = {}
         self._numbers: dict[int, int] = {}
 
@@ -136,14 +141,23 @@ class Repertoire:
 
     def present(self, ranks: Sequence[Rank], team: Team, slot: Slot) -> Groups:
         """Twins among those who are here."""
-        here = {rank.rank_class for rank in ranks}
-        groups = ([key for key in (first, *others) if key in here] for first, others in self.cast(team, slot).groups.items())
-        return {group[0]: tuple(group[1:]) for group in groups if group}
+        return _among({rank.rank_class for rank in ranks}, self.cast(team, slot).groups)
 
-    def ensemble(self, groups: Groups, slot: Slot) -> Ensemble:
-        """These, at the beginning of a slot."""
+    def ensemble(self, groups: Groups, slot: Slot, offsets: Offsets = TOGETHER) -> Ensemble:
+        """These, at the beginning of a slot; nobody stands for others who come at another moment."""
         ensemble = Ensemble(self._ranks, slot, self._network)
-        ensemble.join(groups)
+        if not offsets:
+            ensemble.join(groups)
+            return ensemble
+        coming: dict[int, set[int]] = {}
+        for key in (member for first, others in groups.items() for member in (first, *others)):
+            coming.setdefault(offsets.get(key, 0), set()).add(key)
+        for offset, here in coming.items():
+            some = _among(here, groups)
+            if offset:
+                ensemble.clock.call_at(offset, lambda some=some: ensemble.join(some))  # type: ignore[misc]
+            else:
+                ensemble.join(some)
         return ensemble
 
     def rehearsal(self, team: Team, slot: Slot) -> Rehearsal:
@@ -153,6 +167,17 @@ class Repertoire:
         if found is None:
             found = self._of_team(team, slot) if len(team) > 1 else self._alone(team[0], slot)
             self._rehearsed[team, scene] = found
+        return found
+
+    def staggered(self, team: Team, slot: Slot, early: Mapping[int, int]) -> Rehearsal:
+        """What a team does in a slot, from the moment at which the first came, if it comes so long before the last one [ps]."""
+        _, scene = self._scene(self._ranks[team[0]])
+        key = team, scene, *(early[member] for member in team)
+        found = self._rehearsed.get(key)
+        if found is None:
+            longest = max(early.values())
+            offsets = {member: longest - early[member] for member in team if early[member] < longest}
+            found = self._rehearsed[key] = self._of_team(team, slot, offsets)
         return found
 
     def _alone(self, rank_class: int, slot: Slot) -> Rehearsal:
@@ -183,62 +208,81 @@ class Repertoire:
         network = ensemble.network
         return Keepsake.of(ensemble.roles()[rank_class], ensemble.recorder, network.history, network.shares, operations)
 
-    def _of_team(self, team: Team, slot: Slot) -> Rehearsal:
+    def _of_team(self, team: Team, slot: Slot, offsets: Offsets = TOGETHER) -> Rehearsal:
         """What a team does that meets in a slot: what the first alike of them in this step did."""
-        scenes = [self._scene(self._ranks[key]) for key in team]
-        ranks = [self._ranks[key] for key in team]
-        links = self._folding.link_classes
-        kind, operations = kind_of(ranks, [blocks for blocks, _ in scenes], [scene for _, scene in scenes], links)
+        kind, operations = self._kind(team)
+        if kind is not None:
+            kind = kind, tuple(offsets.get(member, 0) for member in team)
         shares = self._network.shares
         precedent = self._precedents.get(kind) if kind is not None else None
-        if precedent is not None:
-            shares.know(links)
-            deeds = precedent.told_of(team, operations, shares)
-        else:
-            deeds = self._rehearse(team, slot)
+        if precedent is None:
+            deeds = self._rehearse(team, slot, offsets)
+            precedent = Precedent(team, operations, deeds)
             if kind is not None:
-                self._precedents[kind] = Precedent(team, operations, deeds)
-        traffic = Traffic.of(deeds.history, shares)
-        return Rehearsal(deeds.roles, deeds.groups, traffic, deeds.recorder, deeds.history, deeds.course, deeds.marks)
+                self._precedents[kind] = precedent
+        else:
+            shares.know(self._folding.link_classes)
+            deeds = precedent.told_of(team, operations, shares)
+        return Rehearsal(
+            roles=deeds.roles,
+            groups=deeds.groups,
+            traffic=Traffic.of(deeds.history, shares),
+            recorder=deeds.recorder,
+            history=deeds.history,
+            course=deeds.course,
+            marks=deeds.marks,
+            heads=precedent.heads,
+            offsets=offsets,
+        )
 
-    def _rehearse(self, team: Team, slot: Slot) -> Deeds:
+    def _kind(self, team: Team) -> tuple[Kind | None, tuple[OperationClass, ...]]:
+        """All that decides how a team goes through the slot that it is in."""
+        scenes = [self._scene(self._ranks[key]) for key in team]
+        found = self._kinds.get((team, scenes[0][1]))
+        if found is None:
+            ranks = [self._ranks[key] for key in team]
+            blocks, numbers = [blocks for blocks, _ in scenes], [scene for _, scene in scenes]
+            found = self._kinds[team, numbers[0]] = kind_of(ranks, blocks, numbers, self._folding.link_classes)
+        return found
+
+    def _rehearse(self, team: Team, slot: Slot, offsets: Offsets) -> Deeds:
         groups = self.cast(team, slot).groups
-        ensemble = self.ensemble(groups, slot)
+        ensemble = self.ensemble(groups, slot, offsets)
         try:
             ensemble.clock.run()
         except Unlike:
             self.events += ensemble.clock.events
-            groups = dict.fromkeys(team, ())
-            ensemble = self.ensemble(groups, slot)
+            ensemble = self.ensemble(dict.fromkeys(team, ()), slot, offsets)
             ensemble.clock.run()
         self.events += ensemble.clock.events
         ensemble.record_twins()
         marks = {key: actor.books.marks for key, actor in ensemble.actors.items()}
-        return Deeds(ensemble.roles(), groups, ensemble.recorder, ensemble.network.history, ensemble.course, marks)
+        return Deeds(ensemble.roles(), ensemble.groups, ensemble.recorder, ensemble.network.history, ensemble.course, marks)
 
     def heads(self, rehearsal: Rehearsal, early: Mapping[int, int], slot: Slot) -> dict[int, HeadStart] | None:
         """What those did who came early; None if that can't be told from how the slot goes when all come together."""
         found = {}
         groups = {key: (key, *others) for key, others in rehearsal.groups.items()}
+        places = {key: place for place, key in enumerate(sorted(early))}
         last = {key for key, group in groups.items() if not all(early[member] for member in group)}
         if not rehearsal.course.waits_for(last):
             return None  # collectives would begin earlier, for those who hold them up came before the last one
         for key, group in groups.items():
             for member in group:
                 if early[member]:
-                    head = self._head(rehearsal, member, key, early[member], slot)
+                    head = self._head(rehearsal, member, key, places[key], early[member], slot)
                     if head is None:
                         return None
                     found[member] = head
         return found
 
-    def _head(self, rehearsal: Rehearsal, member: int, twin: int, early: int, slot: Slot) -> HeadStart | None:
-        if (twin, early) not in rehearsal.heads:
+    def _head(self, rehearsal: Rehearsal, member: int, twin: int, place: int, early: int, slot: Slot) -> HeadStart | None:
+        if (place, early) not in rehearsal.heads:
             rank = self._ranks[member]
             head, events = follow(rank, slot, early, rehearsal.course, twin, rehearsal.marks[twin])
             self.events += events
-            rehearsal.heads[twin, early] = head
-        return rehearsal.heads[twin, early]
+            rehearsal.heads[place, early] = head
+        return rehearsal.heads[place, early]
 
     def _twins(self, team: Team, slot: Slot) -> Groups:
         """One of each sort of ranks in a team, and the others: alike are those of one speed that meet in the same collectives."""
@@ -259,6 +303,12 @@ class Repertoire:
             if isinstance(step, Start) and len(self._folding.collective(key, step.communication).participants) < len(team):
                 return False
         return True
+
+
+def _among(here: Collection[int], groups: Groups) -> Groups:
+    """Those of some groups that are here."""
+    found = ([key for key in (first, *others) if key in here] for first, others in groups.items())
+    return {group[0]: tuple(group[1:]) for group in found if group}
 
 
 def _is_closed(block: Block) -> bool:

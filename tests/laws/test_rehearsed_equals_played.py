@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from simulator.engine.ensemble import Ensemble
+from simulator.engine.kindred import Deeds
 from simulator.engine.performance import Performance
 from simulator.engine.rehearsal import Rehearsals
+from simulator.engine.repertoire import Rehearsal, Repertoire
 from simulator.results import Result
 from simulator.run import simulate
 from simulator.scenario import Scenario
 from simulator.spec.files import make
 from tests.laws.test_faults import DEAD, SLOW, WEAK, question
 from tests.laws.test_folded_equals_unfolded import CASES, SMALL_DENSE, SMALL_V3
+from workloads.instructions import Slot
 
 SCHEDULED: dict[str, dict[str, Any]] = {
     "interleaved dense": {
@@ -130,3 +134,32 @@ def test_isolated_slots_are_exact_where_links_are_not_shared_and_say_so_where_th
     assert near.network.rung == "approximate" and near.warnings
     assert exact.network.rung == "exact" and exact.fingerprint != near.fingerprint
     assert near.step_time_s == pytest.approx(exact.step_time_s, rel=0.02)
+
+
+@pytest.mark.parametrize("speed", [0.9, 0.5])
+def test_rehearsed_equals_played_where_those_who_are_waited_for_come_early(speed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two slow chips in one team: a slot goes otherwise than when all come together, and is rehearsed by when each came.
+
+    It is repeated for those who come as far apart again, and taken up in the middle where links are shared.
+    """
+    rehearsed, taken_up = Counter[bool](), Counter[bool]()
+    rehearse, take_up = Repertoire._rehearse, Rehearsals._take_up
+
+    def rehearsing(self: Repertoire, team: tuple[int, ...], slot: Slot, offsets: Mapping[int, int]) -> Deeds:
+        rehearsed.update([bool(offsets)])
+        return rehearse(self, team, slot, offsets)
+
+    def taking_up(self: Rehearsals, performance: Performance, of: Rehearsal) -> None:
+        taken_up.update([bool(of.offsets)])
+        take_up(self, performance, of)
+
+    monkeypatch.setattr(Repertoire, "_rehearse", rehearsing)
+    monkeypatch.setattr(Rehearsals, "_take_up", taking_up)
+    counted = counting(monkeypatch, staggered=Repertoire)
+    case = SCHEDULED["two directions share the network cards"]
+    slow = {**case["cluster"], "faults": [{"chip": 5, "speed": speed}, {"chip": 25, "speed": 0.8}]}
+    training = {**case["training"], "global_batch": 256}
+    scenario = make({**case, "name": "late", "training": training, "cluster": slow}, Scenario)
+    found = simulate(scenario)
+    assert counted["staggered"] > rehearsed[True] > 3 and taken_up[True] > 0
+    same(found, simulate(scenario, slots="played"))
