@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import LANES, Recorder
+from simulator.engine.segments import Run
 from simulator.spec.errors import IdentityBroken
 
 PARTS = (
@@ -29,6 +31,7 @@ PARTS = (
     "overhead",
 )
 IDLE = LANES.index("idle")
+COMPUTE = LANES.index("compute")
 
 
 class Waiting(NamedTuple):
@@ -78,6 +81,20 @@ class Accounts:
     def state(self, now: int) -> tuple[object, ...]:
         """What is still to be booked, times from ``now`` on."""
         return self.idle_since - now, *(wait.shifted(-now) for wait in self.waits)
+
+    def book(self, run: Run, now: int, *, optimizer: bool = False) -> None:
+        """A run on the compute lane is over."""
+        segment, parts, duration = run.segment, self.parts, now - run.started
+        if optimizer:
+            parts["optimizer"] += duration
+        else:
+            parts["arithmetic"] += segment.arithmetic * PICOSECONDS
+            parts["memory_stall"] += segment.stall * PICOSECONDS
+            parts["overhead"] += segment.overhead * PICOSECONDS
+            # The remainder is what contention added; rounding to ticks may leave it a tick below zero.
+            parts["interference"] += duration - segment.total * PICOSECONDS
+        self.recorder.add(self.rank_class, COMPUTE, segment.name, run.started, now)
+        self.idle_since = now
 
     def replay(self, start: int, books: SlotBooks) -> None:
         """Book what this rank did in a slot that was rehearsed, as having begun at ``start`` [ps]."""

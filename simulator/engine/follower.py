@@ -1,23 +1,21 @@
 """A rank that goes through a slot by itself, beside the course that collectives took among the others of its team.
 
-It computes on its own lane (:class:`simulator.engine.lanes.ComputeLane`); collectives begin and end when it is told. Between two
-moments of the course nothing can happen to it but that a computation ends, so it takes neither events nor processes. What it does
-is what :class:`simulator.engine.rank.Rank` does in the same place, and the tests hold one against the other.
+It computes one segment after the other; collectives begin and end when it is told. Between two moments of the course nothing can
+happen to it but that a computation ends, so it takes neither events nor processes. What it does is what
+:class:`simulator.engine.rank.Rank` does in the same place, and the tests hold one against the other.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from simulator.engine.accounts import SlotAccounts, Waiting
 from simulator.engine.course import Began, Ended
 from simulator.engine.ensemble import Role
-from simulator.engine.lanes import ComputeLane
 from simulator.engine.rank import KINDS, Rank
 from simulator.engine.recorder import LANES, Recorder
+from simulator.engine.segments import Run, Segment
 from simulator.spec.errors import IdentityBroken
 from workloads.instructions import Compute, HostWork, Instruction, Slot, Start
 
@@ -58,49 +56,6 @@ class _Lane:
     free_since: int = 0
 
 
-class _Alarm:
-    """The clock of one compute lane: it has at most one call pending."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.at: int | None = None
-        self.ended: deque[int] = deque()  # chains whose computation has ended
-        self.chain = 0  # that submits
-        self._done = (_Done(self.ended, 0), _Done(self.ended, 1))
-        self._function: Callable[[], None] = _nothing
-
-    def call_at(self, time: int, function: Callable[[], None], /) -> _Alarm:
-        """The lane calls nothing before it has cancelled what it called for before."""
-        self.at, self._function = max(time, self.now), function
-        return self
-
-    def cancel(self) -> None:
-        """Forget it."""
-        self.at = None
-
-    def event(self) -> Any:
-        """What tells the chain that submits that its computation has ended."""
-        return self._done[self.chain]
-
-    def ring(self) -> None:
-        """Its moment has come."""
-        assert self.at is not None
-        self.now, self.at = self.at, None
-        self._function()
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """The end of a computation."""
-
-    ended: deque[int]
-    chain: int
-
-    def succeed(self) -> None:
-        """It has come."""
-        self.ended.append(self.chain)
-
-
 class Follower:
     """Plays the slot that ``rank`` is in, from time 0 on [ps], with what it is told of collectives and of its payload rate."""
 
@@ -109,8 +64,10 @@ class Follower:
         self.books = SlotAccounts(rank.rank_class, self.recorder)
         self.books.places = [0, 0]
         self._rank = rank
-        self._alarm = _Alarm()
-        self._compute = ComputeLane(self._alarm, self.books, self.recorder, self._contention)
+        self._now = 0
+        self._run: Run | None = None
+        self._runs_for = 0  # which chain
+        self._queue: deque[tuple[Segment, int]] = deque()  # to be computed after it, and for which chain
         self._chains = [_Chain(rank.block(work).instructions) for work in slot]
         self._lanes = {kind: _Lane(tuple(deque() for _ in slot)) for kind in KINDS}
         self._active = dict.fromkeys(KINDS, 0)
@@ -137,48 +94,60 @@ class Follower:
 
     def comes_to(self, time: int) -> bool:
         """Let all happen before a moment, and say whether nothing does at it."""
-        alarm = self._alarm
-        while alarm.at is not None and alarm.at < time:
-            self._ring()
-        if alarm.at == time:
-            return False
-        alarm.now = max(alarm.now, time)
-        return True
+        while (run := self._run) is not None and run.end < time:
+            self._finish(run)
+        self._now = max(self._now, time)
+        return run is None or run.end > time
 
     def hear(self, what: Began | Ended | float) -> None:
         """It happens now. Raises OutOfStep if this rank had not asked for what begins, or its lane is not free."""
         if isinstance(what, float):
             self._rate = what
-            self._compute.refresh()
+            self._refresh()
         elif isinstance(what, Began):
             self._begin(what)
         else:
             self._end(self._under_way.pop(what.number))
-        alarm = self._alarm
-        while alarm.at is not None and alarm.at <= alarm.now:
-            self._ring()
+        while (run := self._run) is not None and run.end <= self._now:
+            self._finish(run)
 
     def finish(self) -> None:
         """All is told: go on to the end."""
-        while self._alarm.at is not None:
-            self._ring()
+        while self._run is not None:
+            self._finish(self._run)
 
-    def _ring(self) -> None:
-        alarm = self._alarm
-        alarm.ring()
-        while alarm.ended:
-            self._go_on(alarm.ended.popleft(), further=True)
+    def _compute(self, segment: Segment, chain: int) -> None:
+        """Next on the compute lane, now that it is free."""
+        self.books.close_idle(self._now)
+        self._run, self._runs_for = Run(segment, self._now, self._contention()), chain
+
+    def _finish(self, run: Run) -> None:
+        """What it computes is over."""
+        self._now, chain = max(self._now, run.end), self._runs_for
+        self.books.book(run, self._now)
+        self._run = None
+        if self._queue:
+            self._compute(*self._queue.popleft())
+        self._go_on(chain, further=True)
+
+    def _refresh(self) -> None:
+        """What communication takes may have changed."""
+        if self._run is not None:
+            self._run.turn(self._now, self._contention())
 
     def _go_on(self, number: int, *, further: bool = False) -> None:
         """Run a chain until it computes or waits; ``further``: what it is at is over."""
-        chain, alarm = self._chains[number], self._alarm
+        chain = self._chains[number]
         chain.place += further
         while chain.place < len(chain.instructions):
             self.books.places[number] = chain.place
             instruction = chain.instructions[chain.place]
             if isinstance(instruction, Compute):
-                alarm.chain = number
-                self._compute.submit(self._rank.world.segment(instruction))
+                segment = self._rank.world.segment(instruction)
+                if self._run is None:
+                    self._compute(segment, number)
+                else:
+                    self._queue.append((segment, number))
                 return
             if isinstance(instruction, Start):
                 chain.tokens[instruction.token] = self._ask(instruction, number)
@@ -187,15 +156,15 @@ class Follower:
             else:
                 asked = chain.tokens.pop(instruction.token)
                 if not asked.over:
-                    chain.waits_for, chain.since = asked, alarm.now
+                    chain.waits_for, chain.since = asked, self._now
                     return
             chain.place += 1
         self.books.places[number] = len(chain.instructions)
-        chain.end = alarm.now
+        chain.end = self._now
 
     def _ask(self, start: Start, chain: int) -> _Asked:
         communication = start.communication
-        asked = _Asked(communication.kind, communication.name, self._alarm.now)
+        asked = _Asked(communication.kind, communication.name, self._now)
         self._lanes[communication.kind].asked[chain].append(asked)
         self._asked.setdefault((self._rank.operation(start).key, chain), deque()).append(asked)
         return asked
@@ -211,11 +180,11 @@ class Follower:
         lane.asked[what.chain].popleft()
         lane.running = self._under_way[what.number] = asked
         asked.joined = max(asked.joined, lane.free_since)
-        asked.arrived = self._alarm.now
+        asked.arrived = self._now
         self._activity(asked.kind, +1)
 
     def _end(self, asked: _Asked) -> None:
-        now = self._alarm.now
+        now = self._now
         self._activity(asked.kind, -1)
         self.recorder.add(self.books.rank_class, LANES.index(asked.kind), asked.name, asked.arrived, now)
         lane = self._lanes[asked.kind]
@@ -236,12 +205,8 @@ class Follower:
             if count:
                 taken += cores[active]
         self._cores = taken
-        self._compute.refresh()
+        self._refresh()
 
     def _contention(self) -> tuple[float, float]:
         contention = self._rank.world.contention
         return self._cores, (self._rate * contention.memory_factor + 0.0) / contention.memory_bandwidth
-
-
-def _nothing() -> None:
-    """Nobody called yet."""

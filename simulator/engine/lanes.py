@@ -10,12 +10,11 @@ from itertools import count
 from simpy.events import Event
 
 from simulator.engine.accounts import Accounts
-from simulator.engine.clock import PICOSECONDS, Clock
+from simulator.engine.clock import Clock
 from simulator.engine.recorder import LANES, UNNUMBERED, Recorder
-from simulator.engine.segments import Segment, advance, elapsed_at
-from simulator.network.contract import Cancellable, Network, OperationClass, Timekeeper
+from simulator.engine.segments import Run, Segment
+from simulator.network.contract import Cancellable, Network, OperationClass
 
-COMPUTE = LANES.index("compute")
 NOBODY = -1  # in place of a rank class
 
 
@@ -37,83 +36,48 @@ class Ticket:
 class ComputeLane:
     """Runs segments one after the other; slows down while communication takes cores and memory bandwidth."""
 
-    def __init__(
-        self, clock: Timekeeper, accounts: Accounts, recorder: Recorder, contention: Callable[[], tuple[float, float]]
-    ) -> None:
+    def __init__(self, clock: Clock, accounts: Accounts, contention: Callable[[], tuple[float, float]]) -> None:
         self._clock = clock
         self._accounts = accounts
         self._contention = contention
-        self._recorder = recorder
         self._queue: deque[tuple[Segment, Event, bool]] = deque()
-        self._running: tuple[Segment, Event, bool] | None = None
+        self._run: Run | None = None
+        self._done: tuple[Event, bool] | None = None  # of what runs
         self._call: Cancellable | None = None
-        self._started = 0
-        self._updated = 0
-        self._position = 0.0
-        self._table: list[float] = []
-        self._taken = (0.0, 0.0)  # cores, memory bandwidth
 
     def submit(self, segment: Segment, optimizer: bool = False) -> Event:
         """Queue a segment; the event fires when it has run."""
         done: Event = self._clock.event()
         self._queue.append((segment, done, optimizer))
-        if self._running is None:
+        if self._run is None:
             self._next()
         return done
 
     def refresh(self) -> None:
         """What communication takes may have changed."""
-        if self._running is None:
-            return
-        taken = self._contention()
-        if taken == self._taken:
-            return
-        now = self._clock.now
-        self._position = advance(self._table, self._position, now - self._updated)
-        self._updated = now
-        self._taken = taken
-        self._schedule()
+        run = self._run
+        if run is not None and run.turn(self._clock.now, self._contention()):
+            assert self._call is not None
+            self._call.cancel()
+            self._call = self._clock.call_at(run.end, self._finish)
 
     def _next(self) -> None:
         if not self._queue:
             return
         now = self._clock.now
         self._accounts.close_idle(now)
-        self._running = self._queue.popleft()
-        self._started = self._updated = now
-        self._position = 0.0
-        self._taken = self._contention()
-        self._schedule()
-
-    def _schedule(self) -> None:
-        assert self._running is not None
-        self._table = self._running[0].table(*self._taken)
-        left = self._table[-1] - elapsed_at(self._table, self._position)
-        if self._call is not None:
-            self._call.cancel()
-        self._call = self._clock.call_at(self._clock.now + round(left), self._finish)
+        segment, done, optimizer = self._queue.popleft()
+        self._done = done, optimizer
+        run = self._run = Run(segment, now, self._contention())
+        self._call = self._clock.call_at(run.end, self._finish)
 
     def _finish(self) -> None:
-        assert self._running is not None
-        segment, done, optimizer = self._running
-        now = self._clock.now
-        self._book(segment, now - self._started, optimizer)
-        self._recorder.add(self._accounts.rank_class, COMPUTE, segment.name, self._started, now)
-        self._accounts.idle_since = now
-        self._running = self._call = None
+        assert self._run is not None and self._done is not None
+        done, optimizer = self._done
+        self._accounts.book(self._run, self._clock.now, optimizer=optimizer)
+        self._run = self._call = None
         done.succeed()
         self._next()
-
-    def _book(self, segment: Segment, duration: int, optimizer: bool) -> None:
-        parts = self._accounts.parts
-        if optimizer:
-            parts["optimizer"] += duration
-            return
-        parts["arithmetic"] += segment.arithmetic * PICOSECONDS
-        parts["memory_stall"] += segment.stall * PICOSECONDS
-        parts["overhead"] += segment.overhead * PICOSECONDS
-        # The remainder is what contention added; rounding to ticks may leave it a tick below zero.
-        parts["interference"] += duration - segment.total * PICOSECONDS
 
 
 @dataclass(slots=True, eq=False)

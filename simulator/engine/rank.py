@@ -75,7 +75,7 @@ class Rank:
         self.program = program
         self.accounts = accounts or Accounts(rank_class, world.recorder)
         self._cores = 0.0
-        self.compute = ComputeLane(world.clock, self.accounts, world.recorder, self.contention)
+        self.compute = ComputeLane(world.clock, self.accounts, self.contention)
         self.lanes = {
             kind: CommunicationLane(world.clock, world.rendezvous, self.accounts, world.recorder, kind, self._activity)
             for kind in KINDS

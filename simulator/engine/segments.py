@@ -59,23 +59,46 @@ class Segment:
         return table
 
 
-def advance(table: list[float], position: float, elapsed: float) -> float:
-    """Where a run stands after ``elapsed`` [ps] under ``table``; positions count operators, fractions lie inside one.
+class Run:
+    """A segment on a compute lane since ``started`` [ps]; ``end``: when it is through if no more and no less is taken from it.
 
-    >>> advance([0.0, 10.0, 30.0], 0.5, 15.0)
-    1.5
+    How far it has come counts operators, fractions lie inside one: so it is the same under every state of contention.
     """
-    reached = elapsed_at(table, position) + elapsed
-    if reached >= table[-1]:
-        return float(len(table) - 1)
-    index = bisect_right(table, reached) - 1
-    width = table[index + 1] - table[index]
-    return index + (reached - table[index]) / width
 
+    __slots__ = ("_position", "_table", "_taken", "_updated", "end", "segment", "started")
 
-def elapsed_at(table: list[float], position: float) -> float:
-    """Time [ps] at which a run under ``table`` from its start reaches ``position``."""
-    index = int(position)
-    if index >= len(table) - 1:
-        return table[-1]
-    return table[index] + (position - index) * (table[index + 1] - table[index])
+    def __init__(self, segment: Segment, now: int, taken: tuple[float, float]) -> None:
+        self.segment = segment
+        self.started = self._updated = now
+        self._taken = taken
+        self._position = 0.0
+        self._table = segment.table(*taken)
+        self.end = now + round(self._table[-1])
+
+    def turn(self, now: int, taken: tuple[float, float]) -> bool:
+        """Communication takes this from now on (cores, memory); whether it took something else before.
+
+        >>> run = Run(Segment("x", [OperatorTime(10e-6, 0.0, 0.0), OperatorTime(20e-6, 0.0, 0.0)]), 0, (0.0, 0.0))
+        >>> run.turn(20_000_000, (0.5, 0.0)), run.end
+        (True, 40000000)
+        """
+        if taken == self._taken:
+            return False
+        table, position = self._table, self._position
+        last = len(table) - 1
+        place = int(position)
+        reached = table[-1] if place >= last else table[place] + (position - place) * (table[place + 1] - table[place])
+        reached += now - self._updated
+        segment = self.segment
+        other = segment._tables.get(taken) or segment.table(*taken)
+        if reached >= table[-1]:
+            position, left = float(last), 0.0
+        else:
+            place = bisect_right(table, reached) - 1
+            position = place + (reached - table[place]) / (table[place + 1] - table[place])
+            place = int(position)  # rounding may have led it to the next operator
+            here = other[-1] if place >= last else other[place] + (position - place) * (other[place + 1] - other[place])
+            left = other[-1] - here
+        self._position, self._updated, self._taken, self._table = position, now, taken, other
+        self.end = now + round(left)
+        return True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.engine.segments import OperatorTime, Segment, advance, elapsed_at
+from simulator.engine.segments import OperatorTime, Run, Segment
 
 MICRO = 1e-6
 TIMES = st.lists(
@@ -40,21 +41,40 @@ def test_contention_slows_only_what_it_takes_from() -> None:
 
 @given(TIMES, st.floats(0, 0.8), st.floats(0, 0.8), st.floats(0, 1))
 def test_a_change_in_the_middle_lies_between_both(times: list[OperatorTime], cores: float, memory: float, share: float) -> None:
-    """Contention during a part of a run costs no more than during all of it, no less than none."""
+    """Contention during a part of a run costs no more than during all of it, no less than none; to the tick of a moment."""
     segment = Segment("x", times)
     alone, slowed = segment.table(0.0, 0.0), segment.table(cores, memory)
-    first = share * alone[-1]
-    position = advance(alone, 0.0, first)
-    total = first + slowed[-1] - elapsed_at(slowed, position)
-    assert alone[-1] * (1 - 1e-9) <= total <= slowed[-1] * (1 + 1e-9) + 1e-6
+    run = Run(segment, 0, (0.0, 0.0))
+    run.turn(int(share * alone[-1]), (cores, memory))
+    assert alone[-1] * (1 - 1e-9) - 1 <= run.end <= slowed[-1] * (1 + 1e-9) + 1
 
 
-@given(TIMES, st.floats(0, 1), st.floats(0, 1))
-def test_positions_and_times_are_inverse(times: list[OperatorTime], one: float, two: float) -> None:
-    """Advancing in two steps is advancing in one."""
-    table = Segment("x", times).table(0.0, 0.0)
-    end = table[-1]
-    first, second = sorted((one * end, two * end))
-    direct = elapsed_at(table, advance(table, 0.0, second))
-    stepped = elapsed_at(table, advance(table, advance(table, 0.0, first), second - first))
-    assert stepped == pytest.approx(direct, rel=1e-9, abs=1e-3)
+@given(TIMES, st.floats(0, 0.8), st.floats(0, 0.8), st.floats(0, 1), st.floats(0, 1))
+def test_what_comes_and_goes_at_one_moment_changes_nothing(
+    times: list[OperatorTime], cores: float, memory: float, one: float, two: float
+) -> None:
+    """A change that is taken back at once leaves the end where it was, wherever in the run, and also after another change."""
+    run = Run(Segment("x", times), 100, (0.0, 0.0))
+    first, second = sorted((round(one * (run.end - 100)), round(two * (run.end - 100))))
+    run.turn(100 + first, (0.1, 0.2))
+    for moment in (100 + first, 100 + second):
+        before = run.end
+        assert run.turn(moment, (cores, memory)) == ((cores, memory) != (0.1, 0.2))
+        run.turn(moment, (0.1, 0.2))
+        assert abs(run.end - before) <= 1
+    assert not run.turn(100 + second, (0.1, 0.2))
+
+
+@given(TIMES, st.floats(0, 0.8), st.floats(0, 1))
+def test_a_change_counts_operators(times: list[OperatorTime], memory: float, share: float) -> None:
+    """What was done of a run before a change, operator by operator, and the rest under it: summed by hand."""
+    segment = Segment("x", times)
+    alone, slowed = segment.table(0.0, 0.0), segment.table(0.0, memory)
+    moment = int(share * alone[-1])
+    left = 0.0
+    for begin, end, width in zip(alone, alone[1:], np.diff(slowed), strict=False):
+        if end > moment:
+            left += width * min(1.0, (end - moment) / (end - begin))
+    run = Run(segment, 0, (0.0, 0.0))
+    run.turn(moment, (0.0, memory) if memory else (0.0, 1e-12))
+    assert run.end == pytest.approx(moment + left, rel=1e-9, abs=1)
