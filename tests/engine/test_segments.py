@@ -73,7 +73,7 @@ def test_a_change_counts_operators(times: list[OperatorTime], memory: float, sha
     moment = int(share * alone[-1])
     left = 0.0
     for begin, end, width in zip(alone, alone[1:], np.diff(slowed), strict=False):
-        if end > moment:
+        if end > max(moment, begin):
             left += width * min(1.0, (end - moment) / (end - begin))
     run = Run(segment, 0, (0.0, 0.0))
     run.turn(moment, (0.0, memory) if memory else (0.0, 1e-12))
