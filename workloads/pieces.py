@@ -83,7 +83,10 @@ def make_shard(model: Model, plan: ResolvedPlan, load: ExpertLoad, position: int
         ffn_inputs=plan.ffn_inputs,
         fused_experts=plan.fused_experts,
         bias_by_row=plan.bias_by_row,
+        copies_first=plan.copies_first,
+        pads_experts=plan.pads_experts,
         fused_casts=plan.fused_casts,
+        cast_first=plan.cast_first,
         rowwise=plan.rowwise,
     )
 

@@ -139,7 +139,10 @@ class PlanDefaults(Spec):
     input when training below 16 bits. ``pipeline_buffers``: one each way between stages, or one for every micro-batch, and the
     logits of all of them until the step ends. ``full_recompute``: whether recomputing all runs every operator again or, as a
     compiler has it, not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand
-    is a pass over memory, or goes with whatever makes or reads it. ``expert_bias``: whether the biases of routed experts are
+    is a pass over memory, or goes with whatever makes or reads it. ``operand_gather``: whether tensor-parallel ranks gather a
+    quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those. ``expert_padding``: whether rows of
+    experts in less than 16 bits are copied to be padded to what kernels ask for, if no dispatcher pads them on their way (HybridEP
+    does) and they are not cut to a capacity. ``expert_bias``: whether the biases of routed experts are
     added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts by tp too
     (Megatron without folding), or not at all. ``boundary``: whether each tp rank sends the next stage all of an activation
     that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1); with sequence
@@ -169,6 +172,8 @@ class PlanDefaults(Spec):
     expert_kernels: ExpertKernels = "separate"
     full_recompute: Literal["all", "what is read"] = "all"
     casts: Literal["passes", "fused"] = "passes"
+    operand_gather: Literal["16 bits", "as cast"] = "as cast"
+    expert_padding: Literal["none", "copies"] = "none"
     expert_bias: Literal["by group", "by row"] = "by group"
     dropout: bool = False
     zero_in_pipeline: int | None = Field(default=None, ge=0, le=3)
@@ -212,6 +217,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     overlap = _overlap(plan, defaults, schedule, exchange)
     offload = read_offload(plan.offload, chosen.policy)
     check_offload(offload, optimizer=optimizer, fp32_only=zero == 3 and not state.sharded_copy)
+    sequence_parallel = tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True)
     resolved = ResolvedPlan(
         ranks=ranks, tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, ep=ep, etp=etp, expert_dp=expert_dp,
         zero=zero,
@@ -224,7 +230,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         recompute_method=chosen.method,
         policy=chosen.policy,
         offload=offload,
-        sequence_parallel=tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True),
+        sequence_parallel=sequence_parallel,
         overlap=overlap,
         dispatcher=dispatcher,
         dispatch_precision=_dispatch_precision(plan, defaults, dispatcher, training.precision),
@@ -242,7 +248,13 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         graphs=plan.graphs or defaults.graphs,
         fused_experts=(plan.expert_kernels or defaults.expert_kernels) == "fused",
         bias_by_row=defaults.expert_bias == "by row",
+        copies_first=ep > 1 and dispatcher == "alltoall",
+        pads_experts=is_quantised(training.precision)
+        and defaults.expert_padding == "copies"
+        and dispatcher != "hybridep"
+        and router.capacity_factor is None,
         fused_casts=defaults.casts == "fused",
+        cast_first=sequence_parallel and is_quantised(training.precision) and defaults.operand_gather == "as cast",
         rowwise=is_quantised(training.precision) and (training.precision_detail or "").startswith(ROWWISE),
         dropout=_first(training.dropout, defaults.dropout),
         ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",

@@ -67,7 +67,7 @@ class Traffic:
         """Before a tensor-parallel section: bring the sequence shards together; nothing without sequence parallelism."""
         if not self.plan.sequence_parallel:
             return None
-        return self._make(f"{section.name} {what} gather", "tp", "all-gather", "tp", section.gather_bytes)
+        return self._make(f"{section.name} {what} gather", "tp", "all-gather", "tp", section.gather_bytes * section.gather_wire)
 
     def reduce(self, section: Section) -> Communication | None:
         """After a tensor-parallel section: sum the partial outputs."""
@@ -78,7 +78,9 @@ class Traffic:
         """The mirror of ``reduce``: output gradients are whole before the section's backward."""
         if not self.plan.sequence_parallel:
             return None
-        return self._make(f"{section.name} gradient gather", "tp", "all-gather", "tp", section.reduce_bytes)
+        return self._make(
+            f"{section.name} gradient gather", "tp", "all-gather", "tp", section.reduce_bytes * section.gradient_wire
+        )
 
     def reduce_gradient(self, section: Section) -> Communication | None:
         """The mirror of ``gather``: sum the partial input gradients."""

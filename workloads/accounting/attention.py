@@ -160,7 +160,7 @@ def _grouped_query_sections(
     hyper_connections.enter_before(before, model, "attention")
 
     inside = Ledger("attention_in", shard)
-    inside.cast("qkv_cast", "attention_projections", shard.tokens * model.hidden, module="layernorm")
+    inside.cast("qkv_cast", "attention_projections", shard.tokens * model.hidden, module="layernorm", gathered=True)
     inside.module = "qkv_proj"
     inside.linear(linear["qkv"])
     inside.module = "qkv_proj/rope"

@@ -143,7 +143,7 @@ def _head_section(attention: CompressedAttention, shape: LayerShape, shard: Shar
     """From the gathered latents to the queries of the rank's heads, and the indexer's selection."""
     queries = shard.tokens * attention.heads * attention.head_dim / shard.tp
     ledger = Ledger("attention_in", shard, module="mla_up_proj")
-    ledger.cast("query_latent_cast", COMPONENT, shard.tokens * attention.q_lora_rank, module="layernorm")
+    ledger.cast("query_latent_cast", COMPONENT, shard.tokens * attention.q_lora_rank, module="layernorm", gathered=True)
     ledger.linear(linear["q_up"])
     ledger.memory("query_norm_and_rope", COMPONENT, 2 * queries * ACTIVATION, 3 * queries * ACTIVATION)
     ledger.save("queries", queries)

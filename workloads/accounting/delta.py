@@ -68,7 +68,7 @@ def sections(model: Model, mixer: GatedDelta, shard: Shard) -> dict[str, Section
     before = Ledger("attention_pre", shard)
     hyper_connections.enter_before(before, model, "attention")
     inside = Ledger("attention_in", shard)
-    inside.cast("state_in_cast", PROJECTIONS, shard.tokens * model.hidden, module="layernorm")
+    inside.cast("state_in_cast", PROJECTIONS, shard.tokens * model.hidden, module="layernorm", gathered=True)
     if mixer.gate_rank:
         for at, name in enumerate(("decay_down", "gate_down")):
             before.linear(linear[name], reads_the_same=at > 0)

@@ -76,7 +76,7 @@ def enter_ffn(
     """
     widened, width = up.outputs / cut, down.inputs / cut
     if cast_input:
-        ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs, module=input_module)
+        ledger.cast(f"{up.name}_cast", up.component, rows * up.inputs, module=input_module, gathered=not up.experts)
     ledger.module = up_module
     ledger.linear(up, fused=fused)
     kept = element_bytes(ledger.shard.ffn_inputs) if ledger.shard.ffn_inputs else ACTIVATION

@@ -4,12 +4,16 @@ Router: hidden x experts in 16 bits, two FLOPs a weight. Routed experts: three m
 each, run as one grouped product over the rank's experts; a token takes top_k of them. Shared experts are one dense FFN of
 their joint width, cut by tensor parallelism.
 
-Dispatched tokens arrive once per chosen expert and are put in expert order (permute); outputs go back to arrival order
-(unpermute) and are summed at their origin (ffn_post). With a quantised dispatch the cast happens once a token before the wire.
+Dispatched tokens are put in expert order as they arrive (permute), outputs go back to arrival order (unpermute). An all-to-all
+copies a token for each of its experts before the wire and sums their outputs after it (Megatron-Core, MoEAlltoAllTokenDispatcher);
+DeepEP and HybridEP do both on the way. With a quantised dispatch the cast happens once a token before the wire.
 What arrives in the precision of the products is used as it is, and the columns for the weight gradient are made from it; any
 other is brought back to 16 bits as it is permuted, and cast like all else.
 
-Leaves out: a copy before the wire that all-to-all dispatchers make; padding of each expert's rows to a tile.
+Kernels below 16 bits ask for so many rows of each expert; where nothing pads them on the way, they are copied into padded rows
+and their outputs back (Megatron-Core, TEGroupedMLP.quantization_padding).
+
+Leaves out: the rows that padding adds.
 """
 
 from __future__ import annotations
@@ -74,7 +78,18 @@ def _router_section(model: Model, shard: Shard) -> Section:
     if shard.dispatch_precision and is_quantised(shard.dispatch_precision):
         wire = element_bytes(shard.dispatch_precision)
         ledger.memory("dispatch_cast", "permutation", tokens * model.hidden * (ACTIVATION + wire), 0.0)
+    if shard.copies_first:
+        ledger.module = "moe/moe_permute"
+        sent = element_bytes(shard.dispatch_precision or "bf16")
+        ledger.memory(
+            "dispatch_copies", "permutation", copied_elements(model, shard) * sent, copied_elements(model, shard) * ACTIVATION
+        )
     return ledger.section()
+
+
+def copied_elements(model: Model, shard: Shard) -> float:
+    """Elements read and written as this rank's tokens are copied for their experts, or as the experts' outputs are summed."""
+    return shard.local_tokens * model.hidden * (1 + _moe(model).top_k)
 
 
 def _expert_section(model: Model, shard: Shard) -> Section:
@@ -84,6 +99,9 @@ def _expert_section(model: Model, shard: Shard) -> Section:
     ready = _arrives_ready(shard)
     if ready:
         ledger.memory("expert_up_columns", up.component, 2 * rows * up.inputs * element_bytes(shard.dispatch_precision), 0.0)
+    padding = 2 * rows * up.inputs * (element_bytes(shard.dispatch_precision) if ready else ACTIVATION) * shard.pads_experts
+    if padding:
+        ledger.memory("expert_padding", "permutation", padding, 2 * rows * up.inputs * ACTIVATION)
     ledger.save_input("expert_input", rows * up.inputs)
     dense.enter_ffn(
         ledger,
@@ -99,6 +117,10 @@ def _expert_section(model: Model, shard: Shard) -> Section:
         cast_input=not ready,
         fused=shard.fused_experts,
     )
+    if padding:
+        back = 2 * rows * down.outputs * ACTIVATION
+        ledger.module = "moe/moe_unpermute"
+        ledger.memory("expert_unpadding", "permutation", back, back)
     return ledger.section()
 
 

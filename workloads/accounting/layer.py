@@ -58,6 +58,9 @@ def _ffn_sections(model: Model, shape: LayerShape, shard: Shard) -> dict[str, Se
     """The FFN of a layer, dense or sparse, and the addition of its output."""
     sections = experts.sections(model, shape, shard) if shape.moe else {"dense_ffn": dense.section(model, shard)}
     after = Ledger("ffn_post", shard)
+    if shape.moe and shard.copies_first:
+        moved = experts.copied_elements(model, shard) * ACTIVATION
+        after.memory("combine_sum", "permutation", moved, moved)
     outputs = 2 if model.parallel_block or "shared_expert" in sections else 1
     hyper_connections.enter_after(after, model, "ffn", outputs)
     sections["ffn_post"] = after.section()

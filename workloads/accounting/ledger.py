@@ -8,6 +8,10 @@ In a quantised precision every distinct input is cast once in the forward pass, 
 backward pass: read in 16 bits, written twice (rows for one product, columns for the weight gradient). Weights are cast after the
 optimizer's step, not here.
 
+Where a tensor-parallel group gathers an operand as it is cast (``Shard.cast_first``), each rank casts its own tokens. A format
+with one scale a tensor is gathered by rows, and turned round for the weight gradient; one of blocks in both layouts
+(Transformer Engine, pytorch/module/layernorm_linear.py and linear.py).
+
 Leaves out: casts fused into the operator before them; reuse of weights that stay in cache.
 """
 
@@ -46,6 +50,8 @@ class Ledger:
     _on_request: list[SavedTensor] = field(default_factory=list, init=False)
     _parts: list[tuple[str, Operator]] = field(default_factory=list, init=False)
     _weight_operands: float = field(default=0.0, init=False)
+    _gather_wire: float = field(default=1.0, init=False)
+    _gradient_wire: float = field(default=1.0, init=False)
 
     def linear(self, linear: Linear, *, reads_the_same: bool = False, fused: bool = False) -> None:
         """Enter a matrix multiplication on this rank's part of its weight and of the tokens.
@@ -79,7 +85,14 @@ class Ledger:
             )
         )
         if is_quantised(precision):  # entered after the product because the list is turned round: the cast runs first
-            self._cast(linear.name + "_gradient_cast", linear.component, written, Phase.BACKWARD_INPUT, fused=fused)
+            cast_first = self.shard.cast_first and not linear.experts
+            if cast_first and linear.split is Split.COLUMN:
+                self._gather_wire = size / ACTIVATION
+            gathered = cast_first and linear.split is Split.ROW
+            if gathered:
+                self._gradient_wire = size / ACTIVATION * (1 if _one_scale(precision) else 2)
+            name = linear.name + "_gradient_cast"
+            self._cast(name, linear.component, written, Phase.BACKWARD_INPUT, fused=fused, gathered=gathered)
         self._backward_weight.append(
             replace(
                 base,
@@ -103,14 +116,24 @@ class Ledger:
         )  # fmt: skip
         self._parts.append((module, operator))
 
-    def cast(self, name: str, component: str, elements: float, module: str | None = None, *, fused: bool = False) -> None:
+    def cast(
+        self,
+        name: str,
+        component: str,
+        elements: float,
+        module: str | None = None,
+        *,
+        fused: bool = False,
+        gathered: bool = False,
+    ) -> None:
         """Enter the cast of a matrix multiplication's input, if the precision needs one.
 
-        ``fused``: whatever makes the input casts it.
+        ``fused``: whatever makes the input casts it. ``gathered``: a tensor-parallel group gathers the input under sequence
+        parallelism; ``elements`` are those of the whole.
         Its ``module`` is that of the saved copy it makes, where that differs from the ledger's.
         """
         if is_quantised(self.shard.precision):
-            self._cast(name, component, elements, Phase.FORWARD, fused=fused)
+            self._cast(name, component, elements, Phase.FORWARD, fused=fused, gathered=gathered)
             self._modules[-1] = self.module if module is None else module
 
     def core(self, name: str, core: Core, heads: float, queries: float, *, keys: float, keys_seen: float) -> None:
@@ -227,6 +250,8 @@ class Ledger:
             tuple(self._parts),
             gather_bytes=gather * tensor_parallel,
             reduce_bytes=reduce * tensor_parallel,
+            gather_wire=self._gather_wire,
+            gradient_wire=self._gradient_wire,
             context_bytes=context * ACTIVATION if rings else 0.0,
             heads_in=heads[0] * exchanged,
             heads_out=heads[1] * exchanged,
@@ -238,16 +263,29 @@ class Ledger:
         self._forward.append(operator)
         self._modules.append(self.module)
 
-    def _cast(self, name: str, component: str, elements: float, phase: Phase, *, fused: bool = False) -> None:
+    def _cast(
+        self, name: str, component: str, elements: float, phase: Phase, *, fused: bool = False, gathered: bool = False
+    ) -> None:
         # One pass writes both layouts; with scales of their own it takes one each, and columns are read once more to find theirs.
         reads, passes = (3, 2) if self.shard.rowwise else (1, 1)
         fused = fused or (self.shard.fused_casts and component != ROUTED)  # a kernel of its own keeps to its operands
-        moved = 0.0 if fused else elements * (reads * ACTIVATION + 2 * element_bytes(self.shard.precision))
+        size = element_bytes(self.shard.precision)
+        moved = 0.0 if fused else elements * (reads * ACTIVATION + 2 * size)
+        if gathered and self.shard.cast_first and not fused:
+            moved /= self.shard.tp
+            if _one_scale(self.shard.precision):
+                moved = elements * ((ACTIVATION + size) / self.shard.tp + 2 * size)
+                passes += 1
         operator = Operator(name, component, Kernel.MEMORY, phase, 0.0, moved, launches=0 if fused else passes)
         if phase is Phase.FORWARD:
             self._enter(operator)
         else:
             self._backward_input.append(operator)
+
+
+def _one_scale(precision: str) -> bool:
+    """Whether a tensor's scale is found apart from its layout, so that its columns are its rows turned round."""
+    return precision == "fp8"
 
 
 def local_shape(linear: Linear, shard: Shard) -> tuple[float, float, float, float]:

@@ -123,7 +123,7 @@ def _head_section(
     tokens, heads = shard.tokens, attention.heads / shard.tp
     ledger = Ledger("attention_in", shard, module="mla_up_proj")
     latents = attention.kv_lora_rank + (attention.q_lora_rank or model.hidden)
-    ledger.cast("latents_cast", COMPONENT, tokens * latents, module="layernorm")
+    ledger.cast("latents_cast", COMPONENT, tokens * latents, module="layernorm", gathered=True)
     ledger.linear(linear["q_up"])
     ledger.linear(linear["kv_up"])
     rotated = tokens * (heads + 1) * attention.qk_rope_dim * ACTIVATION

@@ -77,7 +77,10 @@ class Shard:
     ``ffn_inputs``: in which precision an FFN's activation keeps its input; "" means 16 bits.
     ``fused_experts``: whether the epilogues of the experts' products activate and cast, and nothing passes through memory for it.
     ``bias_by_row``: whether the experts' biases are picked for each row, and their gradients put back row by row.
+    ``copies_first``: whether a token is copied for each of its experts before the wire, and their outputs summed after it.
+    ``pads_experts``: whether the experts' rows are copied to be padded to what their kernels ask for, and back.
     ``fused_casts``: whether casts go with whatever makes or reads an operand, and none passes through memory on its own.
+    ``cast_first``: whether tensor-parallel ranks cast their own tokens and gather those, where a quantised product needs all.
     ``rowwise``: whether rows and columns of an operand have scales of their own, so that it is cast twice.
     ``dispatch_precision``: of tokens on the wire; "" means bf16. A quantised dispatch moves the cast before the wire.
     """
@@ -99,7 +102,10 @@ class Shard:
     ffn_inputs: str = ""
     fused_experts: bool = False
     bias_by_row: bool = False
+    copies_first: bool = False
+    pads_experts: bool = False
     fused_casts: bool = False
+    cast_first: bool = False
     rowwise: bool = False
 
     @property
@@ -144,7 +150,8 @@ class Section:
     sequence parallelism, else all-reduce). ``context_bytes``: keys and values of all the group's tokens that context
     parallelism brings together before this section. ``heads_in`` and ``heads_out``: queries, keys and values (and afterwards
     outputs) of the rank's own tokens, which ranks that exchange heads trade for those of fewer heads and more tokens. All are
-    whole buffers of the micro-batch, 0 where the section has no such exchange [B]. ``weight_operands``: what the weight gradients
+    whole buffers of the micro-batch, 0 where the section has no such exchange [B]. ``gather_wire`` and ``gradient_wire``: what of ``gather_bytes`` and of the output gradient's ``reduce_bytes`` goes
+    over the wire as they are gathered, less where operands are cast before (1: 16 bits). ``weight_operands``: what the weight gradients
     still need once the inputs' gradients are made, the input of every product and the gradient of its output in the precision of
     the product; of an input that is gathered again only the rank's share [B].
     ``on_request``: results that no gradient needs, kept where a plan asks for them all the same.
@@ -160,6 +167,8 @@ class Section:
     parts: tuple[tuple[str, Operator], ...] = ()
     gather_bytes: float = 0.0
     reduce_bytes: float = 0.0
+    gather_wire: float = 1.0
+    gradient_wire: float = 1.0
     context_bytes: float = 0.0
     heads_in: float = 0.0
     heads_out: float = 0.0

@@ -57,7 +57,7 @@ def sections(model: Model, mixer: StateSpace, shard: Shard) -> dict[str, Section
     before = Ledger("attention_pre", shard)
     hyper_connections.enter_before(before, model, "attention")
     inside = Ledger("attention_in", shard)
-    inside.cast("state_in_cast", PROJECTIONS, shard.tokens * model.hidden, module="layernorm")
+    inside.cast("state_in_cast", PROJECTIONS, shard.tokens * model.hidden, module="layernorm", gathered=True)
     inside.linear(linear["state_in"])
     core = Ledger("attention_core", shard)
     enter_convolution(core, _channels(mixer) / shard.tp, again=True)
