@@ -140,10 +140,10 @@ class PlanDefaults(Spec):
     logits of all of them until the step ends. ``full_recompute``: whether recomputing all runs every operator again or, as a
     compiler has it, not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand
     is a pass over memory, or goes with whatever makes or reads it. ``operand_gather``: whether tensor-parallel ranks gather a
-    quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those. ``expert_padding``: whether rows of
-    experts in less than 16 bits are copied to be padded to what kernels ask for, if no dispatcher pads them on their way (HybridEP
-    does) and they are not cut to a capacity. ``expert_bias``: whether the biases of routed experts are
-    added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts by tp too
+    quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those.
+    ``expert_padding``: whether rows of experts below 16 bits are copied to be padded to what kernels ask for, where no dispatcher
+    pads them on their way (HybridEP does) and they are not cut to a capacity. ``expert_bias``: whether the biases of routed
+    experts are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts by tp too
     (Megatron without folding), or not at all. ``boundary``: whether each tp rank sends the next stage all of an activation
     that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1); with sequence
     parallelism each has but its part.

@@ -70,10 +70,10 @@ class ResolvedPlan:
     next stage. ``dispatch_precision`` is that of tokens on the wire
     on their way to the experts (bf16 on the way back).
     ``fused_experts``: whether the experts' products activate and cast in their epilogues; ``bias_by_row``: whether biases of
-    experts are picked for each of their rows; ``copies_first``: whether a token is copied for each of its experts before the wire;
-    ``pads_experts``: whether the experts' rows are copied to be padded; ``fused_casts``: whether no cast passes through memory on its own; ``cast_first``:
-    whether tensor-parallel ranks cast an operand before they gather it; ``rowwise``: whether operands are cast once by rows and
-    once by columns.
+    experts are picked for each of their rows; ``copies_first``: whether a token is copied for each of its experts before the
+    wire; ``pads_experts``: whether the experts' rows are copied to be padded; ``fused_casts``: whether no cast passes through
+    memory on its own; ``cast_first``: whether tensor-parallel ranks cast an operand before they gather it; ``rowwise``: whether
+    operands are cast once by rows and once by columns.
     ``graphs``: which kernels the host issues as captured graphs: none, partial, full.
     ``table`` is the order itself where ``schedule`` is "table". ``layout`` is the layers of each stage where they are given.
     ``context_heads`` of the cp ranks exchange heads; ``order`` and ``expert_order`` lay the axes on rank numbers (empty: the

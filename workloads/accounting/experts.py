@@ -5,10 +5,10 @@ each, run as one grouped product over the rank's experts; a token takes top_k of
 their joint width, cut by tensor parallelism.
 
 Dispatched tokens are put in expert order as they arrive (permute), outputs go back to arrival order (unpermute). An all-to-all
-copies a token for each of its experts before the wire and sums their outputs after it (Megatron-Core, MoEAlltoAllTokenDispatcher);
-DeepEP and HybridEP do both on the way. With a quantised dispatch the cast happens once a token before the wire.
-What arrives in the precision of the products is used as it is, and the columns for the weight gradient are made from it; any
-other is brought back to 16 bits as it is permuted, and cast like all else.
+copies a token for each of its experts before the wire and sums their outputs after it (Megatron-Core's
+MoEAlltoAllTokenDispatcher); DeepEP and HybridEP do both on the way. With a quantised dispatch the cast happens once a token
+before the wire. What arrives in the precision of the products is used as it is, and the columns for the weight gradient are made
+from it; any other is brought back to 16 bits as it is permuted, and cast like all else.
 
 Kernels below 16 bits ask for so many rows of each expert; where nothing pads them on the way, they are copied into padded rows
 and their outputs back (Megatron-Core, TEGroupedMLP.quantization_padding).

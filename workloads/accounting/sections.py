@@ -150,9 +150,10 @@ class Section:
     sequence parallelism, else all-reduce). ``context_bytes``: keys and values of all the group's tokens that context
     parallelism brings together before this section. ``heads_in`` and ``heads_out``: queries, keys and values (and afterwards
     outputs) of the rank's own tokens, which ranks that exchange heads trade for those of fewer heads and more tokens. All are
-    whole buffers of the micro-batch, 0 where the section has no such exchange [B]. ``gather_wire`` and ``gradient_wire``: what of ``gather_bytes`` and of the output gradient's ``reduce_bytes`` goes
-    over the wire as they are gathered, less where operands are cast before (1: 16 bits). ``weight_operands``: what the weight gradients
-    still need once the inputs' gradients are made, the input of every product and the gradient of its output in the precision of
+    whole buffers of the micro-batch, 0 where the section has no such exchange [B]. ``gather_wire`` and ``gradient_wire``: what of
+    ``gather_bytes``, and of ``reduce_bytes`` for the output's gradient, is on the wire as they are gathered: less than all where
+    operands are cast before. ``weight_operands``: what the weight gradients still need once the inputs' gradients are made, the
+    input of every product and the gradient of its output in the precision of
     the product; of an input that is gathered again only the rank's share [B].
     ``on_request``: results that no gradient needs, kept where a plan asks for them all the same.
     Leaves out: that sections share an input; gradients of tables and gains, which no product makes.
