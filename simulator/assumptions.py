@@ -67,6 +67,7 @@ class ChipEfficiency(Spec):
     operand_memory: Figure[Share]  # share of the HBM bandwidth at which matrix kernels get their operands
     memory: Figure[Share]  # share of the HBM bandwidth that kernels which read and write reach
     row_gather: Figure[Share]  # share of that at which rows are picked and put by index
+    scan: Figure[Share]  # share of what products of their shape reach that kernels of a state's scan do
     attention_forward: AttentionCurve
     attention_backward: AttentionCurve
     attention_small_head: Figure[Share]  # rate at head dimension 64 over the rate at 128

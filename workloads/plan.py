@@ -143,10 +143,10 @@ class PlanDefaults(Spec):
     quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those.
     ``expert_padding``: whether rows of experts below 16 bits are copied to be padded to what kernels ask for, where no dispatcher
     pads them on their way (HybridEP does) and they are not cut to a capacity. ``expert_bias``: whether the biases of routed
-    experts are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts by tp too
-    (Megatron without folding), or not at all. ``boundary``: whether each tp rank sends the next stage all of an activation
-    that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1); with sequence
-    parallelism each has but its part.
+    experts are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts
+    by tp too (Megatron without folding), or not at all. ``boundary``: whether each tp rank sends the next stage all of an
+    activation that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1); with
+    sequence parallelism each has but its part.
     """
 
     zero: int = Field(default=1, ge=0, le=3)

@@ -31,6 +31,8 @@ BACKWARD_EXECUTES = 5 / 4
 SMALL_HEAD = 64
 OF_EXPERTS = ("router", "permutation", "routed_experts")  # components of the accounting that serve routed experts
 SCORES_ALONE = "indexer_scores"  # no exponentials, no second product
+SCAN = "state_scan"
+"""The component of kernels that hand a state on; those that multiply are written in Triton and the like."""
 BY_INDEX = "permutation"  # of these, rows are picked and put by index
 DYNAMIC = ("permutation", "routed_experts")  # of these, shapes depend on the data: partial graphs leave them out
 FULL_HEAD = 128
@@ -122,7 +124,8 @@ class Device:
         if operator.kernel is Kernel.MEMORY and operator.phase is not Phase.OPTIMIZER:
             pace *= self.pass_pace
         overhead = operator.launches * self._start(operator)
-        return OperatorTime(self._arithmetic(operator) * pace, self._memory(operator) * pace, overhead * pace)
+        work = pace / self.efficiency.scan.value if operator.component == SCAN and _is_product(operator) else pace
+        return OperatorTime(self._arithmetic(operator) * work, self._memory(operator) * work, overhead * pace)
 
     def issue(self, operators: tuple[Operator, ...]) -> float:
         """What the host takes to issue the kernels of a run [s]."""

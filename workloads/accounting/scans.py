@@ -4,8 +4,9 @@ A scan works on chunks of tokens. Inside a chunk it is products of small matrice
 chunk only the state is handed on. Its kernels are entered as batched products of that shape, so that small tiles and short sums
 cost what they cost elsewhere. A model counts the recurrence alone, whatever the chunk: ``counted`` is its share of what runs.
 
-Leaves out: sequences that are no multiple of the chunk; time steps and decays of a token beside what its heads read; that kernels
-written in Triton reach less of a chip than its libraries' products.
+Kernels of a scan reach less than a library's products of the same shape: by how much is the chip's ``scan``.
+
+Leaves out: sequences that are no multiple of the chunk; time steps and decays of a token beside what its heads read.
 """
 
 from __future__ import annotations

@@ -93,6 +93,8 @@ NOT_SIMULATED: dict[str, str] = {
     "wgrad_deferral_limit": "the head's weight gradient put off to the end",
     "fp8_param_gather": "parameters gathered in FP8 (assumptions: quantised_gather)",
     "fp8_param": "parameters kept and gathered in FP8 (assumptions: quantised_gather)",
+    "moe_router_padding_for_fp8": "experts' rows padded by the router, not by copies (assumptions: expert_padding)",
+    "moe_router_padding_for_quantization": "experts' rows padded by the router, not by copies (assumptions: expert_padding)",
     "grad_reduce_in_bf16": "gradients reduced in bf16 (assumptions: gradient_reduce)",
     "use_precision_aware_optimizer": "optimizer state in other precisions (assumptions: master, moments)",
     "main_grads_dtype": "the gradients' precision (assumptions: gradients)",
