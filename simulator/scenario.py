@@ -26,7 +26,7 @@ class Cluster(Spec):
     chips: int | None = Field(default=None, ge=1)
     chips_per_domain: int | None = Field(default=None, ge=1)
     slices: int | None = Field(default=None, ge=1)
-    set: dict[str, str | int | float] = {}
+    set: dict[str, str | bool | int | float] = {}
     faults: tuple[LinkFault | ChipFault | SwitchFault | PlaneFault, ...] = ()
 
 
@@ -34,7 +34,7 @@ class AssumptionChoice(Spec):
     """A named set of assumptions with some of its figures replaced."""
 
     preset: str
-    set: dict[str, str | int | float] = {}
+    set: dict[str, str | bool | int | float] = {}
 
 
 class HashRouting(Spec):

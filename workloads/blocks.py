@@ -114,6 +114,8 @@ class StageBlocks:
                 leaving += self._cut_gradients(chain, piece)
             elif weights and variant == "last":
                 self._send_gradients(chain, piece, index)
+            if weights and variant == "last":
+                self._sum_replicas(chain, piece, index)
         chain.wait(leaving)
         block = chain.block(name)
         if not variant:
@@ -137,6 +139,13 @@ class StageBlocks:
             self.gradient_tokens.append(token)
         if self.to_host:
             self.to_host(chain, len(self.pieces) - 1 - index, token)
+
+    def _sum_replicas(self, chain: Chain, piece: Piece, index: int) -> None:
+        """Start summing the piece's cut gradients over the groups that each hold a whole copy, behind their reduction."""
+        for part, communication in enumerate(self.traffic.reduce_replicas(piece.parameters, piece.name)):
+            token = f"gradients of replicas {self.label}.{index}.{part}"
+            chain.start(communication, token)
+            self.gradient_tokens.append(token)
 
 
 class _Return:

@@ -70,7 +70,7 @@ class Plan(Spec):
     (workloads/context.py).
     ``graphs``: which kernels the host issues as captured graphs: none, all but those of routed experts and their permutation
     (partial), or all (full). ``expert_kernels``: whether activation and casts between the products of routed experts are
-    kernels of their own (separate) or epilogues of the products (fused).
+    kernels of their own (separate) or epilogues of the products (fused), which no library has in 16 bits.
     """
 
     tp: int | None = Field(default=None, ge=1)
@@ -205,7 +205,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     schedule, vpp = _schedule(plan, defaults, model, pp, table)
     micro_batch = _micro_batch(training, defaults, pp * vpp, dp)
     global_batch, warnings = _global_batch(training, dp, micro_batch)
-    warnings += unread_detail(training) + without_effect(plan, model, pp * vpp)
+    warnings += unread_detail(training) + without_effect(plan, model, pp * vpp, training.precision)
     micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
     zero = _zero(plan, defaults, pp)
     if zero == 0 and plan.zero_group is not None:
@@ -246,7 +246,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         table=table,
         attention=plan.attention or defaults.attention,
         graphs=plan.graphs or defaults.graphs,
-        fused_experts=(plan.expert_kernels or defaults.expert_kernels) == "fused",
+        fused_experts=is_quantised(training.precision) and (plan.expert_kernels or defaults.expert_kernels) == "fused",
         bias_by_row=defaults.expert_bias == "by row",
         copies_first=ep > 1 and dispatcher == "alltoall",
         pads_experts=is_quantised(training.precision)

@@ -182,8 +182,13 @@ class _RankBuilder:
 
     @property
     def sends_early(self) -> bool:
-        """Whether gradients leave from the last backward blocks."""
-        return self.plan.overlap.grad_reduce and not self.plan.cuts_every_micro_batch
+        """Whether gradients leave from the last backward blocks: all of a step, or those cut each time to their other copies."""
+        return self.plan.overlap.grad_reduce and not (self.plan.cuts_every_micro_batch and self.is_final_cut)
+
+    @property
+    def is_final_cut(self) -> bool:
+        """Whether gradients that are reduced and cut are added to no other copy's."""
+        return not self.traffic.reduce_replicas(ShardParameters(1.0, 1.0), "")
 
     def build(self, memory: StageMemory, known: _Known) -> RankProgram:
         last = tuple([str(self.last_gradient[key].kind) for key in self.used if key in self.last_gradient])
@@ -233,7 +238,7 @@ class _RankBuilder:
     def _send_on(self, index: int, direction: int) -> None:
         """Let a stage's gradients go on to the host once they are reduced, where nothing more is to be added to them."""
         host = self.host
-        final = self.plan.directions == 1 and not self.traffic.reduce_replicas(ShardParameters(1.0, 1.0), "")
+        final = self.plan.directions == 1 and self.is_final_cut
         if host is None or not self.plan.offload.overlap or not final:
             return
         place = self.used.index((index, direction))
@@ -258,7 +263,8 @@ class _RankBuilder:
         elif not self.plan.cuts_every_micro_batch:
             chain.exchange(*self.traffic.reduce_gradients(parameters, "all"))
         chain.exchange(self.traffic.reduce_replicated(parameters))
-        chain.exchange(*self.traffic.reduce_replicas(parameters, "all"))
+        if not self.sends_early:
+            chain.exchange(*self.traffic.reduce_replicas(parameters, "all"))
         if copies_table(self.model, self.plan) and self.rank in (0, self.plan.pp - 1):
             chain.exchange(self.traffic.tied_embedding(table_elements(self.model, self.plan)))
         if self.plan.directions == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workloads.accounting.precision import is_quantised
 from workloads.model import Model
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MODELLED_DETAILS = (PURE, ROWWISE, "amp", BLOCKWISE, "per-tensor")
 master copy beside 16-bit computing, one scale a block of values)."""
 
 
-def without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
+def without_effect(plan: Plan, model: Model, stages: int, precision: str) -> tuple[str, ...]:
     """What was asked for and changes nothing here."""
     found = list[str]()
     if plan.zero == 2 and stages > 1 and plan.cut_gradients is None:
@@ -36,6 +37,8 @@ def without_effect(plan: Plan, model: Model, stages: int) -> tuple[str, ...]:
     for key, value in (("dispatcher", plan.dispatcher), ("dispatch_precision", plan.dispatch_precision)):
         if value is not None and not model.has_experts:
             found.append(f"{key} {value} has no effect: the model has no experts.")
+    if plan.expert_kernels == "fused" and not is_quantised(precision):
+        found.append(f"expert_kernels fused has no effect in {precision}: kernels with such epilogues take 8 or 4 bits.")
     return tuple(found)
 
 

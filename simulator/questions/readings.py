@@ -109,7 +109,7 @@ def _within(scenario: Mapping[str, Any], section: str, key: str) -> Any:
 
 
 def per_rank(scenario: dict[str, Any], notes: list[str]) -> None:
-    """Counts given by chips, by devices: data parallelism grows by the devices of a chip, the micro-batch shrinks by them.
+    """Counts given by chips, by devices: dp and zero_group grow by the devices of a chip, the micro-batch shrinks by them.
 
     A micro-batch that its devices cannot share is left as it is, and the plan says what is wrong with it.
     """
@@ -120,9 +120,10 @@ def per_rank(scenario: dict[str, Any], notes: list[str]) -> None:
         devices = topologies.load(str(cluster.get("system"))).chip.ranks_per_chip
     except SupernodeError:  # whoever builds the machine says what is wrong with it
         return
-    if isinstance(plan.get("dp"), int):
-        plan["dp"] *= devices
-        notes.append(f"plan.dp is given by chips: {plan['dp']} by devices")
+    for key in ("dp", "zero_group"):
+        if isinstance(plan.get(key), int):
+            plan[key] *= devices
+            notes.append(f"plan.{key} is given by chips: {plan[key]} by devices")
     batch = training.get("micro_batch")
     if isinstance(batch, int) and batch % devices == 0:
         training["micro_batch"] = batch // devices

@@ -14,6 +14,7 @@ import workloads
 from simulator.scenario import Scenario
 from simulator.spec.errors import SupernodeError
 from topologies.system import System
+from workloads.accounting.precision import is_quantised
 
 BOX = 8
 """Chips of a conventional server. Experts on a machine whose scale-up domains are larger count as ``across``."""
@@ -24,7 +25,7 @@ class Traits:
     """The classes of one run; None where its machine or model is not known.
 
     ``across``: experts over more than one scale-up domain, or on a machine whose domains are larger than a box.
-    ``fused``: whether the plan says that experts' kernels are fused.
+    ``fused``: whether the plan says that experts' kernels are fused, in a precision that has such.
     """
 
     vendor: str | None = None
@@ -54,7 +55,8 @@ def traits_of(scenario: Scenario | None) -> Traits:
         moe = workloads.load(scenario.model).has_experts
     except SupernodeError:  # whoever runs the scenario says what is wrong with it
         return UNKNOWN
-    return Traits(system.chip.vendor, moe, moe and _leaves_a_box(scenario, system), scenario.plan.expert_kernels == "fused")
+    fused = scenario.plan.expert_kernels == "fused" and is_quantised(scenario.training.precision)
+    return Traits(system.chip.vendor, moe, moe and _leaves_a_box(scenario, system), fused)
 
 
 def _leaves_a_box(scenario: Scenario, system: System) -> bool:

@@ -48,7 +48,7 @@ def _symbols(model: Model) -> dict[str, Any]:
         values |= {"w": model.ffn.width, "f": 2 if model.ffn.gated else 1}
     if model.moe is not None:
         moe = model.moe
-        values |= {"W": moe.width, "E": moe.experts, "S": moe.shared_total_width, "f": 2 if moe.gated else 1}
+        values |= {"W": moe.width, "E": moe.experts, "k": moe.top_k, "S": moe.shared_total_width, "f": 2 if moe.gated else 1}
     match model.attention:
         case GroupedQueryAttention() as a:
             values |= {"H": a.heads, "g": a.kv_heads, "d": a.head_dim, "o": int(a.output_gate)}
@@ -96,7 +96,7 @@ def _operators(model: Model) -> Iterator[tuple[LayerShape | None, Operator]]:
     rows = float(TOKENS * moe.top_k) if moe else 0.0
     shard = Shard(
         tokens=float(TOKENS), sequence_length=TOKENS, cp=1, tp=1, sequence_parallel=False, ep=1, etp=1, precision="bf16",
-        expert_tokens=rows, local_experts=float(moe.experts) if moe else 0.0,
+        expert_tokens=rows, local_experts=float(moe.experts) if moe else 0.0, copies_first=True, pads_experts=True,
     )  # fmt: skip
     for shape in dict.fromkeys(model.layer_shapes()):
         for section in layer_sections(model, shape, shard).values():
@@ -145,7 +145,10 @@ def test_every_operator_costs_what_the_document_says(name: str) -> None:
     assert seen > 20
 
 
-ROUTED = ("expert_up", "expert_down", "expert_up_activation", "expert_down_bias", "permute", "unpermute")
+ROUTED = (
+    *("expert_up", "expert_down", "expert_up_activation", "expert_down_bias"),
+    *("permute", "unpermute", "expert_padding", "expert_unpadding"),
+)
 
 
 def _two_outputs(model: Model, shape: LayerShape | None, name: str) -> bool:

@@ -217,7 +217,7 @@ def test_rows_picked_by_index_move_at_their_share_of_the_memory_rate() -> None:
 
 
 def test_a_scan_keeps_its_share_of_a_product() -> None:
-    """A chunk scan of 8 x 4,096 tokens, 80 heads of 64, state 128, takes 0.645 ms on H800; a plain product of its shape 0.45 of it.
+    """A chunk scan of 8 x 4,096 tokens, 80 heads of 64, state 128, takes 0.645 ms on H800, a product of its shape 0.45 of it.
 
     Source: TileLang, benchmark/mamba2/README.md.
     """

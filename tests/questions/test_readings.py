@@ -133,6 +133,11 @@ def test_sizes_by_chips_become_sizes_by_devices_where_a_case_says_so(tmp_path: P
     scenario, notes = read(tmp_path, "maxtext-tpu-recipes", quality=("sizes_in_chips_two_devices_per_chip",), **given)
     assert (scenario.plan.dp, scenario.training.micro_batch) == (128, 4)
     assert len([note for note in notes if "by chips" in note]) == 2
+    sharded, notes = read(
+        tmp_path, "maxtext-tpu-recipes", zero_group=16, quality=("sizes_in_chips_two_devices_per_chip",), **given
+    )
+    assert sharded.plan.zero_group == 32
+    assert "plan.zero_group is given by chips: 32 by devices" in notes
     assert read(tmp_path, "maxtext-tpu-recipes", **given)[0].plan.dp == 64
 
 

@@ -110,6 +110,15 @@ def test_padded_rows_are_copied_there_and_back() -> None:
     assert ready["expert_padding"].bytes_moved == pytest.approx(2 * ELEMENT_BYTES["fp8"] * rows)
 
 
+@pytest.mark.parametrize(("precision", "fused"), [("bf16", False), ("mxfp8", True)])
+def test_experts_are_fused_below_16_bits_alone(precision: str, fused: bool) -> None:
+    """Transformer Engine's kernel takes MXFP8; in 16 bits the plan says that the choice has no effect."""
+    training = Training(sequence_length=4096, global_batch=8, precision=precision)  # type: ignore[arg-type]
+    resolved = resolve(Plan(ep=8, expert_kernels="fused", recompute="none"), training, SPARSE, 8)
+    assert resolved.fused_experts == fused
+    assert any("expert_kernels fused has no effect in bf16" in warning for warning in resolved.warnings) != fused
+
+
 @pytest.mark.parametrize(
     ("dispatcher", "ep", "precision", "capacity", "copies", "pads"),
     [

@@ -6,6 +6,7 @@ import pytest
 
 from tests.workloads.test_program import DENSE, SPARSE, parameters_of, sent, small
 from workloads.groups import Groups
+from workloads.instructions import Block, Start
 from workloads.plan import Overlap
 
 
@@ -82,3 +83,20 @@ def test_a_zero_group_keeps_as_many_copies_of_experts_as_of_all_else() -> None:
     assert found["dp", "all-gather", "expert_zero"] == pytest.approx(2 * experts)
     assert program.ranks[0].memory.optimizer == pytest.approx((dense / 8 + experts / 2) * 12)
     assert Groups.of(plan).members("expert_zero", 5).tolist() == [1, 5]
+
+
+@pytest.mark.parametrize("zero", [1, 3])
+@pytest.mark.parametrize("early", [True, False])
+def test_copies_of_a_sharded_group_are_summed_behind_the_last_backward(zero: int, early: bool) -> None:
+    """Layer by layer in the last backward blocks where gradients leave early, also if each micro-batch cuts them."""
+    _, _, program = small(zero=zero, zero_group=2, batch=32, overlap=Overlap(grad_reduce=early))
+    rank = program.ranks[0]
+    lasts = [block for (_, _, kind, variant), block in rank.blocks.items() if kind == "B" and variant == "last"]
+
+    def summed(block: Block) -> float:
+        starts = [step.communication for step in block.instructions if isinstance(step, Start)]
+        return sum(made.payload for made in starts if made.group == "zero_replica")
+
+    whole = 4 * parameters_of(DENSE) / 2
+    assert sum(map(summed, lasts)) == pytest.approx(whole if early else 0.0)
+    assert summed(rank.epilogue) == pytest.approx(0.0 if early else whole)
