@@ -256,10 +256,27 @@ class RankProgram:
     share: float = 1.0
     patterns: tuple[int, ...] = ()
     _executed: tuple[tuple[Block, int], ...] | None = field(default=None, init=False, repr=False, compare=False)
+    _ends: dict[tuple[int, int, str], tuple[Work, Work]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def variant(self, name: str, micro_batch: int) -> str:
         """The variant as a key of ``blocks`` for this micro-batch."""
         return f"{name}@{self.patterns[micro_batch]}" if self.patterns else name
+
+    @property
+    def ends(self) -> dict[tuple[int, int, str], tuple[Work, Work]]:
+        """The first and the last work of each (stage, direction, kind) in the schedule."""
+        found = self._ends
+        if not found:
+            lasts: dict[tuple[int, int, WorkKind], Work] = {}
+            firsts: dict[tuple[int, int, WorkKind], Work] = {}
+            for slot in self.slots:
+                for work in slot:
+                    key = work.stage, work.direction, work.kind
+                    if key not in firsts:
+                        firsts[key] = work
+                    lasts[key] = work
+            found.update({(*key[:2], str(key[2])): (first, lasts[key]) for key, first in firsts.items()})
+        return found
 
     def executed(self) -> tuple[tuple[Block, int], ...]:
         """The plain blocks of all works of the step, each with the number of times that it runs."""

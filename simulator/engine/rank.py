@@ -87,7 +87,6 @@ class Rank:
         self._operations: dict[int, OperationClass] = like._operations if like else {}
         self.route_of_slots: Itinerary | None = None  # of all slots, once somebody has written it
         self._routes: dict[int, tuple[OperationClass, tuple[int, ...]]] = {}
-        self._ends: dict[tuple[int, int, str], tuple[Work, Work]] = like._ends if like else _ends(program)
         self.performance: Performance | None = None  # the slot of a team that it takes part in
         self.waits_for: tuple[str, int, int] | None = None  # in a slot, with nothing else under way: what, of which work, since
         self.letter: Letter | None = None  # what it sent last, if it has to wait for it
@@ -206,7 +205,7 @@ class Rank:
 
     def ends(self, work: Work) -> tuple[Work, Work]:
         """The first and the last work of its stage, direction and kind in the schedule."""
-        return self._ends[work.stage, work.direction, str(work.kind)]
+        return self.program.ends[work.stage, work.direction, str(work.kind)]
 
     def block(self, work: Work) -> Block:
         """The variant of a work's block: parameters may still arrive for the first, gradients leave at the last."""
@@ -296,13 +295,3 @@ def refresh(ranks: Sequence[Rank]) -> None:
             performing.setdefault(rank.performance, []).append(rank.rank_class)
     for performance, rank_classes in performing.items():
         performance.refresh(tuple(rank_classes))
-
-
-def _ends(program: RankProgram) -> dict[tuple[int, int, str], tuple[Work, Work]]:
-    """The first and the last work of each (stage, direction, kind) in a rank's schedule."""
-    ends: dict[tuple[int, int, str], tuple[Work, Work]] = {}
-    for slot in program.slots:
-        for work in slot:
-            key = (work.stage, work.direction, str(work.kind))
-            ends[key] = (ends[key][0] if key in ends else work, work)
-    return ends

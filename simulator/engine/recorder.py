@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
+from itertools import compress, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -229,14 +229,26 @@ def _named(form: Ints, micro_batch: Ints, forms: list[str]) -> tuple[Ints, tuple
     used = np.zeros(len(forms) * width, dtype=bool)
     used[code] = True
     codes = np.flatnonzero(used)
-    numbers = [str(number) for number in range(width)]
-    parts = [form.partition("{}") for form in forms]
-    written = []
-    for which, number in zip(*(column.tolist() for column in np.divmod(codes, width)), strict=True):
-        before, _, after = parts[which]
-        written.append(before + numbers[number - 1] + after if number else forms[which])
+    cut = [one.partition("{}") for one in forms]
+    heads, tails = [part[0] for part in cut], [part[2] for part in cut]
+    numbers = ["{}", *(str(number) for number in range(width - 1)), ""]
+    which, number = np.divmod(codes, width)
+    number[np.array([not part[1] for part in cut], dtype=bool)[which]] = width
+    # By what stands before the number, then by it, then by what follows: as a rule the order of the names, and much sooner there.
+    order = np.lexsort((_ranks(tails)[which], _ranks(numbers)[number], _ranks(heads)[which]))
+    rows = zip(which[order].tolist(), number[order].tolist(), strict=True)
+    written = [heads[one] + numbers[at] + tails[one] for one, at in rows]
+    place = np.zeros(len(used), dtype=np.int64)
+    if all(map(str.__lt__, written, islice(written, 1, None))):
+        place[codes[order]] = np.arange(len(written))
+        return place[code], tuple(written)
     names = sorted(set(written))
     number_of = {name: number for number, name in enumerate(names)}
-    place = np.zeros(len(used), dtype=np.int64)
-    place[codes] = [number_of[name] for name in written]
+    place[codes[order]] = [number_of[name] for name in written]
     return place[code], tuple(names)
+
+
+def _ranks(words: list[str]) -> Ints:
+    """Where each word comes in the order of all, of equals the same."""
+    rank = {word: place for place, word in enumerate(sorted(set(words)))}
+    return np.array([rank[word] for word in words], dtype=np.int64)

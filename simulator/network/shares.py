@@ -270,7 +270,11 @@ class Shares:
         lengths = [len(pattern.loads[0]) for pattern in patterns]
         flow = np.repeat(np.arange(len(patterns), dtype=np.int64), lengths)
         load = np.concatenate([pattern.loads[1] for pattern in patterns])
-        links, link = np.unique(np.concatenate([pattern.loads[0] for pattern in patterns]), return_inverse=True)
+        crossed = np.concatenate([pattern.loads[0] for pattern in patterns])
+        if (crossed[1:] > crossed[:-1]).all():
+            links, link = crossed, np.arange(len(crossed), dtype=np.int64)
+        else:
+            links, link = np.unique(crossed, return_inverse=True)
         loads = Loads(flow, link, load, len(patterns), len(links))
         rates = self._rates(patterns, loads, links)
         amounts = loads.on_links(rates)

@@ -1,7 +1,7 @@
 """What a question costs after others of the same process: ``python tests/bench/again.py``; CPU seconds, imports apart.
 
 The first is asked of a new process; every later one is a change of it, asked once after it, then the same with nothing kept
-of slots, programs, folds and machines. Words pick questions: ``V4-Pro``, ``torus``, ``boxes``.
+of slots, programs, folds and machines. Words pick questions: ``V4-Pro``, ``torus``, ``boxes``, ``racks``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LLAMA: dict[str, Any] = {
 
 
 def questions() -> dict[str, Scenario]:
-    """One in which stages fill links together, and two in which no link is ever overfull."""
+    """One in which stages fill links together, and three in which no link is ever overfull."""
     torus = {
         **LLAMA,
         "name": "Llama 405B on 512 TPU v5p",
@@ -50,10 +50,18 @@ def questions() -> dict[str, Scenario]:
             "overlap": {"grad_reduce": False, "param_gather": False},
         },
     }  # fmt: skip
+    racks = {
+        "name": "DeepSeek-V3 on 1,024 GB200, experts inside racks, DualPipe",
+        "cluster": {"system": "gb200-nvl72", "chips": 1024, "chips_per_domain": 64},
+        "model": "deepseek-v3",
+        "training": {"sequence_length": 4096, "micro_batch": 1, "global_batch": 3072},
+        "plan": {"pp": 16, "ep": 64, "zero": 1, "schedule": "dualpipe", "recompute": "full"},
+    }
     return {
         "V4-Pro": Scenario.load(ROOT / "examples" / "v4_pro_on_atlas_950.yaml"),
         "torus": make(torus, Scenario),
         "boxes": make(boxes, Scenario),
+        "racks": make(racks, Scenario),
     }
 
 
