@@ -332,6 +332,11 @@ class Traveller:
         different = list({id(role): role for role in self.roles}.values())
         for role, times in zip(different, np.bincount(number).tolist(), strict=True):
             self.rank.accounts.add(role.books, times)
+        # Letters first: most are gone before the slot is over that begins as they do.
+        names = [cell.mail_name for cell in cells]
+        for way in self.ways.values():
+            cell, batch, start = (np.array(column, dtype=np.int64) for column in (way.cells, way.batches, way.began))
+            recorder.write(rank_class, PP, names, (cell, batch, start, start + way.lasts))
         began = np.array(self.began, dtype=np.int64)
         names = [cell.name for cell in cells]
         for chain in range(max(map(len, self.route.works), default=0)):
@@ -339,10 +344,6 @@ class Traveller:
             works = np.array([role.works[chain] if len(role.works) > chain else (0, 0) for role in different], dtype=np.int64)
             begin, end = works[number[slot]].T
             recorder.write(rank_class, SLOT, names, (cell, batch, began[slot] + begin, began[slot] + end))
-        names = [cell.mail_name for cell in cells]
-        for way in self.ways.values():
-            cell, batch, start = (np.array(column, dtype=np.int64) for column in (way.cells, way.batches, way.began))
-            recorder.write(rank_class, PP, names, (cell, batch, start, start + way.lasts))
 
 
 def _numbers(scene: Scene) -> Key:
