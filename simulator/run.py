@@ -88,7 +88,7 @@ def simulate_prepared(
     """The step of a scenario that is laid out already; ``began``: wall and CPU seconds when it was asked for."""
     began = began or (time.perf_counter(), time.process_time())
     folding = _fold(prepared, symmetric)
-    outcome = run_step(prepared.program, folding, prepared.device, progress, slots=slots)
+    outcome = run_step(prepared.program, folding, prepared.device, progress, slots=slots, record=record)
     usage, spans = outcome.usage or Usage(outcome.network), outcome.recorder.spans() if record else None
     overfull = overrun(folding, usage)
     passed = usage.overfull() if slots == "isolated" else ()

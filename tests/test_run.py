@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.answers import Answers
+from simulator.engine.alike import KEPT
 from simulator.run import simulate
 from simulator.spec.errors import FileProblem
 from tests.test_answers import scenario
@@ -21,6 +22,16 @@ def test_a_step_that_is_not_recorded_is_the_same_but_for_its_timeline(slots: str
     assert not bare.has_recording and bare.fingerprint == ""
     with pytest.raises(FileProblem, match="holds no timeline"):
         _ = bare.recording
+
+
+@pytest.mark.parametrize("slots", ["exact", "isolated"])
+def test_a_step_that_is_not_recorded_leaves_a_later_one_its_whole_timeline(slots: str) -> None:
+    """Slots and stretches that it rehearsed are kept with their spans, though nothing was written down of the step."""
+    KEPT.forget()
+    cold = simulate(scenario(), slots=slots)
+    KEPT.forget()
+    simulate(scenario(), slots=slots, record=False)
+    assert simulate(scenario(), slots=slots).fingerprint == cold.fingerprint
 
 
 def test_an_answer_without_a_timeline_is_not_kept_for_who_wants_one() -> None:

@@ -189,6 +189,19 @@ class Recorder:
         self._sheet = sheet[:, np.lexsort((sheet[1], sheet[0]))]
 
 
+class Silence(Recorder):
+    """Writes nothing down: of a step whose spans nobody will ask for."""
+
+    def add(self, rank_class: int, lane: int, name: str, start: int, end: int, micro_batch: int = UNNUMBERED) -> None:
+        """Nothing."""
+
+    def write(self, rank_class: int, lane: int, names: Sequence[str], columns: tuple[Ints, Ints, Ints, Ints]) -> None:
+        """Nothing."""
+
+    def repeat(self, other: Recorder, starts: Sequence[int], rank_class: int | None = None) -> None:
+        """Nothing."""
+
+
 def _laid_out(sheets: Sequence[Ints], starts: Sequence[Ints]) -> tuple[Ints, Ints]:
     """When every span began [ps], once from each start of its sheet on, and its row in all sheets: in that order."""
     whole = sum(sheet.shape[1] * len(moments) for sheet, moments in zip(sheets, starts, strict=True))

@@ -16,7 +16,7 @@ from simulator.engine.lanes import Rendezvous
 from simulator.engine.macro import Macro
 from simulator.engine.post import Post
 from simulator.engine.rank import KINDS, Contention, Rank, World, refresh
-from simulator.engine.recorder import Recorder
+from simulator.engine.recorder import Recorder, Silence
 from simulator.engine.rehearsal import Rehearsals
 from simulator.engine.repetition import Repetition
 from simulator.engine.rounds import Rounds
@@ -51,25 +51,26 @@ def run_step(
     *,
     slots: str = "exact",
     macro: bool = True,
+    record: bool = True,
 ) -> StepOutcome:
-    """Simulate the step and close the books. ``slots`` as of :func:`simulator.run.simulate`.
+    """Simulate the step and close the books. ``slots`` and ``record`` as of :func:`simulator.run.simulate`.
 
     ``macro=False``: on a common clock even where stages meet by mail only (:mod:`simulator.engine.macro`); the same step.
     Raises IdentityBroken if the simulation ends with a rank still waiting (a deadlock in the program), or the books don't sum.
     """
     if macro and slots == "exact":
-        world, network = _world(program, folding, device, lambda: None)
+        world, network = _world(program, folding, device, lambda: None, record=record)
         ranks = _ranks(world, device)
         found = Macro(world, network, ranks)
         usage = found.run()
         if usage is not None:
             return replace(_closed(network, world.recorder, ranks, found.events, found.repeated), usage=usage)
-    return _clocked(program, folding, device, _progress(program, folding, progress), slots)
+    world, network = _world(program, folding, device, _progress(program, folding, progress), record=record)
+    return _clocked(world, network, device, slots)
 
 
-def _clocked(program: Program, folding: Folding, device: Device, on_slot: Callable[[], None], slots: str) -> StepOutcome:
+def _clocked(world: World, network: FluidNetwork, device: Device, slots: str) -> StepOutcome:
     """The step of ranks that share a clock."""
-    world, network = _world(program, folding, device, on_slot)
     clock = world.clock
     rehearsals = Rehearsals(world, network, isolated=slots == "isolated") if slots != "played" else None
     ranks = _ranks(replace(world, rehearsals=rehearsals), device)
@@ -95,9 +96,11 @@ def _clocked(program: Program, folding: Folding, device: Device, on_slot: Callab
     return found
 
 
-def _world(program: Program, folding: Folding, device: Device, on_slot: Callable[[], None]) -> tuple[World, FluidNetwork]:
+def _world(
+    program: Program, folding: Folding, device: Device, on_slot: Callable[[], None], *, record: bool
+) -> tuple[World, FluidNetwork]:
     """A clock, links and everything else that ranks share, before the step."""
-    clock, recorder = Clock(), Recorder()
+    clock, recorder = Clock(), Recorder() if record else Silence()
     network = FluidNetwork(clock, folding)
     world = World(
         clock=clock,
