@@ -138,17 +138,16 @@ class Ensemble:
 
     def refresh(self, rank_classes: Iterable[int]) -> None:
         """Payload rates of these ranks changed."""
-        rate_of = self._stage.memory_rate
-        touched = {self._actor_of[key] for key in rank_classes if key in self._actor_of}
-        for key in touched:
-            rate = rate_of(key)
+        rate_of, actor_of = self._stage.memory_rate, self._actor_of
+        rates: dict[int, float] = {}
+        for key in {actor_of[key] for key in rank_classes if key in actor_of}:
+            rate = rates[key] = rate_of(key)
             for other in self.groups[key]:
                 if abs(rate_of(other) - rate) > ALIKE * rate:
                     raise Unlike
-        rates = {key: rate_of(key) for key in touched}
         self._stage.note(rates)
         self.course.note(self.clock.now, Rates(rates))
-        for key in touched:
+        for key in rates:
             self.actors[key].compute.refresh()
 
     def state(self) -> tuple[object, ...] | None:

@@ -64,6 +64,7 @@ class Follower:
         self.books = SlotAccounts(rank.rank_class, self.recorder)
         self.books.places = [0, 0]
         self._rank = rank
+        self._taking = rank.world.contention
         self._now = 0
         self._run: Run | None = None
         self._runs_for = 0  # which chain
@@ -99,15 +100,32 @@ class Follower:
         self._now = max(self._now, time)
         return run is None or run.end > time
 
-    def hear(self, what: Began | Ended | float) -> None:
+    def goes_at(self, time: int, rate: float) -> bool:
+        """Let all happen before a moment, from which on its payload rate is another [B/s]; whether nothing else does at it."""
+        run = self._run
+        while run is not None and run.end < time:
+            self._finish(run)
+            run = self._run
+        self._now = max(self._now, time)
+        self._rate = rate
+        if run is None:
+            return True
+        if run.end == time:
+            return False
+        run.turn(time, self._contention())
+        self._catch_up()
+        return True
+
+    def hear(self, what: Began | Ended) -> None:
         """It happens now. Raises OutOfStep if this rank had not asked for what begins, or its lane is not free."""
-        if isinstance(what, float):
-            self._rate = what
-            self._refresh()
-        elif isinstance(what, Began):
+        if isinstance(what, Began):
             self._begin(what)
         else:
             self._end(self._under_way.pop(what.number))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """What it computes may take no time at all."""
         while (run := self._run) is not None and run.end <= self._now:
             self._finish(run)
 
@@ -200,7 +218,7 @@ class Follower:
 
     def _activity(self, kind: str, change: int) -> None:
         self._active[kind] += change
-        cores, taken = self._rank.world.contention.cores, 0.0
+        cores, taken = self._taking.cores, 0.0
         for active, count in self._active.items():
             if count:
                 taken += cores[active]
@@ -208,5 +226,4 @@ class Follower:
         self._refresh()
 
     def _contention(self) -> tuple[float, float]:
-        contention = self._rank.world.contention
-        return self._cores, (self._rate * contention.memory_factor + 0.0) / contention.memory_bandwidth
+        return self._cores, self._rate * self._taking.memory_factor / self._taking.memory_bandwidth

@@ -67,17 +67,21 @@ def follow(
     ``marks``: those of its ``twin``, by time. None if its way through the slot can't be told so.
     """
     follower, heard = Follower(rank, slot), 0
+    began = follower.books.marks
     for time, what in course.told(twin):
         at, heard = time + early, heard + 1
-        if not follower.comes_to(at):
-            return None, heard
-        try:
-            follower.hear(what)
-        except OutOfStep:
-            return None, heard
-        own, other = follower.books.marks.get(at), marks.get(time)
-        if own is not None and other is not None and own.places == other.places:
-            return _until(follower, early, own, other), heard
+        if isinstance(what, float):
+            if not follower.goes_at(at, what):
+                return None, heard
+        else:
+            if not follower.comes_to(at):
+                return None, heard
+            try:
+                follower.hear(what)
+            except OutOfStep:
+                return None, heard
+        if at in began and time in marks and began[at].places == marks[time].places:
+            return _until(follower, early, began[at], marks[time]), heard
     follower.finish()
     return _alone(follower, early), heard
 

@@ -27,7 +27,6 @@ from simulator.engine.cohort import Cohort
 from simulator.engine.ensemble import Ensemble, Role
 from simulator.engine.performance import Performance
 from simulator.engine.rank import Rank, World
-from simulator.engine.recorder import Recorder
 from simulator.engine.repertoire import Rehearsal, Repertoire, Team
 from simulator.engine.repetition import Repetition
 from simulator.engine.watch import Watch
@@ -261,33 +260,41 @@ class Rehearsals:
                 starts.append(performance.start)
                 self.repeated += len(rehearsal.roles)
             if performance.heads:
-                self._record_late(performance, rehearsals[0].recorder)
+                _, starts = rehearsals[0].after(_merged(performance))
+                starts.append(performance.start)
+                self._record_heads(performance)
         else:
             ensemble.record_twins()
             if performance.heads:
-                self._record_late(performance, ensemble.recorder)
+                self._recorder.repeat(ensemble.recorder.without(_merged(performance)), (performance.start,))
+                self._record_heads(performance)
             else:
                 self._recorder.repeat(ensemble.recorder, (performance.start,))
             self._network.history.repeat(ensemble.network.history, (performance.start,))
             self._events += performance.events + ensemble.clock.events
 
-    def _record_late(self, performance: Performance, recorder: Recorder) -> None:
-        """Write down a slot to which some came early: until they did as their twins, what they did by themselves."""
-        heads = performance.heads
-        self._recorder.repeat(recorder.without({key: head.merged for key, head in heads.items()}), (performance.start,))
-        for key, head in heads.items():
-            self._recorder.repeat(head.recorder.of_another(key), (performance.start - head.early,))
+    def _record_heads(self, performance: Performance) -> None:
+        """Write down what those did by themselves who came early, until they did as their twins."""
+        for key, head in performance.heads.items():
+            self._recorder.repeat(head.recorder, (performance.start - head.early,), key)
 
     def spread(self, repetition: Repetition) -> None:
         """Let what was repeated have begun as often as it did."""
         for rehearsal in self._repertoire.rehearsed:
-            for starts in (rehearsal.starts, rehearsal.late):
+            for starts in (rehearsal.starts, rehearsal.late, *(starts for _, starts in rehearsal.parts)):
                 starts[:] = repetition.moments(np.array(starts, dtype=np.int64)).tolist()
 
     def record(self) -> None:
         """Write down all that was repeated."""
         for rehearsal in self._repertoire.rehearsed:
             self._recorder.repeat(rehearsal.recorder, rehearsal.starts)
+            for recorder, starts in rehearsal.parts:
+                self._recorder.repeat(recorder, starts)
             starts = [*rehearsal.starts, *rehearsal.late]
             if starts:
                 self._network.history.repeat(rehearsal.history, starts)
+
+
+def _merged(performance: Performance) -> dict[int, int]:
+    """When those who came early to a slot did as their twins."""
+    return {key: head.merged for key, head in performance.heads.items()}

@@ -60,6 +60,20 @@ class Rehearsal:
     late: list[int] = field(default_factory=list)
     heads: dict[tuple[int, int], HeadStart | None] = field(default_factory=dict)
     offsets: Offsets = field(default_factory=dict)
+    _parts: dict[tuple[tuple[int, int], ...], tuple[Recorder, list[int]]] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> Collection[tuple[Recorder, list[int]]]:
+        """What was written down of it where some had come before, and from when on [ps]: what those did then is not in it."""
+        return self._parts.values()
+
+    def after(self, merged: Mapping[int, int]) -> tuple[Recorder, list[int]]:
+        """That part in which some are missing until they did as their twins [ps]."""
+        key = tuple(merged.items())
+        found = self._parts.get(key)
+        if found is None:
+            found = self._parts[key] = self.recorder.without(merged), []
+        return found
 
 
 class Repertoire:

@@ -60,7 +60,7 @@ def test_it_waits_for_others_and_then_for_the_bytes() -> None:
 def test_what_it_does_at_the_very_tick_is_not_guessed() -> None:
     """Its computation ends at 1 s: nothing can be told to happen at that tick."""
     follower = Follower(*of(Block("a", (work_of(1.0), Start(EXCHANGE, "x"), Wait("x")))))
-    assert not follower.comes_to(SECOND)
+    assert not follower.comes_to(SECOND) and not follower.goes_at(SECOND, 1.0)
 
 
 def test_who_has_not_asked_or_is_not_free_is_out_of_step() -> None:
@@ -81,8 +81,7 @@ def test_a_payload_rate_slows_what_it_reads() -> None:
     reading = Segment("read", [OperatorTime(0.0, 2.0, 0.0)])
     one.world = replace(one.world, contention=contention, segment=lambda _: reading)
     follower = Follower(one, works)
-    assert follower.comes_to(SECOND)
-    follower.hear(0.5)
+    assert follower.goes_at(SECOND, 0.5)
     follower.finish()
     assert follower.finished == 3 * SECOND
     assert seconds(follower) == pytest.approx({"memory_stall": 2.0, "interference": 1.0})

@@ -90,13 +90,13 @@ def counting(monkeypatch: pytest.MonkeyPatch, **methods: type) -> Counter[str]:
 
 def test_rehearsed_equals_played_where_teams_come_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks come early to slots that begin with the last, sends meet these, and twins stop being alike in the middle of them."""
-    counted = counting(monkeypatch, apart=Ensemble, _record_late=Rehearsals, _play_apart=Rehearsals)
+    counted = counting(monkeypatch, apart=Ensemble, _record_heads=Rehearsals, _play_apart=Rehearsals)
     case = SCHEDULED["experts and stages share the network cards"]
     training = {**case["training"], "global_batch": 256}
     slow = {**case["cluster"], "faults": [{"chip": 5, "speed": 0.7}]}
     scenario = make({**case, "name": "late", "training": training, "cluster": slow}, Scenario)
     rehearsed = simulate(scenario)
-    assert counted["apart"] > 10 and counted["_record_late"] > 5 and counted["_play_apart"] > 5
+    assert counted["apart"] > 10 and counted["_record_heads"] > 5 and counted["_play_apart"] > 5
     same(rehearsed, simulate(scenario, slots="played"))
 
 
