@@ -267,6 +267,33 @@ class Shares:
 
     def _solve(self, shapes: tuple[int, ...]) -> Share:
         patterns = [self.patterns[pattern] for shape in shapes for pattern in self.shapes[shape]]
+        solve = self._few if sum([len(pattern.row[0]) for pattern in patterns]) <= FEW else self._many
+        rates, links, amounts = solve(patterns)
+        ranks: dict[int, float] = {}
+        for pattern, rate in zip(patterns, rates, strict=True):
+            for rank_class, amount in pattern.ends:
+                ranks[rank_class] = ranks.get(rank_class, 0.0) + amount * rate
+        speeds, start = [], 0
+        for shape in shapes:
+            end = start + len(self.shapes[shape])
+            speeds.append(column([rate * 1e-12 for rate in rates[start:end]]))
+            start = end
+        few = pairs(links, amounts) if len(links) <= SHORT else None
+        return Share(len(self.shares), shapes, tuple(speeds), links, amounts, tuple(ranks.items()), few)
+
+    def _few(self, patterns: Sequence[Pattern]) -> tuple[list[float], Ints, Floats]:
+        """Max-min rates of these, their links and what those carry [B/s]: the same as :meth:`_many`, one by one."""
+        rates = max_min_few([pattern.row for pattern in patterns], self.capacity)
+        carried: dict[int, float] = {}
+        for pattern, rate in zip(patterns, rates, strict=True):
+            for link, load in zip(pattern.row[0], pattern.row[1], strict=True):
+                carried[link] = carried.get(link, 0.0) + load * rate
+        links = sorted(carried)
+        over = [link for link in links if carried[link] > self.capacity[link] * OVER]
+        _require_sound(over, min(rates))
+        return rates, np.array(links, dtype=np.int64), np.array([carried[link] for link in links])
+
+    def _many(self, patterns: Sequence[Pattern]) -> tuple[list[float], Ints, Floats]:
         lengths = [len(pattern.loads[0]) for pattern in patterns]
         flow = np.repeat(np.arange(len(patterns), dtype=np.int64), lengths)
         load = np.concatenate([pattern.loads[1] for pattern in patterns])
@@ -276,28 +303,15 @@ class Shares:
         else:
             links, link = np.unique(crossed, return_inverse=True)
         loads = Loads(flow, link, load, len(patterns), len(links))
-        rates = self._rates(patterns, loads, links)
-        amounts = loads.on_links(rates)
-        over = links[amounts > self.limits[links]].tolist()
-        if over or rates.min() <= 0.0:
-            raise IdentityBroken(f"max-min rates overload link classes {over} or stop a flow (least rate {rates.min()} B/s)")
-        ranks: dict[int, float] = {}
-        for pattern, rate in zip(patterns, rates.tolist(), strict=True):
-            for rank_class, amount in pattern.ends:
-                ranks[rank_class] = ranks.get(rank_class, 0.0) + amount * rate
-        speeds, start = [], 0
-        for shape in shapes:
-            end = start + len(self.shapes[shape])
-            speeds.append(column((rates[start:end] * 1e-12).tolist()))
-            start = end
-        few = pairs(links, amounts) if len(links) <= SHORT else None
-        return Share(len(self.shares), shapes, tuple(speeds), links, amounts, tuple(ranks.items()), few)
-
-    def _rates(self, patterns: Sequence[Pattern], loads: Loads, links: Ints) -> Floats:
-        """Max-min rates of these; ``loads`` are theirs, on ``links``."""
-        rows = [pattern.row for pattern in patterns]
-        if len(loads.load) <= FEW:
-            return np.array(max_min_few(rows, self.capacity))
         capacity = np.array([self.capacity[link] for link in links.tolist()])
-        weight, rate_cap = np.array([row[2] for row in rows]), np.array([row[3] for row in rows])
-        return max_min(loads, capacity, weight, rate_cap)
+        weight, rate_cap = np.array([pattern.row[2] for pattern in patterns]), np.array([pattern.row[3] for pattern in patterns])
+        rates = max_min(loads, capacity, weight, rate_cap)
+        amounts = loads.on_links(rates)
+        _require_sound(links[amounts > self.limits[links]].tolist(), float(rates.min()))
+        return rates.tolist(), links, amounts
+
+
+def _require_sound(over: Sequence[int], least: float) -> None:
+    """Rates fill no link class beyond what it has, and stop no flow."""
+    if over or least <= 0.0:
+        raise IdentityBroken(f"max-min rates overload link classes {list(over)} or stop a flow (least rate {least} B/s)")

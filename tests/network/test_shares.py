@@ -70,3 +70,16 @@ def test_a_pattern_is_found_in_the_columns_of_a_phase_and_what_is_left_of_a_shap
     shape = shares.shape(tuple(columns[:3]))
     left = shares.left(shape, [0, 2])
     assert shares.shapes[left] == (columns[0], columns[2]) and shares.left(shape, [0, 2]) == left
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_few_flows_are_solved_one_by_one_as_many_are_at_once(seed: int) -> None:
+    """Rates, links and what these carry, of some flows of an exchange around a fault."""
+    fold = Fold(hurt(fabrics.mesh((4, 4), (1.0, 2.0)), "one", seed), Groups(1, 1, 16, 1))
+    shares = Shares()
+    shares.plan(fold.collective(0, communication("all-to-all", "dp", 2.0)), fold.link_classes)
+    chosen = np.random.default_rng(seed).choice(len(shares.patterns), size=1 + 2 * seed, replace=False)
+    patterns = [shares.patterns[number] for number in chosen.tolist()]
+    (rates, links, amounts), (expected, there, carried) = shares._few(patterns), shares._many(patterns)
+    assert rates == pytest.approx(expected, rel=1e-12) and links.tolist() == there.tolist()
+    assert amounts == pytest.approx(carried, rel=1e-12) and min(rates) > 0.0
