@@ -7,9 +7,9 @@ first moment at which it does not fit is when the rehearsed slots on that link m
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
@@ -110,7 +110,7 @@ class Watch:
         peaks = self._peaks[links]
         near = (peaks > 0.0) & (peaks > self._network.room(links))
         if np.count_nonzero(near):
-            for link in np.unique(links[near]).tolist():
+            for link in sorted(set(links[near].tolist())):
                 self._look(link)
 
     def _look(self, link: int) -> None:
@@ -182,9 +182,9 @@ def _stacked(link: Ints, moment: Ints, change: Floats) -> tuple[Ints, Floats, In
 def _first_above(load: Load, room: float, offset: int, start: int) -> int | None:
     """The first moment, ``offset`` ticks after ``start`` or later, at which a load is above ``room``."""
     times, values = load
-    for (time, until), value in zip(pairwise(times), values, strict=False):
-        if until > offset and value > room:
-            return start + max(time, offset)
+    for place in range(max(0, bisect_right(times, offset) - 1), len(times) - 1):
+        if values[place] > room:
+            return start + max(times[place], offset)
     return None
 
 

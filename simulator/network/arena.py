@@ -278,17 +278,16 @@ class Arena:
 
     def _bear(self, serial: int, share: Share, sign: float) -> None:
         """Let ranks send and receive more, or less."""
-        at_rank, before = self._at_rank, self._before
+        at_rank, before, rate_of = self._at_rank, self._before, self._rate
         for rank_class, rate in share.ranks:
-            rates = at_rank.get(rank_class)
-            if rates is None:
-                rates = at_rank[rank_class] = {}
             if rank_class not in before:
-                before[rank_class] = self._rate.get(rank_class, 0.0)
-            if sign > 0:
-                rates[serial] = rate
+                before[rank_class] = rate_of.get(rank_class, 0.0)
+            if sign < 0.0:
+                del at_rank[rank_class][serial]
+            elif rank_class in at_rank:
+                at_rank[rank_class][serial] = rate
             else:
-                del rates[serial]
+                at_rank[rank_class] = {serial: rate}
 
     def _couple(self, begun: list[Contest]) -> None:
         """Where contests overload a link together, couple the shapes that cross it and settle them again."""

@@ -141,11 +141,15 @@ class Shares:
     def _numbers(self, phase: Phase, kind: str) -> list[int]:
         """The pattern of every flow of a phase."""
         columns = (phase.path, phase.weight, phase.rate_cap, phase.ranks[1], phase.ranks[3])
+        sources, targets, starts = (column.tolist() for column in (phase.ranks[0], phase.ranks[2], phase.starts))
         found: list[int] = []
         for place, way in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             number = self._ways.get((kind, *way)) if way[0] >= 0 else None
             if number is None:
-                number = self.pattern_at(phase, place, kind)
+                path, weight, rate_cap, per_source, per_target = way
+                span = slice(starts[place], starts[place + 1])
+                ends = sources[place], per_source, targets[place], per_target
+                number = self._known(path, (phase.links[span], phase.load[span]), weight, rate_cap, ends, kind)
             found.append(number)
         return found
 
