@@ -9,8 +9,8 @@ the same collectives), with its chains at the same instructions: from there on n
 does is what it does.
 
 Left to a rehearsal of just this (:meth:`simulator.engine.repertoire.Repertoire.staggered`): slots in which collectives wait for
-who came early, in which an early one falls behind (two chains share a compute lane, and their order on it may differ), and in which
-it does something at the very tick of a begin or an end, where the order within the tick would be a guess.
+who came early, in which an early one falls behind (two chains share a compute lane, and their order on it may differ), and in
+which it does something at the very tick of a begin or an end, where the order within the tick would be a guess.
 """
 
 from __future__ import annotations

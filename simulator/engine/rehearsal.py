@@ -10,8 +10,8 @@ if it had been played.
 If the team doesn't arrive together and nothing can begin before all are there, the slot goes as rehearsed from then on, and
 those who came earlier are followed by themselves (:mod:`simulator.engine.head_start`); where that cannot be told so, the slot is
 rehearsed by when each came. If something can begin, those who are there begin to play, and the others join. Everybody plays alone
-if a lane is still busy, or a collective reaches in from outside or out of it (the parameters of a first micro-batch, the gradients
-of a last one).
+if a lane is still busy, or a collective reaches in from outside or out of it (the parameters of a first micro-batch, the
+gradients of a last one).
 
 Traffic of a rehearsed slot may meet that of others on a link (:mod:`simulator.engine.watch`). While they fit side by side,
 both go on as if alone; from the moment they would not, the slot is played after all (:mod:`simulator.engine.performance`).
