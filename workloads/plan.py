@@ -140,13 +140,13 @@ class PlanDefaults(Spec):
     logits of all of them until the step ends. ``full_recompute``: whether recomputing all runs every operator again or, as a
     compiler has it, not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand
     is a pass over memory, or goes with whatever makes or reads it. ``operand_gather``: whether tensor-parallel ranks gather a
-    quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those.
-    ``expert_padding``: whether rows of experts below 16 bits are copied to be padded to what kernels ask for, where no dispatcher
-    pads them on their way (HybridEP does) and they are not cut to a capacity. ``expert_bias``: whether the biases of routed
-    experts are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts
-    by tp too (Megatron without folding), or not at all. ``boundary``: whether each tp rank sends the next stage all of an
-    activation that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1); with
-    sequence parallelism each has but its part.
+    quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those (but where scales
+    are by rows and columns). ``expert_padding``: whether rows of experts below 16 bits are copied to be padded as kernels ask
+    for, where no dispatcher pads them on their way (HybridEP does) and they are not cut to a capacity. ``expert_bias``: whether
+    the biases of routed experts are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing
+    of it cuts experts by tp too (Megatron without folding), or not. ``boundary``: whether each tp rank sends the next stage
+    all of an activation that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1);
+    with sequence parallelism each has but its part.
     """
 
     zero: int = Field(default=1, ge=0, le=3)
@@ -217,6 +217,8 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     overlap = _overlap(plan, defaults, schedule, exchange)
     offload = read_offload(plan.offload, chosen.policy)
     check_offload(offload, optimizer=optimizer, fp32_only=zero == 3 and not state.sharded_copy)
+    quantised = is_quantised(training.precision)
+    rowwise = quantised and (training.precision_detail or "").startswith(ROWWISE)
     sequence_parallel = tp > 1 and _first(plan.sequence_parallel, defaults.sequence_parallel, True)
     resolved = ResolvedPlan(
         ranks=ranks, tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, ep=ep, etp=etp, expert_dp=expert_dp,
@@ -246,18 +248,18 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         table=table,
         attention=plan.attention or defaults.attention,
         graphs=plan.graphs or defaults.graphs,
-        fused_experts=is_quantised(training.precision) and (plan.expert_kernels or defaults.expert_kernels) == "fused",
+        fused_experts=quantised and (plan.expert_kernels or defaults.expert_kernels) == "fused",
         bias_by_row=defaults.expert_bias == "by row",
         copies_first=ep > 1 and dispatcher == "alltoall",
-        pads_experts=is_quantised(training.precision)
+        pads_experts=quantised
         and defaults.expert_padding == "copies"
         and dispatcher != "hybridep"
         and router.capacity_factor is None,
         fused_casts=defaults.casts == "fused",
-        cast_first=sequence_parallel and is_quantised(training.precision) and defaults.operand_gather == "as cast",
-        rowwise=is_quantised(training.precision) and (training.precision_detail or "").startswith(ROWWISE),
+        cast_first=sequence_parallel and quantised and not rowwise and defaults.operand_gather == "as cast",
+        rowwise=rowwise,
         dropout=_first(training.dropout, defaults.dropout),
-        ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and is_quantised(training.precision) else "",
+        ffn_inputs="fp8" if defaults.ffn_inputs == "fp8" and quantised else "",
         loss_bytes=defaults.loss_bytes,
         pipeline_buffers=defaults.pipeline_buffers,
         boundary_in_parts=defaults.boundary == "in parts",

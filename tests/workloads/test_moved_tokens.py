@@ -62,8 +62,8 @@ def test_the_wire_carries_operands_and_reductions_stay_in_16_bits() -> None:
         assert (section.gather_wire, section.gradient_wire) == (1.0, 1.0)
 
 
-def _payloads(precision: str, defaults: PlanDefaults) -> dict[str, float]:
-    training = Training(sequence_length=4096, global_batch=8, precision=precision)  # type: ignore[arg-type]
+def _payloads(precision: str, defaults: PlanDefaults, detail: str | None = None) -> dict[str, float]:
+    training = Training(sequence_length=4096, global_batch=8, precision=precision, precision_detail=detail)  # type: ignore[arg-type]
     plan = resolve(Plan(tp=TP, recompute="none"), training, DENSE, 8, defaults)
     program = build_program(DENSE, plan, Groups.of(plan), MemoryBudget(1e15))
     steps = [step for block in program.ranks[0].blocks.values() for step in block.instructions if isinstance(step, Start)]
@@ -81,6 +81,8 @@ def test_a_stack_says_whether_operands_are_gathered_as_cast() -> None:
         assert share == pytest.approx(width if cast else 1.0), name
     assert width in [pytest.approx(share) for share in changed.values()]
     assert _payloads("bf16", PlanDefaults()) == _payloads("bf16", PlanDefaults(operand_gather="16 bits"))
+    by_rows = _payloads("fp8", PlanDefaults(), "rowwise scales")
+    assert by_rows == late
 
 
 def test_an_all_to_all_copies_tokens_first_and_sums_after() -> None:
