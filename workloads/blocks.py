@@ -114,7 +114,7 @@ class StageBlocks:
                 leaving += self._cut_gradients(chain, piece)
             elif weights and variant == "last":
                 self._send_gradients(chain, piece, index)
-            if weights and variant == "last":
+            if weights and variant == "last" and not self.plan.replicas_last:
                 self._sum_replicas(chain, piece, index)
         chain.wait(leaving)
         block = chain.block(name)

@@ -146,7 +146,8 @@ class PlanDefaults(Spec):
     the biases of routed experts are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing
     of it cuts experts by tp too (Megatron without folding), or not. ``boundary``: whether each tp rank sends the next stage
     all of an activation that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1);
-    with sequence parallelism each has but its part.
+    with sequence parallelism each has but its part. ``replicas``: where gradients leave early, whether those that a group has cut
+    are summed over the other copies layer by layer too, or once at the end (a compiler that loops over layers).
     """
 
     zero: int = Field(default=1, ge=0, le=3)
@@ -183,6 +184,7 @@ class PlanDefaults(Spec):
     ffn_inputs: Literal["16 bits", "fp8"] = "16 bits"
     pipeline_buffers: Literal["one", "every micro-batch"] = "one"
     boundary: Literal["whole", "in parts"] = "whole"
+    replicas: Literal["layer by layer", "at the end"] = "layer by layer"
 
 
 def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: PlanDefaults | None = None) -> ResolvedPlan:
@@ -263,6 +265,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
         loss_bytes=defaults.loss_bytes,
         pipeline_buffers=defaults.pipeline_buffers,
         boundary_in_parts=defaults.boundary == "in parts",
+        replicas_last=defaults.replicas == "at the end",
         layout=plan.layout,
         context_heads=context_heads,
         order=order,

@@ -183,7 +183,8 @@ class _RankBuilder:
     @property
     def sends_early(self) -> bool:
         """Whether gradients leave from the last backward blocks: all of a step, or those cut each time to their other copies."""
-        return self.plan.overlap.grad_reduce and not (self.plan.cuts_every_micro_batch and self.is_final_cut)
+        more = not self.is_final_cut and not self.plan.replicas_last
+        return self.plan.overlap.grad_reduce and (more or not self.plan.cuts_every_micro_batch)
 
     @property
     def is_final_cut(self) -> bool:
@@ -263,7 +264,7 @@ class _RankBuilder:
         elif not self.plan.cuts_every_micro_batch:
             chain.exchange(*self.traffic.reduce_gradients(parameters, "all"))
         chain.exchange(self.traffic.reduce_replicated(parameters))
-        if not self.sends_early:
+        if not self.sends_early or self.plan.replicas_last:
             chain.exchange(*self.traffic.reduce_replicas(parameters, "all"))
         if copies_table(self.model, self.plan) and self.rank in (0, self.plan.pp - 1):
             chain.exchange(self.traffic.tied_embedding(table_elements(self.model, self.plan)))

@@ -67,8 +67,7 @@ class ResolvedPlan:
     ``loads``: what the router sends the experts of each rank.
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
     holds at its peak for each logit. ``boundary_in_parts``: how tp ranks without sequence parallelism send an activation to the
-    next stage. ``dispatch_precision`` is that of tokens on the wire
-    on their way to the experts (bf16 on the way back).
+    next stage. ``replicas_last``: whether cut gradients X
     ``fused_experts``: whether the experts' products activate and cast in their epilogues; ``bias_by_row``: whether biases of
     experts are picked for each of their rows; ``copies_first``: whether a token is copied for each of its experts before the
     wire; ``pads_experts``: whether the experts' rows are copied to be padded; ``fused_casts``: whether no cast passes through
@@ -125,6 +124,7 @@ class ResolvedPlan:
     loss_bytes: float = 6.0
     pipeline_buffers: str = "one"
     boundary_in_parts: bool = False
+    replicas_last: bool = False
     layout: tuple[int, ...] | None = None
     context_heads: int = 1
     order: Parts = ()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.workloads.test_program import DENSE, SPARSE, parameters_of, sent, small
+from tests.workloads.test_program import DENSE, SPARSE, built, parameters_of, sent, small
 from workloads.groups import Groups
 from workloads.instructions import Block, Start
-from workloads.plan import Overlap
+from workloads.plan import Overlap, PlanDefaults
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,12 @@ def test_a_zero_group_keeps_as_many_copies_of_experts_as_of_all_else() -> None:
 
 
 @pytest.mark.parametrize("zero", [1, 3])
-@pytest.mark.parametrize("early", [True, False])
-def test_copies_of_a_sharded_group_are_summed_behind_the_last_backward(zero: int, early: bool) -> None:
+@pytest.mark.parametrize(("early", "replicas"), [(True, "layer by layer"), (True, "at the end"), (False, "layer by layer")])
+def test_copies_of_a_sharded_group_are_summed_behind_the_last_backward(zero: int, early: bool, replicas: str) -> None:
     """Layer by layer in the last backward blocks where gradients leave early, also if each micro-batch cuts them."""
-    _, _, program = small(zero=zero, zero_group=2, batch=32, overlap=Overlap(grad_reduce=early))
+    defaults = PlanDefaults.model_validate({"replicas": replicas})
+    plan = {"zero": zero, "zero_group": 2, "recompute": "none", "overlap": Overlap(grad_reduce=early)}
+    _, _, program = built(DENSE, 8, {"sequence_length": 2048, "global_batch": 32}, plan, defaults=defaults)
     rank = program.ranks[0]
     lasts = [block for (_, _, kind, variant), block in rank.blocks.items() if kind == "B" and variant == "last"]
 
@@ -98,5 +100,6 @@ def test_copies_of_a_sharded_group_are_summed_behind_the_last_backward(zero: int
         return sum(made.payload for made in starts if made.group == "zero_replica")
 
     whole = 4 * parameters_of(DENSE) / 2
-    assert sum(map(summed, lasts)) == pytest.approx(whole if early else 0.0)
-    assert summed(rank.epilogue) == pytest.approx(0.0 if early else whole)
+    behind = early and replicas == "layer by layer"
+    assert sum(map(summed, lasts)) == pytest.approx(whole if behind else 0.0)
+    assert summed(rank.epilogue) == pytest.approx(0.0 if behind else whole)
