@@ -140,14 +140,13 @@ class PlanDefaults(Spec):
     logits of all of them until the step ends. ``full_recompute``: whether recomputing all runs every operator again or, as a
     compiler has it, not the last product of a dense layer, which no gradient reads. ``casts``: whether the cast of an operand
     is a pass over memory, or goes with whatever makes or reads it. ``operand_gather``: whether tensor-parallel ranks gather a
-    quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those (but where scales
-    are by rows and columns). ``expert_padding``: whether rows of experts below 16 bits are copied to be padded as kernels ask
-    for, where no dispatcher pads them on their way (HybridEP does) and they are not cut to a capacity. ``expert_bias``: whether
-    the biases of routed experts are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing
-    of it cuts experts by tp too (Megatron without folding), or not. ``boundary``: whether each tp rank sends the next stage
-    all of an activation that they share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1);
-    with sequence parallelism each has but its part. ``replicas``: where gradients leave early, whether those that a group has cut
-    are summed over the other copies layer by layer too, or once at the end (a compiler that loops over layers).
+    quantised product's operand in 16 bits and each casts all of it, or cast their own tokens and gather those (not where scales
+    are by rows and columns). ``expert_padding``: whether rows of experts below 16 bits are copied to be padded as kernels ask,
+    where neither HybridEP pads them on their way nor a capacity cuts them. ``expert_bias``: whether the biases of routed experts
+    are added group by group, or picked for each row first. ``etp``: whether a plan that says nothing of it cuts experts by tp too
+    (Megatron without folding), or not. ``boundary``: whether each tp rank sends the next stage all of an activation that they
+    share, or its part, which the receivers gather (Megatron's scatter/gather, SC21 section 4.1). ``replicas``: whether gradients
+    that leave early and are cut are summed over other copies layer by layer too, or once at the end (a compiler's loop).
     """
 
     zero: int = Field(default=1, ge=0, le=3)
