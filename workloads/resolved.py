@@ -67,7 +67,8 @@ class ResolvedPlan:
     ``loads``: what the router sends the experts of each rank.
     ``ffn_inputs`` is the precision in which an FFN's activation keeps its input ("": 16 bits), ``loss_bytes`` what the loss
     holds at its peak for each logit. ``boundary_in_parts``: how tp ranks without sequence parallelism send an activation to the
-    next stage. ``replicas_last``: whether cut gradients X
+    next stage. ``dispatch_precision`` is that of tokens on the wire on their way to the experts (bf16 on the way back).
+    ``replicas_last``: whether gradients cut over a sharded group are summed over its copies when all else is done.
     ``fused_experts``: whether the experts' products activate and cast in their epilogues; ``bias_by_row``: whether biases of
     experts are picked for each of their rows; ``copies_first``: whether a token is copied for each of its experts before the
     wire; ``pads_experts``: whether the experts' rows are copied to be padded; ``fused_casts``: whether no cast passes through
