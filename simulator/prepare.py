@@ -30,8 +30,8 @@ from workloads.program import build_program
 
 _Part = tuple[int | None, int | None, str | dict[str, Any], int | None]
 
-_KEPT: deque[tuple[System, _Part, Fabric]] = deque(maxlen=4)
-"""Machines that were built last: what is folded on one is kept as long as it is the same."""
+_KEPT: deque[tuple[tuple[object, ...], _Part, Fabric]] = deque(maxlen=4)
+"""Machines that were built last, by what decides their links: what is folded on one is kept as long as it is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,12 @@ def _whole(
     system: System, chips: int | None, chips_per_domain: int | None, routing: str | dict[str, Any], slices: int | None
 ) -> Fabric:
     """The part of a machine that a job uses, without faults; the very same for what was asked lately."""
-    part = chips, chips_per_domain, routing, slices
+    part, wiring = (chips, chips_per_domain, routing, slices), system.wiring
     for known, of, fabric in tuple(_KEPT):  # others may ask meanwhile, on other threads
-        if of == part and known == system:
+        if of == part and known == wiring:
             return fabric
     fabric = system.fabric(chips, chips_per_domain, routing, slices)
-    _KEPT.append((system, part, fabric))
+    _KEPT.append((wiring, part, fabric))
     return fabric
 
 

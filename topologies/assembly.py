@@ -12,7 +12,7 @@ from simulator.spec.errors import NotModelled
 from topologies.fabric import Dimension, Fabric, Ints, Route, Routes, TierInfo
 from topologies.leaves import Axis, Inner, clos_tree, dragonfly_routers, plain_axis, planes_of, rail_tree, torus_rings
 from topologies.naming import NameGroup, Names
-from topologies.parts import Chip, Package, Tier
+from topologies.parts import Package, Socket, Tier
 from topologies.routing import Step, Tiered
 from topologies.shapes.clos import clos
 from topologies.shapes.dragonfly import dragonfly
@@ -36,10 +36,10 @@ class Built:
     infos: tuple[TierInfo, ...]  # of its bundles
 
 
-def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[str, int]) -> Fabric:
+def assemble(name: str, socket: Socket, tiers: Mapping[str, Tier], units: Mapping[str, int]) -> Fabric:
     """The fabric, sprayed, of a job that uses ``units`` of each tier; tiers outside all that it uses are left away."""
     outermost = max((index for index, used in enumerate(units.values()) if used > 1), default=0)
-    built = _build(chip, dict(list(tiers.items())[: outermost + 1]), units)
+    built = _build(socket, dict(list(tiers.items())[: outermost + 1]), units)
     ranks = built[0].place.ranks
     bundles = [(bundle, info) for b in built for bundle, info in zip(b.graph.bundles, b.infos, strict=True)]
     tail = _joined([bundle.tail for bundle, _ in bundles])
@@ -53,7 +53,7 @@ def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[st
     return Fabric(
         name=name,
         ranks=ranks,
-        ranks_per_chip=chip.ranks_per_chip,
+        ranks_per_chip=socket.ranks_per_chip,
         dimensions=dimensions,
         coordinates=coordinates,
         node_kind=("device",) * ranks + tuple(switch_kinds),
@@ -62,7 +62,7 @@ def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[st
         head=head,
         link_tier=np.repeat(np.arange(len(bundles), dtype=np.int64), counts),
         capacity=capacity,
-        ports=_ports(chip, built),
+        ports=_ports(socket, built),
         tiers=tuple(info for _, info in bundles),
         router=_router(built),
         node_number=names.number,
@@ -71,19 +71,19 @@ def assemble(name: str, chip: Chip, tiers: Mapping[str, Tier], units: Mapping[st
     )
 
 
-def _build(chip: Chip, tiers: Mapping[str, Tier], units: Mapping[str, int]) -> list[Built]:
-    ranks = chip.ranks_per_chip * prod(units[name] for name in tiers)
-    built = [_package(chip.package, chip.ranks_per_chip, ranks)] if chip.package else []
-    inner = Inner((), (), chip.ranks_per_chip)
+def _build(socket: Socket, tiers: Mapping[str, Tier], units: Mapping[str, int]) -> list[Built]:
+    ranks = socket.ranks_per_chip * prod(units[name] for name in tiers)
+    built = [_package(socket.package, socket.ranks_per_chip, ranks)] if socket.package else []
+    inner = Inner((), (), socket.ranks_per_chip)
     label = "chip"
     for name, tier in tiers.items():
         switches = sum(len(group.anchor) for b in built for group in b.graph.switches)
         links = sum(len(bundle.tail) for b in built for bundle in b.graph.bundles)
-        place = Place(name, ranks, chip.ranks_per_chip * prod(inner.used), units[name], ranks + switches, links)
+        place = Place(name, ranks, socket.ranks_per_chip * prod(inner.used), units[name], ranks + switches, links)
         built.extend(
             _torus(name, tier, label, place, inner) if tier.shape == "torus" else [_tier(name, tier, label, place, inner)]
         )
-        inner = Inner((*inner.full, tier.size.value), (*inner.used, units[name]), chip.ranks_per_chip)
+        inner = Inner((*inner.full, tier.size.value), (*inner.used, units[name]), socket.ranks_per_chip)
         label = name
     return built
 
@@ -207,7 +207,7 @@ def _named_axes(b: Built) -> list[Axis]:
     return [*own[:-1], Axis(own[-1].label, own[-1].size * spare, own[-1].stride)]
 
 
-def _ports(chip: Chip, built: Sequence[Built]) -> float:
+def _ports(socket: Socket, built: Sequence[Built]) -> float:
     """The pooled limit of a device's links outside its package [B/s]; inf if they cannot exceed it."""
     ranks = built[0].place.ranks
     total = np.zeros(ranks)
@@ -216,12 +216,12 @@ def _ports(chip: Chip, built: Sequence[Built]) -> float:
             if b.name != "package" and not bundle.level:
                 up = bundle.tail[bundle.tail < ranks]
                 total += np.bincount(up, minlength=ranks) * bundle.capacity
-    limit = chip.ports_bandwidth.value / chip.ranks_per_chip
+    limit = socket.ports_bandwidth / socket.ranks_per_chip
     if total.max() <= limit * (1 + 1e-9):
         return inf
-    if chip.package is not None:
+    if socket.package is not None:
         raise NotModelled(
-            f"{chip.name} has several ranks per chip and tiers that share its ports; its pooled ports cannot be told from the "
+            f"{socket.chip} has several ranks per chip and tiers that share its ports; its pooled ports cannot be told from the "
             "package links. Raise ports_bandwidth to the sum of the tiers, or lower the tiers."
         )
     return limit

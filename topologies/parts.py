@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Literal, Self
@@ -124,6 +125,20 @@ class Chip(Spec):
             can = ", ".join(name for name, row in PEAK_OF.items() if row in self.matrix_peak)
             raise InputError(f"{self.title} cannot multiply matrices in this precision", got=precision, do=f"It can do {can}.")
         return self.matrix_peak[key].value
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """What links see of a chip: all else of it (its memory, say, or its peaks) makes the same fabric."""
+
+    chip: str
+    ranks_per_chip: int
+    package: Package | None
+    ports_bandwidth: float  # [B/s]
+
+    @classmethod
+    def of(cls, chip: Chip) -> Socket:
+        return cls(chip.name, chip.ranks_per_chip, chip.package, chip.ports_bandwidth.value)
 
 
 POSITIVE = (

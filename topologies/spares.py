@@ -30,6 +30,7 @@ from topologies.assembly import assemble
 from topologies.batch import routes
 from topologies.fabric import Defect, Dimension, Fabric, Ints
 from topologies.faults import with_faults
+from topologies.parts import Socket
 from topologies.policies import routed
 from topologies.routing import Moved
 from topologies.system import System
@@ -112,14 +113,13 @@ def _larger(
 ) -> tuple[Fabric, tuple[int, ...]]:
     """The smallest part of the machine that holds job and spares and in which the job lies as it does alone; its units."""
     need = {tier: max(each.new[tier] + 1 for each in exchanges if each.tier == tier) for tier in {e.tier for e in exchanges}}
-    whole = assemble(system.name, system.chip, system.tiers, dict(zip(system.tiers, units, strict=True)))
+    socket = Socket.of(system.chip)
+    whole = assemble(system.name, socket, system.tiers, dict(zip(system.tiers, units, strict=True)))
     for sizes in product(*(_sizes(system, fabric, units, tier, least) for tier, least in sorted(need.items()))):
         more = dict(zip(sorted(need), sizes, strict=True))
         bigger = tuple(more.get(tier, used) for tier, used in enumerate(units))
         try:
-            larger = routed(
-                assemble(system.name, system.chip, system.tiers, dict(zip(system.tiers, bigger, strict=True))), routing
-            )
+            larger = routed(assemble(system.name, socket, system.tiers, dict(zip(system.tiers, bigger, strict=True))), routing)
         except TopologyError:
             continue  # a shape that has no part of this size
         if _lies_in(whole, larger, _home(fabric, units, bigger)):

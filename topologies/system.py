@@ -19,7 +19,7 @@ from topologies.allocation import chips_of_slice, slice_sides, units_used
 from topologies.assembly import assemble
 from topologies.fabric import Fabric
 from topologies.overrides import overridden
-from topologies.parts import CHIPS, Chip, OrName, Tier
+from topologies.parts import CHIPS, Chip, OrName, Socket, Tier
 from topologies.policies import routed
 
 SYSTEMS = Path(__file__).parent / "presets" / "systems"
@@ -105,7 +105,12 @@ class System(Spec):
         leaves are spread evenly over as few leaves as they can (the largest divisor of their number that a leaf holds).
         """
         units = dict(zip(self.tiers, self.units(chips, chips_per_domain, slices), strict=True))
-        return routed(assemble(self.name, self.chip, self.tiers, units), routing)
+        return routed(assemble(self.name, Socket.of(self.chip), self.tiers, units), routing)
+
+    @property
+    def wiring(self) -> tuple[object, ...]:
+        """All that :meth:`fabric` hangs on: machines that differ in something else have the same links."""
+        return self.name, Socket.of(self.chip), tuple(self.tiers.items()), self.usual_chips_per_domain
 
     def with_overrides(self, changes: Mapping[str, Any]) -> System:
         """The same system with fields set by path: ``{"tiers.superpod.bandwidth": "196 GB/s"}``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from simulator.spec.base import json_schema
@@ -202,3 +203,28 @@ def test_the_system_file_of_the_documentation_is_legal(tmp_path):
     file = tmp_path / "documented.yaml"
     file.write_text(text.split("```yaml\n")[1].split("```")[0])
     assert load(file).fabric(512 * 8).ranks == 4096
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rewires"),
+    [
+        ("chip.memory_bandwidth", "3.2 TB/s", False),
+        ("chip.memory_capacity", "64 GiB", False),
+        ("chip.matrix_peak.bf16", "400 TFLOPS", False),
+        ("chip.compute_units", 12, False),
+        ("chip.ports_bandwidth", "900 GB/s", True),
+        ("tiers.superpod.bandwidth", "196 GB/s", True),
+        ("tiers.board.latency", "2 us", True),
+        ("tiers.board.efficiency", 0.5, True),
+        ("tiers.superpod.planes", 4, True),
+    ],
+)
+def test_wiring_is_what_a_fabric_hangs_on(path, value, rewires):
+    """What is left out of it changes no link; what changes one is part of it."""
+    system = load("atlas-950-superpod-8192")
+    other = system.with_overrides({path: value})
+    assert (other.wiring != system.wiring) == rewires
+    mine, theirs = system.fabric(128), other.fabric(128)
+    same = mine.ports == theirs.ports and mine.tiers == theirs.tiers and np.array_equal(mine.capacity, theirs.capacity)
+    assert same != rewires
+    assert rewires or (np.array_equal(mine.tail, theirs.tail) and np.array_equal(mine.head, theirs.head))

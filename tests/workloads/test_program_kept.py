@@ -116,3 +116,11 @@ def test_blocks_under_a_router_that_changes_with_time_are_not_carried_over() -> 
     anew = cold(other)
     cold(first)
     assert prepare(other).program == anew and not program._WRITTEN
+
+
+def test_a_question_about_the_chip_alone_is_asked_of_the_very_same_fabric() -> None:
+    """What is folded on it is kept by its identity."""
+    scenario = make(ASKED, Scenario)
+    fabric = prepare(scenario).fabric
+    assert prepare(scenario.replace(cluster__set={"chip.memory_bandwidth": "2 TB/s"})).fabric is fabric
+    assert prepare(scenario.replace(cluster__set={"tiers.server.bandwidth": "400 GB/s"})).fabric is not fabric
