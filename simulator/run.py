@@ -14,7 +14,8 @@ from simulator.answers import Answers, Question
 from simulator.engine.chip import precision_key
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.garbage import seldom
-from simulator.engine.recorder import RankInfo, Recording, Spans
+from simulator.engine.recorder import RankInfo, Recording
+from simulator.engine.spans import Spans
 from simulator.engine.step import StepOutcome, run_step
 from simulator.folds import folded
 from simulator.footprint import memory_of
@@ -261,8 +262,8 @@ def _label(rank_class: RankClass, folding: Fold) -> str:
 def fingerprint(spans: Spans, end: int) -> str:
     """A hash of the trajectory: every span of every lane in integer picoseconds."""
     digest = hashlib.sha256(str(end).encode())
-    for column in (spans.rank_class, spans.lane, spans.name, spans.start, spans.end):
-        digest.update(column.tobytes())
+    for piece in spans.pieces():
+        digest.update(piece.data)
     digest.update("\n".join(spans.names).encode())
     return digest.hexdigest()[:16]
 

@@ -11,8 +11,9 @@ from simpy.events import Event
 
 from simulator.engine.accounts import Accounts
 from simulator.engine.clock import Clock
-from simulator.engine.recorder import LANES, UNNUMBERED, Recorder
+from simulator.engine.recorder import LANES, Recorder
 from simulator.engine.segments import Run, Segment
+from simulator.engine.spans import UNNUMBERED
 from simulator.network.contract import Cancellable, Network, OperationClass
 
 NOBODY = -1  # in place of a rank class

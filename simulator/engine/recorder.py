@@ -7,31 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress, islice
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.engine.repetition import Ints, Repetition
+from simulator.engine.spans import UNNUMBERED, Spans, laid_out, named
 
 #: Lanes of a rank. ``slot`` shows the cells of the pipeline schedule, ``idle`` the compute lane's idle time and its cause.
 LANES = ("slot", "compute", "tp", "cp", "ep", "dp", "pp", "idle", "to_host", "host_update", "from_host")
 PICO = 1_000_000_000_000
-
-#: In place of the number of a micro-batch: the name of a span has none.
-UNNUMBERED = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """One row a span. ``lane`` indexes LANES, ``name`` indexes ``names``, times in picoseconds."""
-
-    rank_class: npt.NDArray[np.int64]
-    lane: npt.NDArray[np.int64]
-    name: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +149,10 @@ class Recorder:
         forms = {form: place for place, form in enumerate(dict.fromkeys(form for one, *_ in recorders for form in one.names))}
         sheets = [one._rows(forms, rank_class) for one, _, rank_class in recorders]
         start, end, rank_class, lane, form, number = np.concatenate(sheets, axis=1)
-        name, names = _named(form, number, list(forms))
-        last = (rank_class * len(LANES) + lane) * len(names) + name
-        when, row = _laid_out(sheets, [starts for _, starts, _ in recorders])
-        row, until = _in_order(when, row, end - start, last)
-        return Spans(rank_class[row], lane[row], name[row], when, until, names)
+        name, names = named(form, number, list(forms))
+        order = np.lexsort(((rank_class * len(LANES) + lane) * len(names) + name, end - start))
+        when, row = laid_out(sheets, [starts for _, starts, _ in recorders], order)
+        return Spans(when, names, np.array((rank_class, lane, name, end - start))[:, order], row)
 
     def _rows(self, forms: dict[str, int], rank_class: int | None) -> Ints:
         """Start, end, rank class, lane, form of name and micro-batch of its own spans, by start and end; [6, spans].
@@ -200,68 +185,3 @@ class Silence(Recorder):
 
     def repeat(self, other: Recorder, starts: Sequence[int], rank_class: int | None = None) -> None:
         """Nothing."""
-
-
-def _laid_out(sheets: Sequence[Ints], starts: Sequence[Ints]) -> tuple[Ints, Ints]:
-    """When every span began [ps], once from each start of its sheet on, and its row in all sheets: in that order."""
-    whole = sum(sheet.shape[1] * len(moments) for sheet, moments in zip(sheets, starts, strict=True))
-    when, row = np.empty(whole, dtype=np.int64), np.empty(whole, dtype=np.int64)
-    at = first = 0
-    for sheet, moments in zip(sheets, starts, strict=True):
-        rows, times = sheet.shape[1], len(moments)
-        part = slice(at, at + rows * times)
-        np.add.outer(moments, sheet[0], out=when[part].reshape(times, rows))
-        row[part].reshape(times, rows)[:] = np.arange(first, first + rows)
-        at, first = part.stop, first + rows
-    order = np.argsort(when, kind="stable")
-    return when[order], row[order]
-
-
-def _in_order(when: Ints, row: Ints, lasting: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """Rows that begin together put in order by when they end, and then by ``last``; and when each ends [ps].
-
-    Most are already, for every sheet is: only those beginnings are sorted at which one is not.
-    """
-    end, key = when + lasting[row], last[row]
-    together = when[1:] == when[:-1]
-    wrong = together & ((end[1:] < end[:-1]) | ((end[1:] == end[:-1]) & (key[1:] < key[:-1])))
-    if wrong.any():
-        moment = np.concatenate(([0], np.cumsum(~together)))
-        mixed = np.zeros(int(moment[-1]) + 1, dtype=bool)
-        mixed[moment[1:][wrong]] = True
-        places = np.flatnonzero(mixed[moment])
-        order = places[np.lexsort((key[places], end[places], when[places]))]
-        row[places], end[places] = row[order], end[order]
-    return row, end
-
-
-def _named(form: Ints, micro_batch: Ints, forms: list[str]) -> tuple[Ints, tuple[str, ...]]:
-    """The name of every row as a number into all names, which are sorted; and these."""
-    width = int(micro_batch.max(initial=UNNUMBERED)) + 2
-    code = form * width + micro_batch + 1
-    used = np.zeros(len(forms) * width, dtype=bool)
-    used[code] = True
-    codes = np.flatnonzero(used)
-    cut = [one.partition("{}") for one in forms]
-    heads, tails = [part[0] for part in cut], [part[2] for part in cut]
-    numbers = ["{}", *(str(number) for number in range(width - 1)), ""]
-    which, number = np.divmod(codes, width)
-    number[np.array([not part[1] for part in cut], dtype=bool)[which]] = width
-    # By what stands before the number, then by it, then by what follows: as a rule the order of the names, and much sooner there.
-    order = np.lexsort((_ranks(tails)[which], _ranks(numbers)[number], _ranks(heads)[which]))
-    rows = zip(which[order].tolist(), number[order].tolist(), strict=True)
-    written = [heads[one] + numbers[at] + tails[one] for one, at in rows]
-    place = np.zeros(len(used), dtype=np.int64)
-    if all(map(str.__lt__, written, islice(written, 1, None))):
-        place[codes[order]] = np.arange(len(written))
-        return place[code], tuple(written)
-    names = sorted(set(written))
-    number_of = {name: number for number, name in enumerate(names)}
-    place[codes[order]] = [number_of[name] for name in written]
-    return place[code], tuple(names)
-
-
-def _ranks(words: list[str]) -> Ints:
-    """Where each word comes in the order of all, of equals the same."""
-    rank = {word: place for place, word in enumerate(sorted(set(words)))}
-    return np.array([rank[word] for word in words], dtype=np.int64)

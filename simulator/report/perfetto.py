@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.engine.recorder import LANES, LinkSeries, Recording, Spans
+from simulator.engine.recorder import LANES, LinkSeries, Recording
+from simulator.engine.spans import Spans
 from simulator.results import Result
 
 Ints = npt.NDArray[np.int64]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.engine.recorder import UNNUMBERED, Recorder
+from simulator.engine.recorder import Recorder
+from simulator.engine.spans import PIECE, UNNUMBERED
 
 _NAMES = ("F{} stage 1", "F{} stage 10", "gemm", "F1 stage 1")
 _SPAN = st.tuples(
@@ -30,12 +31,22 @@ def _one_by_one(spans: _Spans, moments: list[int]) -> list[tuple[int, int, int, 
     ]
 
 
-@given(st.lists(_SPAN, max_size=12), st.lists(st.tuples(st.lists(_SPAN, max_size=6), st.lists(st.integers(0, 12), max_size=4))))
-def test_spans_are_those_of_every_repetition_in_one_order(own: _Spans, repeated: list[tuple[_Spans, list[int]]]) -> None:
-    """By start, end, rank class, lane and name, whatever was written down first and however often something is repeated."""
+@given(
+    st.lists(_SPAN, max_size=12),
+    st.lists(st.tuples(st.lists(_SPAN, max_size=6), st.lists(st.integers(0, 12), max_size=4))),
+    st.sampled_from((0, 2**60)),
+)
+def test_spans_are_those_of_every_repetition_in_one_order(
+    own: _Spans, repeated: list[tuple[_Spans, list[int]]], late: int
+) -> None:
+    """By start, end, rank class, lane and name, whatever was written down first and however often something is repeated.
+
+    After so long a time a moment and a row are no longer one number.
+    """
     recorder = _recorder(own)
     expected = _one_by_one(own, [0])
-    for spans, moments in repeated:
+    for spans, early in repeated:
+        moments = [late + moment for moment in early]
         recorder.repeat(_recorder(spans), moments)
         expected += _one_by_one(spans, moments)
     found = recorder.spans()
@@ -59,3 +70,13 @@ def test_spans_of_one_rank_class_are_repeated_as_those_of_another() -> None:
     recorder.repeat(kept, [5], 7)
     recorder.repeat(kept, [1])
     assert recorder.spans().rank_class.tolist() == [0, 7] and recorder.spans().start.tolist() == [1, 5]
+
+
+def test_pieces_are_the_columns_one_after_the_other() -> None:
+    """Longer ones than fit into a piece, and none."""
+    recorder = _recorder([(1, 2, "gemm", 0, 3, 0), (0, 1, "F{} stage 1", 1, 1, 4)])
+    recorder.repeat(_recorder([(3, 0, "F1 stage 1", 0, 2, 0), (4, 1, "gemm", 1, 5, 0)]), range(0, 3 * PIECE, 3))
+    spans = recorder.spans()
+    columns = (spans.rank_class, spans.lane, spans.name, spans.start, spans.end)
+    assert b"".join(piece.tobytes() for piece in spans.pieces()) == b"".join(column.tobytes() for column in columns)
+    assert not b"".join(piece.tobytes() for piece in Recorder().spans().pieces())
