@@ -16,7 +16,7 @@ from workloads.instructions import StageMemory, Work, WorkKind
 from workloads.memory import MemoryBudget
 from workloads.memory_course import Floats, Span, changes, course, shares
 from workloads.pieces import Pieces
-from workloads.program import schedule_order
+from workloads.program import outlines
 
 GIB = 2.0**30
 SLOT = LANES.index("slot")
@@ -50,7 +50,7 @@ class MemoryBook:
         """One a pipeline rank, of its ranks that hold most."""
         if self._drawn is None:
             prepared = self._prepared
-            order = schedule_order(prepared.plan)
+            order = outlines(prepared.plan)
             held = fitting(prepared.model, prepared.plan, prepared.groups, order, MemoryBudget(prepared.usable_memory))
             self._drawn = tuple(
                 self._timeline(rank, *max(((pieces, parts[rank]) for pieces, parts in held), key=lambda found: found[1].total))

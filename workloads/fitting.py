@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from functools import cache
 
 from workloads.groups import Groups
-from workloads.instructions import Slot, StageMemory
+from workloads.instructions import StageMemory
 from workloads.memory import MemoryBudget, rank_memory
 from workloads.model import Model
+from workloads.outline import Outline
 from workloads.pieces import Pieces
 from workloads.recompute import Recompute, mixed, recompute_steps
 from workloads.resolved import ResolvedPlan
 
-Order = Sequence[Sequence[Slot]]
+Order = Sequence[Outline]
+"""Of every pipeline rank."""
+
 Held = list[tuple[Pieces, list[StageMemory]]]
 """Each load class's pieces, and what its pipeline ranks hold."""
 

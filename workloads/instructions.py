@@ -7,9 +7,13 @@ group and a payload.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from workloads.outline import Outline
 
 
 class Phase(StrEnum):
@@ -199,9 +203,10 @@ class WorkKind(StrEnum):
     I = "I"  # noqa: E741  (the field's own letter)
     W = "W"
 
+    __hash__ = str.__hash__  # that of an enumeration runs Python; works are looked up by kind as often as they run
 
-@dataclass(frozen=True, slots=True)
-class Work:
+
+class Work(NamedTuple):
     """One cell of a pipeline schedule: this kind of work, on this model stage, for this micro-batch.
 
     ``stage`` counts model stages 0 .. pp*vpp-1 in the order the data visits them. ``direction`` is 0, or 1 for the
@@ -255,6 +260,7 @@ class RankProgram:
     load_class: int = 0
     share: float = 1.0
     patterns: tuple[int, ...] = ()
+    _outline: Outline | None = field(default=None, repr=False, compare=False)
     _executed: tuple[tuple[Block, int], ...] | None = field(default=None, init=False, repr=False, compare=False)
     _ends: dict[tuple[int, int, str], tuple[Work, Work]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -267,31 +273,26 @@ class RankProgram:
         """The first and the last work of each (stage, direction, kind) in the schedule."""
         found = self._ends
         if not found:
-            lasts: dict[tuple[int, int, WorkKind], Work] = {}
-            firsts: dict[tuple[int, int, WorkKind], Work] = {}
-            for slot in self.slots:
-                for work in slot:
-                    key = work.stage, work.direction, work.kind
-                    if key not in firsts:
-                        firsts[key] = work
-                    lasts[key] = work
-            found.update({(*key[:2], str(key[2])): (first, lasts[key]) for key, first in firsts.items()})
+            works = self.outline.works
+            places = self.outline.ends.items()
+            found.update({(stage, turn, str(kind)): (works[one], works[other]) for (kind, stage, turn), (one, other) in places})
         return found
+
+    @property
+    def outline(self) -> Outline:
+        """Its slots as columns."""
+        if self._outline is None:
+            object.__setattr__(self, "_outline", Outline.of(self.slots))
+        assert self._outline is not None
+        return self._outline
 
     def executed(self) -> tuple[tuple[Block, int], ...]:
         """The plain blocks of all works of the step, each with the number of times that it runs."""
         if self._executed is None:
-            patterns = self.patterns
-            counts = Counter(
-                [
-                    (work.stage, work.direction, work.kind, patterns[work.micro_batch] if patterns else -1)
-                    for slot in self.slots
-                    for work in slot
-                ]
-            )
+            works, which = self.outline.sorts(self.patterns)
             found = [
-                (self.blocks[stage, direction, str(kind), f"@{pattern}" if patterns else ""], count)
-                for (stage, direction, kind, pattern), count in counts.items()
+                (self.blocks[work.stage, work.direction, str(work.kind), self.variant("", work.micro_batch)], count)
+                for work, count in zip(works, np.bincount(which).tolist(), strict=True)
             ]
             object.__setattr__(self, "_executed", tuple(found))
         assert self._executed is not None

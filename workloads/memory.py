@@ -15,15 +15,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from workloads.accounting import Matrix
 from workloads.accounting.head import logits
 from workloads.accounting.knapsack import deal, elements
-from workloads.instructions import Slot, StageMemory, Work, WorkKind
+from workloads.instructions import StageMemory, Work, WorkKind
 from workloads.model import Model
+from workloads.outline import Outline
 from workloads.pieces import Piece, Pieces
 from workloads.resolved import ResolvedPlan
 from workloads.schedules.layout import micro_batches_in_flight
 from workloads.traffic import TOKEN_BYTES, ShardParameters, Traffic
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +43,18 @@ def rank_memory(
     model: Model,
     pieces: Pieces,
     held: Iterable[int],
-    slots: Sequence[Slot],
+    order: Outline,
 ) -> StageMemory:
-    """The peak of one pipeline rank that holds the stages ``held`` and runs ``slots``."""
+    """The peak of one pipeline rank that holds the stages ``held`` and runs this order."""
     traffic = pieces.traffic
     plan, state = traffic.plan, traffic.plan.state
     own = list(held)
     held_pieces = [piece for stage in own for piece in pieces.stages[stage]]
     parameters = sum((piece.parameters for piece in held_pieces), ShardParameters())
     cut = _divided(parameters, traffic)
-    levels = activation_levels(slots, held_by(pieces))
-    away, state_away = _in_host(pieces, slots), 0.0
+    levels = activation_levels(order, held_by(pieces), plan.loads.patterns)
+    in_flight, _ = micro_batches_in_flight(order)
+    away, state_away = _in_host(pieces, order), 0.0
     optimizer = optimizer_bytes(model, traffic, held_pieces)
     if plan.offload.optimizer:
         state_away = optimizer - optimizer_bytes(model, traffic, held_pieces, offloaded=True)
@@ -55,11 +62,11 @@ def rank_memory(
         weights=weight_bytes(traffic, held_pieces),
         gradients=(cut if plan.cuts_every_micro_batch else parameters.total) * state.gradients,
         optimizer=optimizer - state_away,
-        activations=max(levels, default=0.0),
+        activations=float(levels.max(initial=0.0)),
         buffers=_buffers(model, traffic, held_pieces, pieces.most_expert_tokens)
-        + _between_stages(model, traffic, own, slots)
-        + _copies(held_pieces, slots),
-        micro_batches_in_flight=float(micro_batches_in_flight(slots)[0]),
+        + _between_stages(model, traffic, own, in_flight)
+        + _copies(held_pieces, order),
+        micro_batches_in_flight=float(in_flight),
         host=away + state_away,
     )
 
@@ -71,7 +78,7 @@ def held_by(pieces: Pieces) -> Callable[[Work], StageActivations]:
     return lambda work: by_pattern[loads.pattern(work.micro_batch)][work.stage]
 
 
-def _in_host(pieces: Pieces, slots: Sequence[Slot]) -> float:
+def _in_host(pieces: Pieces, order: Outline) -> float:
     """The most activations that an order keeps in the host [B]; a split backward brings them back in its part for inputs."""
     if not pieces.plan.offload.activations:
         return 0.0
@@ -80,16 +87,17 @@ def _in_host(pieces: Pieces, slots: Sequence[Slot]) -> float:
         [StageActivations(sum(piece.offloaded for piece in stage), 0.0) for stage in pieces.under(pattern)]
         for pattern in range(len(loads.counts))
     ]
-    return max(activation_levels(slots, lambda work: away[loads.pattern(work.micro_batch)][work.stage]), default=0.0)
+    levels = activation_levels(order, lambda work: away[loads.pattern(work.micro_batch)][work.stage], loads.patterns)
+    return float(levels.max(initial=0.0))
 
 
-def _copies(pieces: Iterable[Piece], slots: Sequence[Slot]) -> float:
+def _copies(pieces: Iterable[Piece], order: Outline) -> float:
     """What is on the chip of activations on their way [B]: one layer's that leaves or comes, and one's that is being used.
 
     Where a forward and a backward run side by side, both.
     """
     largest = max((piece.offloaded for piece in pieces), default=0.0)
-    return 2.0 * largest * max((len(slot) for slot in slots), default=1)
+    return 2.0 * largest * int(order.lengths.max(initial=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +129,33 @@ class StageActivations:
         return cls(sum(piece.saved for piece in pieces), sum(piece.for_weights for piece in pieces), remade, growing)
 
 
-def activation_levels(slots: Sequence[Slot], held_by: Callable[[Work], StageActivations]) -> list[float]:
+def activation_levels(order: Outline, held_by: Callable[[Work], StageActivations], patterns: Sequence[int] = ()) -> Floats:
     """The most bytes that an order holds during each of its slots [B]; ``held_by`` a work's micro-batch in its stage.
 
-    Within a slot what is taken is taken before anything is freed.
+    Within a slot what is taken is taken before anything is freed. ``patterns`` of micro-batches, where they differ: works of one
+    cell and one pattern hold the same.
     """
-    now, levels = 0.0, list[float]()
-    for slot in slots:
-        after, during = now, now
-        for work in slot:
-            held = held_by(work)
-            match work.kind:
-                case WorkKind.F:
-                    change, more = held.saved, held.saved
-                case WorkKind.B:
-                    change, more = -held.saved, held.remade
-                case WorkKind.I:
-                    change, more = held.left - held.saved, held.growing
-                case WorkKind.W:
-                    change, more = -held.left, 0.0
-            after, during = after + change, during + more
-        levels.append(during)
-        now = after
+    works, which = order.sorts(patterns)
+    both = [_change(work.kind, held_by(work)) for work in works]
+    change, more = np.array(both, dtype=np.float64).reshape(-1, 2).T
+    levels: Floats = np.concatenate(([0.0], np.cumsum(change[which])))[order.first]
+    for place in range(int(order.lengths.max(initial=0))):
+        some = order.lengths > place
+        levels[some] += more[which[order.first[some] + place]]
     return levels
+
+
+def _change(kind: WorkKind, held: StageActivations) -> tuple[float, float]:
+    """By how much a work changes what is held [B], and how much more it may hold while it runs."""
+    match kind:
+        case WorkKind.F:
+            return held.saved, held.saved
+        case WorkKind.B:
+            return -held.saved, held.remade
+        case WorkKind.I:
+            return held.left - held.saved, held.growing
+        case WorkKind.W:
+            return -held.left, 0.0
 
 
 def weight_bytes(traffic: Traffic, pieces: Iterable[Piece]) -> float:
@@ -214,7 +226,7 @@ def _divided(parameters: ShardParameters, traffic: Traffic) -> float:
     return parameters.dense / traffic.dense_copies + parameters.experts / traffic.expert_copies
 
 
-def _between_stages(model: Model, traffic: Traffic, stages: Sequence[int], slots: Sequence[Slot]) -> float:
+def _between_stages(model: Model, traffic: Traffic, stages: Sequence[int], in_flight: int) -> float:
     """What arrives from other stages, and what leaves the last one [B]: one buffer each way, or as PyTorch's pipelines do it.
 
     They have a receive buffer for every micro-batch and stage, activations and gradients (of those in flight the activations are
@@ -226,7 +238,7 @@ def _between_stages(model: Model, traffic: Traffic, stages: Sequence[int], slots
     boundary = traffic.boundary_bytes
     if plan.pipeline_buffers == "one":
         return 2.0 * boundary
-    ahead = sum(stage > 0 for stage in stages) * plan.micro_batches - micro_batches_in_flight(slots)[0]
+    ahead = sum(stage > 0 for stage in stages) * plan.micro_batches - in_flight
     behind = sum(stage < plan.stages - 1 for stage in stages) * plan.micro_batches
     outputs = (plan.micro_batches - 1) * logits(model, traffic.shard) * TOKEN_BYTES if plan.stages - 1 in stages else 0.0
     return (max(ahead, 0) + behind) * boundary + outputs

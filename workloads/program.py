@@ -30,13 +30,13 @@ from workloads.instructions import (
     Phase,
     Program,
     RankProgram,
-    Slot,
     StageMemory,
     Work,
     WorkKind,
 )
 from workloads.memory import MemoryBudget, owned_matrices, owned_parameters
 from workloads.model import Model
+from workloads.outline import Outline
 from workloads.pieces import Piece, Pieces, copies_table, table_elements
 from workloads.resolved import ResolvedPlan
 from workloads.traffic import TOKEN_BYTES, ShardParameters
@@ -101,7 +101,7 @@ def _known(model: Model, plan: ResolvedPlan, groups: Groups) -> _Known:
 
 
 def _built(model: Model, plan: ResolvedPlan, groups: Groups, memory: MemoryBudget) -> Program:
-    order = schedule_order(plan)
+    order = outlines(plan)
     by_class = fitting(model, plan, groups, order, memory)
     known = _known(model, plan, groups)
     ranks = tuple(
@@ -143,24 +143,31 @@ def schedule_order(plan: ResolvedPlan) -> schedules.Order:
     return schedules.one_f_one_b(plan.pp, plan.micro_batches)
 
 
+def outlines(plan: ResolvedPlan) -> list[Outline]:
+    """The same of every pipeline rank, as columns."""
+    return [Outline.of(tuple(slots)) for slots in schedule_order(plan)]
+
+
 class _RankBuilder:
     """Writes the program of one pipeline rank."""
 
-    def __init__(self, model: Model, pieces: Pieces, rank: int, slots: Sequence[Slot]) -> None:
+    def __init__(self, model: Model, pieces: Pieces, rank: int, order: Outline) -> None:
         self.model = model
         self.plan = pieces.plan
         self.load_class = pieces.load_class
         self.recompute = pieces.recompute
         self.traffic = pieces.traffic
         self.rank = rank
-        self.slots = tuple(slots)
-        works = [work for slot in slots for work in slot]
+        self.order = order
         # In the order of their first use: parameters are sent for in that order.
-        self.used = list(dict.fromkeys((work.stage, work.direction) for work in works))
-        self.kinds = {(work.stage, work.direction, work.kind) for work in works}
-        self.last_gradient = {(work.stage, work.direction): work for work in works if work.kind in (WorkKind.B, WorkKind.W)}
-        self.first_forward = {(w.stage, w.direction): w for w in reversed(works) if w.kind is WorkKind.F}
-        patterns = sorted({self.plan.loads.pattern(work.micro_batch) for work in works})
+        self.used = list(dict.fromkeys((stage, direction) for _, stage, direction in order.cells))
+        self.kinds = {(stage, direction, kind) for kind, stage, direction in order.cells}
+        ends = order.ends
+        never = -1, -1
+        last = {key: max(ends.get((kind, *key), never)[1] for kind in (WorkKind.B, WorkKind.W)) for key in self.used}
+        self.last_gradient = {key: order.works[place] for key, place in last.items() if place >= 0}
+        self.first_forward = {key: order.works[ends[WorkKind.F, *key][0]] for key in self.used if (WorkKind.F, *key) in ends}
+        patterns = sorted({self.plan.loads.pattern(work.micro_batch) for work in order.sorts(self.plan.loads.patterns)[0]})
         self.stages = {
             (*key, pattern): StageBlocks(
                 pieces.under(pattern)[key[0]],
@@ -202,7 +209,18 @@ class _RankBuilder:
         prologue, blocks, epilogue = written
         loads = self.plan.loads
         share = loads.share(self.load_class)
-        return RankProgram(self.rank, self.slots, blocks, prologue, epilogue, memory, self.load_class, share, loads.patterns)
+        return RankProgram(
+            self.rank,
+            tuple(self.order.slots),
+            blocks,
+            prologue,
+            epilogue,
+            memory,
+            self.load_class,
+            share,
+            loads.patterns,
+            self.order,
+        )
 
     def _prologue(self) -> Block:
         chain = Chain()

@@ -14,6 +14,7 @@ from workloads.groups import Groups
 from workloads.instructions import StageMemory, Work, WorkKind
 from workloads.memory import MemoryBudget, StageActivations, activation_levels
 from workloads.model import FeedForward, MixtureOfExperts, Model
+from workloads.outline import Outline
 from workloads.pieces import Pieces, Recompute
 from workloads.plan import Plan, Training, resolve
 from workloads.program import build_program
@@ -191,6 +192,7 @@ def test_activations_are_all_given_back(saved: list[float], left: list[float]) -
     for order in (zb_h1(2, 5), dualpipe(2, 6), one_f_one_b(2, 4)):
         for rank, slots in enumerate(order):
             stages = [StageActivations(kept, waiting) for kept, waiting in zip(saved, left, strict=True)]
-            levels = activation_levels([*slots, (Work(WorkKind.F, rank, 99),)], lambda work, stages=stages: stages[work.stage])
+            longer = Outline.of([*slots, (Work(WorkKind.F, rank, 99),)])
+            levels = activation_levels(longer, lambda work, stages=stages: stages[work.stage])
             assert levels[-1] == pytest.approx(saved[rank])
             assert min(levels) >= -1e-9

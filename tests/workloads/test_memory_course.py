@@ -9,6 +9,7 @@ from tests.workloads.test_memory import DENSE, HEAD, LAYER, resolved
 from workloads.instructions import Work, WorkKind
 from workloads.memory import StageActivations, activation_levels, held_by
 from workloads.memory_course import Span, changes, course, shares
+from workloads.outline import Outline
 from workloads.pieces import Pieces
 from workloads.program import schedule_order
 from workloads.recompute import Recompute
@@ -31,7 +32,7 @@ def test_the_highest_level_of_a_work_is_what_its_slot_counts(recompute: Recomput
     plan, groups = resolved(ranks=2, pp=2, batch=4)
     for stage in Pieces(DENSE, plan, groups, recompute).stages:
         held = StageActivations.of(stage)
-        (level,) = activation_levels([(Work(kind, 0, 0),)], lambda work, held=held: held)
+        (level,) = activation_levels(Outline.of([(Work(kind, 0, 0),)]), lambda work, held=held: held)
         # A slot takes before it frees: what leaves counts as there until its end.
         assert max(0.0, *changes(stage, kind)) == pytest.approx(max(level, 0.0))
 
@@ -50,7 +51,7 @@ def test_the_highest_moment_of_a_schedule_is_its_peak(schedule: str) -> None:
                 changes(pieces.stages[work.stage], work.kind),
             ),
         )
-        assert held.max() == pytest.approx(max(activation_levels(slots, held_by(pieces))))
+        assert held.max() == pytest.approx(max(activation_levels(Outline.of(slots), held_by(pieces))))
         assert abs(held[-1]) < 1e-6 * held.max()
         assert np.all(np.diff(times) > 0)
 

@@ -21,7 +21,7 @@ from workloads.memory import MemoryBudget, rank_memory
 from workloads.model import FeedForward, MixtureOfExperts, Model
 from workloads.pieces import Pieces, Recompute, copies_table, recompute_steps
 from workloads.plan import Overlap, Plan, PlanDefaults, Training, resolve
-from workloads.program import build_program, schedule_order
+from workloads.program import build_program, outlines
 from workloads.resolved import ResolvedPlan
 
 GIB = 2.0**30
@@ -371,7 +371,7 @@ def test_auto_takes_the_lightest_recompute_that_fits() -> None:
     needs: list[tuple[float, str]] = []
     for recompute in recompute_steps(resolved):
         pieces = Pieces(DENSE, resolved, Groups.of(resolved), recompute)
-        need = rank_memory(DENSE, pieces, [0], schedule_order(resolved)[0]).total
+        need = rank_memory(DENSE, pieces, [0], outlines(resolved)[0]).total
         if not needs or need < needs[-1][0]:
             needs.append((need, str(recompute)))
     assert len(needs) >= 4 and needs[0][1] == "none" and needs[-1][1] == "full"

@@ -59,15 +59,18 @@ def _interleaved_warmup(rank: int, pp: int, vpp: int) -> int:
 
 def _stage_order(rank: int, pp: int, micro_batches: int, vpp: int) -> tuple[list[Work], list[Work]]:
     """A rank's forwards and its backwards, each in the order they run; groups of pp micro-batches per chunk."""
-    forwards, backwards = [], []
-    for position in range(micro_batches * vpp):
-        group, within = divmod(position, pp * vpp)
-        chunk, member = divmod(within, pp)
-        micro_batch = group * pp + member if vpp > 1 else position
-        chunk = chunk if vpp > 1 else 0
-        forwards.append(Work(WorkKind.F, chunk * pp + rank, micro_batch))
-        backwards.append(Work(WorkKind.B, (vpp - 1 - chunk) * pp + rank, micro_batch))
-    return forwards, backwards
+    if vpp == 1:
+        places = [(0, micro_batch) for micro_batch in range(micro_batches)]
+    else:
+        groups = -(-micro_batches // pp)
+        cells = [(chunk, group * pp + member) for group in range(groups) for chunk in range(vpp) for member in range(pp)]
+        places = cells[: micro_batches * vpp]
+    forward, backward = WorkKind.F, WorkKind.B
+    stages, mirrored = [chunk * pp + rank for chunk in range(vpp)], [(vpp - 1 - chunk) * pp + rank for chunk in range(vpp)]
+    return (
+        [Work(forward, stages[chunk], micro_batch) for chunk, micro_batch in places],
+        [Work(backward, mirrored[chunk], micro_batch) for chunk, micro_batch in places],
+    )
 
 
 def _alternate(work: tuple[list[Work], list[Work]], warmup: int, *, joined: bool) -> list[Slot]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from workloads.instructions import Slot, WorkKind
+from workloads.outline import Outline
 
 Order = list[list[Slot]]
 """Slots of every pipeline rank, in the order it runs them."""
@@ -44,23 +47,29 @@ def v_shaped(pp: int, vpp: int) -> tuple[int, ...]:
     return tuple(rank if chunk % 2 == 0 else pp - 1 - rank for chunk in range(vpp) for rank in range(pp))
 
 
-def micro_batches_in_flight(slots: Sequence[Slot]) -> tuple[int, dict[int, int]]:
+def micro_batches_in_flight(slots: Sequence[Slot] | Outline) -> tuple[int, dict[int, int]]:
     """The most micro-batches whose activations a rank holds at once, and how many of each stage then.
 
     Counted over the order as it is: a forward takes, the backward gives back; a split backward gives back at W, since
     the weight gradient still needs its inputs. In a joined slot the forward's are taken before the backward's are freed.
     """
-    held: dict[int, int] = {}
-    total, peak, at_peak = 0, 0, dict[int, int]()
-    for slot in slots:
-        for work in slot:
-            if work.kind is WorkKind.F:
-                held[work.stage] = held.get(work.stage, 0) + 1
-                total += 1
-        if total > peak:
-            peak, at_peak = total, dict(held)
-        for work in slot:
-            if work.kind in (WorkKind.B, WorkKind.W):
-                held[work.stage] -= 1
-                total -= 1
-    return peak, at_peak
+    outline = slots if isinstance(slots, Outline) else Outline.of(slots)
+    if not outline.works:
+        return 0, {}
+    taken, freed = (
+        np.array([kind in kinds for kind, _, _ in outline.cells], dtype=np.int64)
+        for kinds in ((WorkKind.F,), (WorkKind.B, WorkKind.W))
+    )
+    ends = np.append(outline.first[1:], len(outline.works))
+    before = np.concatenate(([0], np.cumsum((taken - freed)[outline.cell])))[outline.first]
+    during = before + np.add.reduceat(taken[outline.cell], outline.first)
+    highest = int(during.argmax())
+    if during[highest] <= 0:
+        return 0, {}
+    by_stage: dict[int, int] = {}
+    times = np.bincount(outline.cell[: ends[highest]], minlength=len(outline.cells))
+    late = np.bincount(outline.cell[outline.first[highest] : ends[highest]], minlength=len(outline.cells))
+    for (_, stage, _), more, less in zip(outline.cells, (times * taken).tolist(), ((times - late) * freed).tolist(), strict=True):
+        if more or less:
+            by_stage[stage] = by_stage.get(stage, 0) + more - less
+    return int(during[highest]), by_stage
