@@ -69,8 +69,18 @@ class Outline:
         if patterns:
             pattern = np.array(patterns, dtype=np.int64)
             key = self.cell * (int(pattern.max()) + 1) + pattern[self.batch]
-        _, firsts, which = np.unique(key, return_index=True, return_inverse=True)
-        order = np.argsort(firsts)
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        return [self.works[at] for at in firsts[order].tolist()], place[which]
+        firsts, which = as_met(key)
+        return [self.works[at] for at in firsts.tolist()], which
+
+
+def as_met(keys: Ints) -> tuple[Ints, Ints]:
+    """The places at which keys are met that were not met before, and of every key which of those it is.
+
+    >>> as_met(np.array([7, 3, 7, 5]))
+    (array([0, 1, 3]), array([0, 1, 0, 2]))
+    """
+    _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return firsts[order], place[which]

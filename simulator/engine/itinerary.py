@@ -6,6 +6,7 @@ Mail is numbered over the whole step, so what one stage sends and another waits 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -14,6 +15,7 @@ import numpy as np
 from simulator.engine.rank import Rank, cell_name
 from simulator.engine.repetition import Ints
 from workloads.instructions import Block, Compute, HostWork, Instruction, Program, RankProgram, Start, Wait, Work, WorkKind
+from workloads.outline import Outline, as_met
 
 Sort = tuple[str, int, int]
 """Mail without its micro-batch: "F" or "B", stage, direction."""
@@ -123,7 +125,7 @@ class Cell:
     micro-batch 0; None for none. ``target``: the pipeline rank that it goes to. ``comes`` and ``goes``: the same mail as a post
     knows it, without its micro-batch.
 
-    ``plain``: the block under each pattern of the router, ``special`` that of the first and of the last micro-batch.
+    ``special``: the block of the first and of the last micro-batch.
     """
 
     name: str
@@ -133,30 +135,27 @@ class Cell:
     mail_name: str
     comes: Sort | None = None
     goes: Sort | None = None
-    plain: dict[int, int] = field(default_factory=dict)
     special: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Itinerary:
     """One pipeline rank. Of each slot: ``scene``, a place in ``scenes``, and ``works``, for each a place in ``cells`` and its
-    micro-batch.
+    micro-batch. ``outline`` has the same works as columns.
     """
 
     scenes: tuple[Scene, ...]
     cells: tuple[Cell, ...]
     scene: list[int]
     works: list[tuple[tuple[int, int], ...]]
-    _columns: dict[int, Columns] = field(default_factory=dict, init=False, repr=False, compare=False)
+    outline: Outline
 
     def columns(self, chain: int) -> Columns:
         """Slots that have a work at this place, and of each such work its cell and its micro-batch."""
-        found = self._columns.get(chain)
-        if found is None:
-            rows = [(slot, *works[chain]) for slot, works in enumerate(self.works) if len(works) > chain]
-            slot, cell, batch = np.array(rows, dtype=np.int64).reshape(-1, 3).T
-            found = self._columns[chain] = slot, cell, batch
-        return found
+        outline = self.outline
+        slot: Ints = np.flatnonzero(outline.lengths > chain)
+        at = outline.first[slot] + chain
+        return slot, outline.cell[at], outline.batch[at]
 
 
 _KEPT: deque[tuple[RankProgram, Program, Itinerary]] = deque(maxlen=64)
@@ -179,39 +178,39 @@ class _Writer:
 
     def __init__(self, rank: Rank) -> None:
         self._rank = rank
-        self._patterns = rank.program.patterns
         self._blocks: list[Block] = []
         self._numbers: dict[int, int] = {}  # of blocks, by identity
-        self._cells: list[Cell] = []
-        self._places: dict[tuple[str, int, int], int] = {}  # of cells
 
     def written(self) -> Itinerary:
         """All slots."""
-        scenes: dict[tuple[int, ...], int] = {}
-        scene, works = [], []
-        cells, places, new, patterns = self._cells, self._places, self._cell, self._patterns
-        for slot in self._rank.program.slots:
-            found = []
-            blocks = []
-            for work in slot:
-                batch = work.micro_batch
-                place = places.get((work.kind, work.stage, work.direction))
-                if place is None:
-                    place = new(work)
-                cell = cells[place]
-                block = cell.special.get(batch)
-                if block is None:
-                    block = cell.plain.get(patterns[batch] if patterns else 0)
-                    if block is None:
-                        block = self._plain(cell, work)
-                blocks.append(block)
-                found.append((place, batch))
-            scene.append(scenes.setdefault(tuple(blocks), len(scenes)))
-            works.append(tuple(found))
-        made = tuple([Scene(*[self._blocks[number] for number in key]) for key in scenes])
-        return Itinerary(made, tuple(cells), scene, works)
+        outline = self._rank.program.outline
+        cells = tuple([self._cell(outline.works[first]) for first, _ in outline.ends.values()])
+        block = self._block_of_works(outline, cells)
+        key = np.zeros(len(outline.first), dtype=np.int64)
+        for place in range(int(outline.lengths.max(initial=0))):
+            some = outline.lengths > place
+            key *= len(self._blocks) + 1
+            key[some] += block[outline.first[some] + place] + 1
+        firsts, scene = as_met(key)
+        ends = np.append(outline.first[1:], len(outline.works)).tolist()
+        slots = [slice(first, end) for first, end in zip(outline.first.tolist(), ends, strict=True)]
+        pairs = list(zip(outline.cell.tolist(), outline.batch.tolist(), strict=True))
+        works = [tuple(pairs[slot]) for slot in slots]
+        scenes = tuple([Scene(*[self._blocks[number] for number in block[slots[at]].tolist()]) for at in firsts.tolist()])
+        return Itinerary(scenes, cells, scene.tolist(), works, outline)
 
-    def _cell(self, work: Work) -> int:
+    def _block_of_works(self, outline: Outline, cells: Sequence[Cell]) -> Ints:
+        """The number of each work's block: that of its cell under its micro-batch's pattern, or a special one."""
+        some, which = outline.sorts(self._rank.program.patterns)
+        plain = [self._number(self._rank.plain_block(work)) for work in some]
+        block: Ints = np.array(plain, dtype=np.int64)[which]
+        for place, cell in enumerate(cells):
+            mine = np.flatnonzero(outline.cell == place)
+            for batch, number in cell.special.items():
+                block[mine[outline.batch[mine] == batch]] = number
+        return block
+
+    def _cell(self, work: Work) -> Cell:
         rank, program = self._rank, self._rank.world.program
         before, after = rank.neighbour(work, ahead=False), rank.neighbour(work, ahead=True)
         letter = "F" if work.kind is WorkKind.F else "B"
@@ -230,14 +229,7 @@ class _Writer:
         )
         for end in rank.ends(work):
             cell.special[end.micro_batch] = self._number(rank.block(end))
-        self._places[work.kind, work.stage, work.direction] = len(self._cells)
-        self._cells.append(cell)
-        return len(self._cells) - 1
-
-    def _plain(self, cell: Cell, work: Work) -> int:
-        pattern = self._patterns[work.micro_batch] if self._patterns else 0
-        number = cell.plain[pattern] = self._number(self._rank.block(work))
-        return number
+        return cell
 
     def _number(self, block: Block) -> int:
         number = self._numbers.get(id(block))

@@ -216,7 +216,11 @@ class Rank:
             return blocks[*base, variant("first", work.micro_batch)]
         if work == last and (*base, variant("last", work.micro_batch)) in blocks:
             return blocks[*base, variant("last", work.micro_batch)]
-        return blocks[*base, variant("", work.micro_batch)]
+        return self.plain_block(work)
+
+    def plain_block(self, work: Work) -> Block:
+        """That of a micro-batch in the middle of the schedule."""
+        return self.program.blocks[work.stage, work.direction, str(work.kind), self.program.variant("", work.micro_batch)]
 
     def _execute(self, block: Block, chain: int, *, optimizer: bool) -> Steps:
         local: dict[str, Ticket] = {}
