@@ -12,7 +12,8 @@ import numpy as np
 
 from simulator.network.contract import LinkClass
 from simulator.network.fold import Fold
-from simulator.network.usage import SATURATED, SECONDS, Usage
+from simulator.network.sheets import SATURATED
+from simulator.network.usage import SECONDS, Usage
 from simulator.spec.errors import FileProblem
 from topologies.fabric import Floats
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.recorder import LinkSeries
@@ -37,7 +38,7 @@ def network_result(folding: Fold, usage: Usage, end: int) -> NetworkResult:
 def series(folding: Fold, usage: Usage) -> tuple[LinkSeries, ...]:
     """Utilisation over time of every link class that carried anything."""
     return tuple(
-        LinkSeries(link_class.example, link_class.tier, *usage.steps(link_class.key))
+        LinkSeries(link_class.example, link_class.tier, partial(usage.steps, link_class.key))
         for link_class in folding.link_classes
         if usage.peak(link_class.key) > 0.0
     )

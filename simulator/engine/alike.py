@@ -25,6 +25,7 @@ from simulator.engine.recorder import Recorder
 from simulator.network.contract import LinkClass, OperationClass
 from simulator.network.history import History
 from simulator.network.shares import Shares
+from simulator.network.sheets import Sheet
 from workloads.instructions import Instruction
 
 if TYPE_CHECKING:
@@ -77,14 +78,12 @@ def likeness(operations: Sequence[OperationClass], rank_class: int, link_classes
 class Keepsake:
     """One rank class through one slot: its role and spans, and what the network did, in terms of its operations one by one.
 
-    ``shares[share[i]]`` held from ``start[i]`` to ``end[i]`` [ps since the slot began]: the flows that competed, by shape.
+    ``shares`` are those of the ``sheet``, by their numbers there: the flows that competed, by shape.
     """
 
     role: Role
     recorder: Recorder
-    start: array[int]
-    end: array[int]
-    share: array[int]
+    sheet: Sheet
     shares: tuple[tuple[tuple[Place, ...], ...], ...]
     completed: tuple[tuple[int, int], ...]  # number of an operation, how often
 
@@ -107,32 +106,39 @@ class Keepsake:
         return cls(
             role=role,
             recorder=recorder,
-            start=history.start,
-            end=history.end,
-            share=array("q", [numbers[key] for key in history.share]),
+            sheet=Sheet(history.start, history.end, array("q", [numbers[key] for key in history.share])),
             shares=tuple(tuple(tuple(places[each] for each in shape) for shape in competing) for competing in shapes),
             completed=tuple((at[key], times) for key, times in history.completed.items()),
         )
 
     def history(self, shares: Shares, operations: Sequence[OperationClass]) -> History:
         """What the network does for a rank whose operations are these, alike to those of the rehearsal one for one."""
+        keys, sheet = self.keys(shares, operations), self.sheet
+        done = self.done(operations)
+        return History(
+            start=sheet.start,
+            end=sheet.end,
+            share=array("q", [keys[number] for number in sheet.share]),
+            completed={operation.key: times for operation, times in done},
+            operations={operation.key: operation for operation, _ in done},
+        )
+
+    def keys(self, shares: Shares, operations: Sequence[OperationClass]) -> list[int]:
+        """Its shares, of such a rank."""
 
         def pattern(place: Place) -> int:
             operation = operations[place[0]]
             return shares.pattern_at(operation.phases[place[1]], place[2], operation.kind)
 
-        keys = []
+        found = []
         for competing in self.shares:
             shapes = [shares.shape(tuple(sorted([pattern(place) for place in shape]))) for shape in competing]
-            keys.append(shares.share(tuple(sorted(shapes))).key)
-        done = [(operations[number], times) for number, times in self.completed]
-        return History(
-            start=self.start,
-            end=self.end,
-            share=array("q", [keys[number] for number in self.share]),
-            completed={operation.key: times for operation, times in done},
-            operations={operation.key: operation for operation, _ in done},
-        )
+            found.append(shares.share(tuple(sorted(shapes))).key)
+        return found
+
+    def done(self, operations: Sequence[OperationClass]) -> list[tuple[OperationClass, int]]:
+        """What of them is completed, how often."""
+        return [(operations[number], times) for number, times in self.completed]
 
 
 class Keepsakes:

@@ -11,9 +11,10 @@ a link is (theorem 4 of docs/network.md). If one is, there is no such step, and 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 
 from simulator.engine.accounts import SlotBooks
 from simulator.engine.acts import Act, acts
@@ -27,6 +28,7 @@ from simulator.engine.stretches import Tree
 from simulator.engine.traveller import Entangled, Mailbox, Traveller, Way
 from simulator.network.contract import OperationClass
 from simulator.network.fluid import FluidNetwork
+from simulator.network.sheets import Sheet
 from simulator.network.usage import Usage
 from workloads.instructions import Communication, Start
 
@@ -40,6 +42,7 @@ class Macro:
         self._travellers: list[Traveller] = []
         self._meetings: dict[int, Keepsake] = {}  # by operation
         self._uses: dict[tuple[int, Communication], dict[int, float]] = {}
+        self._lanes = count()
         self.slots = 0
         self._ranks = ranks
 
@@ -170,27 +173,25 @@ class Macro:
         found, shares = self._network.history, self._network.shares
         for traveller in self._travellers:
             for way in traveller.ways.values():
-                course, times = way.course, len(way.began)
-                found.start.extend([began + course.plan.latency for began in way.began])
-                found.end.extend([began + way.lasts for began in way.began])
-                found.share.extend([course.legs[0].share.key] * times)
-                found.operations[way.operation.key] = way.operation
-                found.completed[way.operation.key] = times
+                course = way.course
+                letter = Sheet(array("q", [course.plan.latency]), array("q", [way.lasts]), array("q", [0]))
+                found.lay(letter, [course.legs[0].share.key], way.began, [(way.operation, 1)], next(self._lanes))
         shares.know(self._world.folding.link_classes)
         for gathering in box.gatherings.values():
             assert gathering.begins is not None
-            kept = self._meetings[gathering.operation.key]
-            found.repeat(kept.history(shares, [gathering.operation]), (gathering.begins,))
+            kept, met = self._meetings[gathering.operation.key], [gathering.operation]
+            found.lay(kept.sheet, kept.keys(shares, met), [gathering.begins], kept.done(met), next(self._lanes))
 
     def _write_stretches(self) -> None:
         """What ranks did by themselves, on their lanes and on the links."""
         shares, history, recorder = self._network.shares, self._network.history, self._world.recorder
         for traveller in self._travellers:
             traveller.write()
+            lane = next(self._lanes)
             for seen, starts in traveller.over.items():
                 whole = seen.whole
                 assert whole is not None
-                history.repeat(whole.history(shares, traveller.operations), starts)
+                history.lay(whole.sheet, whole.keys(shares, traveller.operations), starts, whole.done(traveller.operations), lane)
                 recorder.repeat(whole.recorder, starts, traveller.rank.rank_class)
 
 

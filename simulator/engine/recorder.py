@@ -5,8 +5,9 @@ Columns (parallel lists of ints) cost a tenth of objects and become numpy arrays
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import compress
 
 import numpy as np
@@ -20,14 +21,32 @@ LANES = ("slot", "compute", "tp", "cp", "ep", "dp", "pp", "idle", "to_host", "ho
 PICO = 1_000_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class LinkSeries:
-    """Utilisation of one link class over time: ``value[i]`` from ``time[i]`` [ps] on; wire bytes over raw capacity."""
+    """Utilisation of one link class over time: ``value[i]`` from ``time[i]`` [ps] on; wire bytes over raw capacity.
+
+    ``draw`` works that out; it is asked when somebody looks, or takes it to another process.
+    """
 
     link: str
     tier: str
-    time: npt.NDArray[np.int64]
-    value: npt.NDArray[np.float64]
+    draw: Callable[[], tuple[Ints, npt.NDArray[np.float64]]] | None
+
+    @cached_property
+    def drawn(self) -> tuple[Ints, npt.NDArray[np.float64]]:
+        assert self.draw is not None
+        return self.draw()
+
+    @property
+    def time(self) -> Ints:
+        return self.drawn[0]
+
+    @property
+    def value(self) -> npt.NDArray[np.float64]:
+        return self.drawn[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"link": self.link, "tier": self.tier, "draw": None, "drawn": self.drawn}
 
 
 @dataclass(frozen=True, slots=True)

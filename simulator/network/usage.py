@@ -17,12 +17,11 @@ from simulator.network.fluid import FluidNetwork
 from simulator.network.history import History
 from simulator.network.phase import Phase
 from simulator.network.shares import OVER
+from simulator.network.sheets import Carried, Layout, Track, changed
 from simulator.spec.errors import IdentityBroken
 from topologies.adjacency import spans
 from topologies.fabric import Floats, Ints
 
-#: A link counts as saturated above this utilisation.
-SATURATED = 0.95
 SECONDS = 1e-12  # per tick
 
 
@@ -68,19 +67,29 @@ class Usage:
             self.sent_bytes[operation.kind] = self.sent_bytes.get(operation.kind, 0.0) + times * operation.bytes_sent
         self._history = history
         self._shares = shares
-        self._start: Ints = np.array(history.start, dtype=np.int64)
-        self._end: Ints = np.array(history.end, dtype=np.int64)
-        self._share: Ints = np.array(history.share, dtype=np.int64)
+        self._layout = Layout(history.laid)
         self._count = len(shares.shares)
-        self._moments = _Moments.of(self._start, self._end, self._share, self._count)
+        self._own = frozenset(history.share)
         self._shares_on: dict[int, list[tuple[int, float]]] = {}
         for solved in shares.shares:
             for link, amount in solved.use:
                 self._shares_on.setdefault(link, []).append((solved.key, amount))
-        self._steps: dict[int, tuple[Ints, Floats, float]] = {}
+        self._carried: dict[int, Carried] = {}
         # Link classes that symmetry alone tells apart are used alike, so most of what is asked was asked of another.
-        self._stepped_alike: dict[tuple[object, ...], tuple[Ints, Floats, float]] = {}
+        self._carried_alike: dict[tuple[object, ...], Carried] = {}
         self._covered_alike: dict[tuple[int, ...], float] = {}
+
+    @cached_property
+    def _rows(self) -> tuple[Ints, Ints, Ints]:
+        """When what held and when it ceased [ps], share by share, written out."""
+        history = self._history
+        own = tuple(np.array(column, dtype=np.int64) for column in (history.start, history.end, history.share))
+        start, end, share = (np.concatenate(column) for column in zip(own, *self._layout.rows(), strict=True))
+        return start, end, share
+
+    @cached_property
+    def _moments(self) -> _Moments:
+        return _Moments.of(*self._rows, self._count)
 
     @cached_property
     def _kinds_on(self) -> dict[int, dict[str, list[int]]]:
@@ -95,46 +104,44 @@ class Usage:
 
     def steps(self, link_class: int) -> tuple[Ints, Floats]:
         """Utilisation of raw capacity over time: it is ``value[i]`` from ``time[i]`` [ps] until the next time."""
-        return self._stepped(link_class)[:2]
+        return self._carried_on(link_class).steps
 
     def peak(self, link_class: int) -> float:
         """The highest of them."""
-        return self._stepped(link_class)[2]
+        return self._carried_on(link_class).peak
 
-    def _stepped(self, link_class: int) -> tuple[Ints, Floats, float]:
-        found = self._steps.get(link_class)
+    def _carried_on(self, link_class: int) -> Carried:
+        found = self._carried.get(link_class)
         if found is None:
-            alike = (self.link_classes[link_class].capacity, *self._shares_on.get(link_class, ()))
-            found = self._stepped_alike.get(alike)
+            capacity, shares = self.link_classes[link_class].capacity, self._shares_on.get(link_class, [])
+            alike = (capacity, *shares)
+            found = self._carried_alike.get(alike)
             if found is None:
-                time, value = self._put_together(link_class)
-                found = self._stepped_alike[alike] = time, value, float(value.max())
-            self._steps[link_class] = found
+                found = self._carried_alike[alike] = self._put_together(capacity, shares)
+            self._carried[link_class] = found
         return found
 
-    def _put_together(self, link_class: int) -> tuple[Ints, Floats]:
+    def _put_together(self, capacity: float, shares: Sequence[tuple[int, float]]) -> Carried:
+        if self._own.isdisjoint(share for share, _ in shares):
+            parts = self._layout.parts([(share, amount / capacity) for share, amount in shares])
+            return Carried.of_parts(parts, apart=bool(parts) and self._layout.apart(parts))
         by_share = np.zeros(self._count)
-        for share, amount in self._shares_on.get(link_class, ()):
+        for share, amount in shares:
             by_share[share] = amount
-        time, value = self._moments.stacked(by_share / self.link_classes[link_class].capacity)
-        if not len(time):
-            return np.zeros(1, dtype=np.int64), np.zeros(1)
-        value[value < 1e-12] = 0.0  # what is left of sums and differences when nothing flows
-        changed = np.ones(len(value), dtype=bool)
-        np.not_equal(value[1:], value[:-1], out=changed[1:])
-        return time[changed], value[changed]
+        return Carried.of(Track.of(*changed(*self._moments.stacked(by_share / capacity))))
 
     def steps_by_kind(self, link_class: int) -> tuple[Ints, dict[str, Floats]]:
         """Utilisation over time as in :meth:`steps`, split by who sends; the kinds sum to the whole at every moment."""
-        amounts = {kind: amount[self._share] for kind, amount in self._amounts_by_kind(link_class).items()}
-        rows = np.flatnonzero(sum(amounts.values(), np.zeros(len(self._share))) > 0.0)
+        start, end, share = self._rows
+        amounts = {kind: amount[share] for kind, amount in self._amounts_by_kind(link_class).items()}
+        rows = np.flatnonzero(sum(amounts.values(), np.zeros(len(share))) > 0.0)
         if not len(rows):
             return np.zeros(1, dtype=np.int64), {}
         capacity = self.link_classes[link_class].capacity
         time = np.empty(0, dtype=np.int64)
         values: dict[str, Floats] = {}
         for kind, amount in sorted(amounts.items()):
-            time, value = _stacked(self._start[rows], self._end[rows], amount[rows] / capacity)
+            time, value = _stacked(start[rows], end[rows], amount[rows] / capacity)
             value[value < 1e-12] = 0.0
             values[kind] = value
         changed = np.ones(len(time), dtype=bool)
@@ -158,16 +165,14 @@ class Usage:
 
     def link(self, link_class: int) -> LinkUse:
         """All that is known of one link of a class."""
-        time, value, peak = self._stepped(link_class)
-        some = peak > SATURATED
-        high = value > SATURATED if some else np.zeros(0, dtype=bool)
+        load = self._carried_on(link_class)
         wire = self.wire_bytes.get(link_class, {})
         return LinkUse(
             link_class=self.link_classes[link_class],
             wire_bytes=wire,
-            peak=peak,
-            saturated=_lasting(time, high) if some else 0.0,
-            first_saturated=float(time[high][0]) * SECONDS if some else None,
+            peak=load.peak,
+            saturated=load.high * SECONDS,
+            first_saturated=None if load.first_high is None else load.first_high * SECONDS,
             busiest_seconds=sum(wire.values()) / self.link_classes[link_class].capacity,
             usage=self,
         )
@@ -202,7 +207,7 @@ class Usage:
         Raises IdentityBroken with the figures that disagree.
         """
         history = self._history
-        held = np.bincount(self._share, weights=(self._end - self._start) * SECONDS, minlength=self._count).tolist()
+        held = self._held_by_share()
         ends = sum(
             times * sum(len(phase) for phase in history.operations[key].phases) for key, times in history.completed.items()
         )
@@ -215,6 +220,16 @@ class Usage:
             peak = self.peak(key)
             if met and peak > OVER:
                 raise IdentityBroken(f"link {link_class.example} ran at {peak} of its capacity")
+
+    def _held_by_share(self) -> list[float]:
+        """How long each share held in all [s]."""
+        history = self._history
+        start, end, share = (np.array(column, dtype=np.int64) for column in (history.start, history.end, history.share))
+        found: list[float] = np.bincount(share, weights=(end - start) * SECONDS, minlength=self._count).tolist()
+        for laid in self._layout.laid:
+            for local, ticks in laid.sheet.held.items():
+                found[laid.keys[local]] += ticks * len(laid.starts) * SECONDS
+        return found
 
     def _covered(self, shares: Sequence[int]) -> float:
         """Seconds during which at least one of these shares held."""

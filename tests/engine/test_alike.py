@@ -18,6 +18,7 @@ from simulator.engine.repertoire import Repertoire
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.history import History
 from simulator.network.shares import Shares
+from simulator.network.sheets import Sheet
 from simulator.prepare import prepare
 from simulator.run import simulate
 from simulator.scenario import Scenario
@@ -111,7 +112,7 @@ def test_what_is_kept_loads_the_links_of_whoever_takes_it_up() -> None:
 def test_what_was_longest_not_asked_for_goes_and_equal_devices_are_one() -> None:
     """Of three slots two are kept; a device made again is known, one with less memory bandwidth is another."""
     kept = Keepsakes(most=2)
-    keepsake = Keepsake(Role(1, (), SlotBooks(None, (), (), 0)), Recorder(), array("q"), array("q"), array("q"), (), ())
+    keepsake = Keepsake(Role(1, (), SlotBooks(None, (), (), 0)), Recorder(), Sheet(array("q"), array("q"), array("q")), (), ())
     for name in ("a", "b"):
         kept.keep((name,), keepsake)
     assert kept.find(("a",)) is keepsake

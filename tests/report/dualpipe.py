@@ -7,10 +7,12 @@ the times are invented, the shape of the recording is what the engine writes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from simulator.engine.recorder import LANES, PICO, LinkSeries, RankInfo, Recorder, Recording
+from topologies.fabric import Floats, Ints
 
 MILLI = PICO // 1000
 FORWARD, INPUT, WEIGHT = 31 * MILLI, 34 * MILLI, 27 * MILLI
@@ -137,7 +139,7 @@ def recording(pp: int = 16, micro_batches: int = 48, ranks_per_stage: int = 512)
         recorder.add(rank, lanes["compute"], "optimizer", last + 80 * MILLI, step)
     moments = np.arange(0, step, 20 * MILLI, dtype=np.int64)
     links = tuple(
-        LinkSeries(name, tier, moments, (0.5 + 0.45 * np.sin(moments / (400 * MILLI) + shift)).astype(np.float64))
+        LinkSeries(name, tier, partial(_wave, moments, shift))
         for shift, (name, tier) in enumerate((("chip -> board switch", "board"), ("chip -> L1 switch", "scale-up")))
     )
     infos = tuple(RankInfo(rank, f"pp {rank}", ranks_per_stage, rank) for rank in range(pp))
@@ -159,3 +161,8 @@ def _inside(recorder: Recorder, lanes: dict[str, int], rank: int, start: int, en
         recorder.add(rank, lanes["ep"], "dispatch", at + layer * 3 // 10, at + layer * 5 // 10)
         recorder.add(rank, lanes["idle"], "exposed_ep", at + layer * 4 // 10, at + layer * 5 // 10)
         recorder.add(rank, lanes["compute"], "experts", at + layer * 5 // 10, at + layer)
+
+
+def _wave(moments: Ints, shift: int) -> tuple[Ints, Floats]:
+    """Utilisation that rises and falls."""
+    return moments, (0.5 + 0.45 * np.sin(moments / (400 * MILLI) + shift)).astype(np.float64)
