@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from functools import cached_property
+from itertools import count, pairwise
 
 import numpy as np
 
@@ -21,6 +22,9 @@ Sort = tuple[str, int, int]
 """Mail without its micro-batch: "F" or "B", stage, direction."""
 
 Columns = tuple[Ints, Ints, Ints]
+
+NONE = -1
+"""In place of the number of mail."""
 
 HERE = -1
 """In place of the pipeline rank that mail goes to: the next stage is on the same one."""
@@ -138,17 +142,46 @@ class Cell:
     special: dict[int, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Itinerary:
-    """One pipeline rank. Of each slot: ``scene``, a place in ``scenes``, and ``works``, for each a place in ``cells`` and its
-    micro-batch. ``outline`` has the same works as columns.
-    """
+    """One pipeline rank. Of each slot ``scene``, a place in ``scenes``. ``outline``: its works as columns, of these ``cells``."""
 
     scenes: tuple[Scene, ...]
     cells: tuple[Cell, ...]
     scene: list[int]
-    works: list[tuple[tuple[int, int], ...]]
     outline: Outline
+
+    @cached_property
+    def works(self) -> list[tuple[tuple[int, int], ...]]:
+        """Of each slot, for each work a place in ``cells`` and its micro-batch."""
+        pairs = list(zip(self.outline.cell.tolist(), self.outline.batch.tolist(), strict=True))
+        return [tuple(pairs[first:end]) for first, end in pairwise(self.firsts)]
+
+    @cached_property
+    def firsts(self) -> list[int]:
+        """The place of the first work of each slot among all works, and how many there are."""
+        return [*self.outline.first.tolist(), len(self.outline.works)]
+
+    @cached_property
+    def needs(self) -> list[int]:
+        """The mail that each work waits for; NONE where it waits for nothing."""
+        return self._mail([cell.need for cell in self.cells])
+
+    @cached_property
+    def mails(self) -> list[int]:
+        """The mail that each work sends; NONE where it sends nothing."""
+        return self._mail([cell.mail for cell in self.cells])
+
+    @cached_property
+    def targets(self) -> list[int]:
+        """The pipeline rank that each work sends to, or HERE."""
+        found: list[int] = np.array([cell.target for cell in self.cells], dtype=np.int64)[self.outline.cell].tolist()
+        return found
+
+    def _mail(self, of_cells: list[int | None]) -> list[int]:
+        first = np.array([NONE if mail is None else mail for mail in of_cells], dtype=np.int64)[self.outline.cell]
+        numbers: list[int] = np.where(first == NONE, NONE, first + self.outline.batch).tolist()
+        return numbers
 
     def columns(self, chain: int) -> Columns:
         """Slots that have a work at this place, and of each such work its cell and its micro-batch."""
@@ -192,12 +225,10 @@ class _Writer:
             key *= len(self._blocks) + 1
             key[some] += block[outline.first[some] + place] + 1
         firsts, scene = as_met(key)
-        ends = np.append(outline.first[1:], len(outline.works)).tolist()
-        slots = [slice(first, end) for first, end in zip(outline.first.tolist(), ends, strict=True)]
-        pairs = list(zip(outline.cell.tolist(), outline.batch.tolist(), strict=True))
-        works = [tuple(pairs[slot]) for slot in slots]
-        scenes = tuple([Scene(*[self._blocks[number] for number in block[slots[at]].tolist()]) for at in firsts.tolist()])
-        return Itinerary(scenes, cells, scene.tolist(), works, outline)
+        ends = np.append(outline.first[1:], len(outline.works))
+        met = zip(outline.first[firsts].tolist(), ends[firsts].tolist(), strict=True)
+        scenes = tuple([Scene(*[self._blocks[number] for number in block[first:end].tolist()]) for first, end in met])
+        return Itinerary(scenes, cells, scene.tolist(), outline)
 
     def _block_of_works(self, outline: Outline, cells: Sequence[Cell]) -> Ints:
         """The number of each work's block: that of its cell under its micro-batch's pattern, or a special one."""

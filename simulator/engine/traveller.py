@@ -16,7 +16,7 @@ from simulator.engine.accounts import Waiting
 from simulator.engine.acts import Act, Meeting
 from simulator.engine.alike import KEPT
 from simulator.engine.ensemble import Role
-from simulator.engine.itinerary import HERE, Itinerary, Scene
+from simulator.engine.itinerary import HERE, NONE, Itinerary, Scene
 from simulator.engine.rank import SLOT, Rank
 from simulator.engine.recorder import LANES
 from simulator.engine.soloist import Soloist
@@ -81,15 +81,14 @@ class Mailbox:
 class Way:
     """How a rank sends to another stage. ``lasts``: from the moment on at which a letter begins until it is gone [ps].
 
-    ``began``: when its letters did [ps]; ``cells`` and ``batches``: of what works each is.
+    ``began``: when its letters did [ps]; ``works``: of which each is, by its place among all.
     """
 
     operation: OperationClass
     course: Course
     lasts: int
     began: list[int] = field(default_factory=list)
-    cells: list[int] = field(default_factory=list)
-    batches: list[int] = field(default_factory=list)
+    works: list[int] = field(default_factory=list)
 
 
 class Traveller:
@@ -127,7 +126,8 @@ class Traveller:
         self._keys: dict[int, Key] = {}
         self._now = 0  # when it came to where it is
         self._position = 0
-        self._read = 0  # of the mail for the slot that it comes to
+        self._read = 0  # of all works, those whose mail it has
+        self._overlaps = rank.world.program.overlap_pp
         self._free = 0  # when its last letter is gone
         self._met: Counter[int] = Counter()
         self._opened: set[str] = set()  # tokens of all that it began
@@ -148,13 +148,10 @@ class Traveller:
     def departures(self) -> Iterator[tuple[Scene, Way]]:
         """Scenes that leave something under way, and how mail leaves as they end."""
         route = self.route
-        leaving = {place for place, scene in enumerate(route.scenes) if scene.leaves}
-        found = {
-            (scene, route.cells[cell].target)
-            for scene, works in zip(route.scene, route.works, strict=True)
-            if scene in leaving
-            for cell, _ in works
-        }
+        leaving = [place for place, scene in enumerate(route.scenes) if scene.leaves]
+        slots = np.flatnonzero(np.isin(np.array(route.scene, dtype=np.int64), leaving)).tolist() if leaving else []
+        works = [(route.scene[slot], at) for slot in slots for at in range(route.firsts[slot], route.firsts[slot + 1])]
+        found = {(scene, route.cells[cell].target) for scene, cell in ((scene, route.outline.cell[at]) for scene, at in works)}
         for scene, target in sorted(found):
             if target != HERE:
                 yield route.scenes[scene], self.ways[target]
@@ -162,8 +159,8 @@ class Traveller:
     @property
     def last_way(self) -> Way | None:
         """How mail leaves as its last slot ends; None if none does."""
-        works = self.route.works[-1] if self.route.works else ()
-        targets = [self.route.cells[cell].target for cell, _ in works]
+        first, end = self.route.firsts[-2:] if self.route.scene else (0, 0)
+        targets = [self.route.cells[cell].target for cell in self.route.outline.cell[first:end].tolist()]
         return next((self.ways[target] for target in targets if target != HERE), None)
 
     def go(self, box: Mailbox) -> None:
@@ -179,25 +176,24 @@ class Traveller:
     def _walk(self, box: Mailbox) -> bool:
         """Through the slots; False if mail is missing."""
         route, accounts, came, quiet = self.route, self.rank.accounts, box.came, self._quiet
-        cells, scene, began, roles = route.cells, route.scene, self.began, self.roles
-        now = self._now
+        scene, firsts, needs, mails = route.scene, route.firsts, route.needs, route.mails
+        began, roles, now, at = self.began, self.roles, self._now, self._read
         for place in range(self._position, len(scene)):
-            works = route.works[place]
-            for cell, batch in works[self._read :]:
-                need = cells[cell].need
-                if need is not None:
-                    found = came.get(need + batch)
+            first, end = firsts[place], firsts[place + 1]
+            while at < end:
+                need = needs[at]
+                if need != NONE:
+                    found = came.get(need)
                     if found is None:
-                        self._now, self._position = now, place
-                        box.awaited[need + batch] = self
+                        self._now, self._position, self._read = now, place, at
+                        box.awaited[need] = self
                         return False
                     if self.shut and self._stretch is not None and not self._stretch.rests(now, ()):
                         raise Entangled
                     if found[0] > now:
                         accounts.waits.append(Waiting(now, found[0], now, found[1], "pp", "pipeline_bubble"))
                         now = found[0]
-                self._read += 1
-            self._read = 0
+                at += 1
             known = quiet.get(scene[place]) if self._stretch is None else None
             if known is not None:
                 role = known[0]
@@ -208,29 +204,28 @@ class Traveller:
             began.append(now)
             roles.append(role)
             now += role.end
-            for cell, batch in works:
-                if cells[cell].mail is not None:
-                    now = self._send(box, now, cell, batch)
-        self._now, self._position = now, len(scene)
+            while first < end:
+                if mails[first] != NONE:
+                    now = self._send(box, now, first)
+                first += 1
+        self._now, self._position, self._read = now, len(scene), at
         return True
 
-    def _send(self, box: Mailbox, now: int, number: int, batch: int) -> int:
-        """Write a letter for a work of a cell; when the rank goes on."""
-        cell = self.route.cells[number]
-        assert cell.mail is not None
-        if cell.target == HERE:
-            box.deliver(cell.mail + batch, now, now)
+    def _send(self, box: Mailbox, now: int, at: int) -> int:
+        """Write a letter for the work at a place among all; when the rank goes on."""
+        target, mail = self.route.targets[at], self.route.mails[at]
+        if target == HERE:
+            box.deliver(mail, now, now)
             return now
-        if self._stretch is not None and cell.target in self.crowded and not self._stretch.rests(now, ()):
+        if self._stretch is not None and target in self.crowded and not self._stretch.rests(now, ()):
             raise Entangled
-        way = self.ways[cell.target]
+        way = self.ways[target]
         began = now if now > self._free else self._free
         gone = self._free = began + way.lasts
         way.began.append(began)
-        way.cells.append(number)
-        way.batches.append(batch)
-        box.deliver(cell.mail + batch, gone, now)
-        if self.rank.world.program.overlap_pp or gone == now:
+        way.works.append(at)
+        box.deliver(mail, gone, now)
+        if self._overlaps or gone == now:
             return now
         self.rank.accounts.waits.append(Waiting(now, gone, began, began, "pp", "pipeline_bubble"))
         return gone
@@ -333,13 +328,13 @@ class Traveller:
         for role, times in zip(different, np.bincount(number).tolist(), strict=True):
             self.rank.accounts.add(role.books, times)
         # Letters first: most are gone before the slot is over that begins as they do.
-        names = [cell.mail_name for cell in cells]
+        names, outline = [cell.mail_name for cell in cells], self.route.outline
         for way in self.ways.values():
-            cell, batch, start = (np.array(column, dtype=np.int64) for column in (way.cells, way.batches, way.began))
-            recorder.write(rank_class, PP, names, (cell, batch, start, start + way.lasts))
+            work, start = np.array(way.works, dtype=np.int64), np.array(way.began, dtype=np.int64)
+            recorder.write(rank_class, PP, names, (outline.cell[work], outline.batch[work], start, start + way.lasts))
         began = np.array(self.began, dtype=np.int64)
         names = [cell.name for cell in cells]
-        for chain in range(max(map(len, self.route.works), default=0)):
+        for chain in range(int(outline.lengths.max(initial=0))):
             slot, cell, batch = self.route.columns(chain)
             works = np.array([role.works[chain] if len(role.works) > chain else (0, 0) for role in different], dtype=np.int64)
             begin, end = works[number[slot]].T
