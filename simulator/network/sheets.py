@@ -166,10 +166,13 @@ class Carried:
         return found
 
     @classmethod
+    def nothing(cls) -> Carried:
+        """Of a link that nothing was ever on."""
+        return cls.of(Track.of(np.zeros(1, dtype=np.int64), np.zeros(1)))
+
+    @classmethod
     def of_parts(cls, parts: Sequence[Part], *, apart: bool) -> Carried:
         """``apart``: never two of them at the same time."""
-        if not parts:
-            return cls.of(Track.of(np.zeros(1, dtype=np.int64), np.zeros(1)))
         if not apart:
             return cls.of(Track.of(*laid_out(parts)))
         firsts = [int(part.laid.starts.min()) + part.track.first_high for part in parts if part.track.first_high is not None]

@@ -69,7 +69,7 @@ class Usage:
         self._shares = shares
         self._layout = Layout(history.laid)
         self._count = len(shares.shares)
-        self._own = frozenset(history.share)
+        self._own = frozenset(history.share if history.laid else ())  # in what is not laid out; asked where something is
         self._shares_on: dict[int, list[tuple[int, float]]] = {}
         for solved in shares.shares:
             for link, amount in solved.use:
@@ -122,13 +122,14 @@ class Usage:
         return found
 
     def _put_together(self, capacity: float, shares: Sequence[tuple[int, float]]) -> Carried:
-        if self._own.isdisjoint(share for share, _ in shares):
+        if self._layout.laid and self._own.isdisjoint(share for share, _ in shares):
             parts = self._layout.parts([(share, amount / capacity) for share, amount in shares])
-            return Carried.of_parts(parts, apart=bool(parts) and self._layout.apart(parts))
+            return Carried.of_parts(parts, apart=self._layout.apart(parts)) if parts else Carried.nothing()
         by_share = np.zeros(self._count)
         for share, amount in shares:
             by_share[share] = amount
-        return Carried.of(Track.of(*changed(*self._moments.stacked(by_share / capacity))))
+        time, value = self._moments.stacked(by_share / capacity)
+        return Carried.of(Track.of(*changed(time, value))) if len(time) else Carried.nothing()
 
     def steps_by_kind(self, link_class: int) -> tuple[Ints, dict[str, Floats]]:
         """Utilisation over time as in :meth:`steps`, split by who sends; the kinds sum to the whole at every moment."""

@@ -42,7 +42,7 @@ def test_what_sheets_say_of_a_link_is_what_every_tick_says(
     uses = [(3 * number + local, load) for number, some in enumerate(loads) for local, load in enumerate(some) if load]
     level = _tick_by_tick(layout, uses)
     parts = layout.parts(uses)
-    found = Carried.of_parts(parts, apart=bool(parts) and layout.apart(parts))
+    found = Carried.of_parts(parts, apart=layout.apart(parts)) if parts else Carried.nothing()
     high = [tick for tick, value in enumerate(level) if value > SATURATED]
     assert (found.peak, found.high, found.first_high) == (max(level), len(high), high[0] if high else None)
     time, value = found.steps
