@@ -138,12 +138,12 @@ class Ensemble:
 
     def refresh(self, rank_classes: Iterable[int]) -> None:
         """Payload rates of these ranks changed."""
-        rate_of, actor_of = self._stage.memory_rate, self._actor_of
+        rate_of, actor_of = self._stage.rates.get, self._actor_of
         rates: dict[int, float] = {}
         for key in {actor_of[key] for key in rank_classes if key in actor_of}:
-            rate = rates[key] = rate_of(key)
+            rate = rates[key] = rate_of(key, 0.0)
             for other in self.groups[key]:
-                if abs(rate_of(other) - rate) > ALIKE * rate:
+                if abs(rate_of(other, 0.0) - rate) > ALIKE * rate:
                     raise Unlike
         self._stage.note(rates)
         self.course.note(self.clock.now, Rates(rates))
@@ -216,7 +216,10 @@ class _Flight:
 
 
 class _Stage:
-    """The network as an ensemble sees it: its own, and from some moment on that of the step; and what came of it so far."""
+    """The network as an ensemble sees it: its own, and from some moment on that of the step; and what came of it so far.
+
+    ``rates``: payload bytes per second by rank class, on the network that it sees at the moment.
+    """
 
     def __init__(self, clock: Clock, own: FluidNetwork, script: _Stage | None) -> None:
         self.flights: dict[int, deque[_Flight]] = {}  # by operation, in order
@@ -227,6 +230,7 @@ class _Stage:
         self._script = dict(script.flights) if script else None
         self._followed = script is not None
         self._live: FluidNetwork | None = None
+        self.rates: Mapping[int, float] = self.scripted if script else own.rates
         self._entered: Entered | None = None
         self._by_event: dict[int, _Flight] = {}
         self._early: list[tuple[OperationClass, _Flight]] = []
@@ -237,7 +241,7 @@ class _Stage:
 
     def move(self, live: FluidNetwork, began: int, entered: Entered) -> None:
         """From now on it is the network of the step."""
-        self._live, self._entered = live, entered
+        self._live, self._entered, self.rates = live, entered, live.rates
         if self._followed:
             self._followed = False  # what is under way is there already
             for operation, flight in self._early:
@@ -280,9 +284,7 @@ class _Stage:
         return event
 
     def memory_rate(self, rank_class: int) -> float:
-        if self._followed:
-            return self.scripted.get(rank_class, 0.0)
-        return (self._live or self._own).memory_rate(rank_class)
+        return self.rates.get(rank_class, 0.0)
 
 
 def _succeed(event: Event) -> None:
