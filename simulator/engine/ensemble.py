@@ -11,19 +11,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
-from simulator.engine.accounts import SlotAccounts, SlotBooks
+from simulator.engine.accounts import Mark, SlotAccounts, SlotBooks, Waiting
 from simulator.engine.clock import Clock
-from simulator.engine.course import Course, NotingRendezvous, Rates
+from simulator.engine.course import Began, Course, Ended, NotingRendezvous, Rates
 from simulator.engine.rank import Rank, Steps, World
 from simulator.engine.recorder import Recorder
 from simulator.network.contract import OperationClass
 from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
 from workloads.instructions import Slot, Work
+
+if TYPE_CHECKING:
+    from simulator.engine.pause import Pause
 
 #: Rates closer than this are the same but for rounding: a billionth of a slowdown is far below a tick.
 ALIKE = 1e-12
@@ -54,6 +57,14 @@ class Actor(Rank):
         """The slot's works, without what they receive and send."""
         yield from self.play(slot)
         self.finished = self.world.clock.now
+
+    def go_on(self, slot: Slot, mark: Mark, opening: tuple[int, tuple[Waiting, ...]]) -> Steps:
+        """The same from a pause now: where it was, and what its books said."""
+        (work,) = slot
+        self.books.opening, self.books.parts, self.books.idle_since = opening, dict(mark.parts), mark.time
+        yield from self._execute(self.block(work), 0, optimizer=False, first=mark.places[0])
+        self.finished = self.world.clock.now
+        self.note_work(work, 0, self.finished)
 
     def note_work(self, work: Work, start: int, end: int) -> None:
         self._spans[work] = (start, end)
@@ -113,14 +124,32 @@ class Ensemble:
         if self._single:
             groups = dict.fromkeys((member for key, others in groups.items() for member in (key, *others)), ())
         for key, others in groups.items():
-            rank = self._ranks[key]
-            self.groups[key] = others
-            self._weights[key] = 1 + len(others)
+            actor = self._cast(key, others)
             self._joined[key] = self.clock.now
-            for member in (key, *others):
-                self._actor_of[member] = key
-            actor = self.actors[key] = Actor(self._world(rank.world), rank)
             self.ends[key] = self.clock.process(actor.perform(self.slot))
+
+    def _cast(self, key: int, others: tuple[int, ...]) -> Actor:
+        """Who acts for these."""
+        rank = self._ranks[key]
+        self.groups[key] = others
+        self._weights[key] = 1 + len(others)
+        for member in (key, *others):
+            self._actor_of[member] = key
+        actor = self.actors[key] = Actor(self._world(rank.world), rank)
+        return actor
+
+    def resume(self, pause: Pause) -> None:
+        """Begin in the middle: as after a pause of the slot that was rehearsed by the same, who came together."""
+        self.clock.advance(pause.time)
+        self.recorder = pause.recorder.another()
+        self.course.moments += pause.course.moments
+        self.course.begun = pause.course.begun
+        self.network.history.repeat(pause.history, (0,))
+        self._stage.recall(pause.course)
+        for key, others in pause.groups.items():
+            actor, mark = self._cast(key, others), pause.marks[key]
+            self._joined[key] = 0
+            self.ends[key] = self.clock.process(actor.go_on(self.slot, mark, pause.openings[key]))
 
     def _world(self, world: World) -> World:
         """The world of the step as it is inside."""
@@ -234,6 +263,18 @@ class _Stage:
         self._entered: Entered | None = None
         self._by_event: dict[int, _Flight] = {}
         self._early: list[tuple[OperationClass, _Flight]] = []
+
+    def recall(self, course: Course) -> None:
+        """What came of it before a pause, when nothing was under way."""
+        flights: dict[int, _Flight] = {}
+        for time, what in course.moments:
+            if isinstance(what, Began):
+                flights[what.number] = flight = _Flight(self._clock.event())
+                self.flights.setdefault(what.operation, deque()).append(flight)
+            elif isinstance(what, Ended):
+                flights[what.number].ended = time
+            else:
+                self.noted.append((time, what.of))
 
     def note(self, rates: dict[int, float]) -> None:
         """Rates of actors changed."""

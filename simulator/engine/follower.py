@@ -145,8 +145,7 @@ class Follower:
     def _finish(self, run: Run) -> None:
         """What it computes is over."""
         chain = self._runs_for
-        if run.end > self._now:
-            self._now = run.end
+        self._now = max(self._now, run.end)
         self.books.book(run, self._now)
         self._run = None
         if self._queue:

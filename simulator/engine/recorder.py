@@ -5,7 +5,7 @@ Columns (parallel lists of ints) cost a tenth of objects and become numpy arrays
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, islice
 
@@ -129,6 +129,19 @@ class Recorder:
         for name in COLUMNS:
             setattr(found, name, list(compress(getattr(self, name), kept)))
         return found
+
+    def until(self, time: int, rank_classes: Collection[int]) -> Recorder:
+        """What it says of some rank classes and had ended by then [ps]."""
+        kept = [end <= time and key in rank_classes for key, end in zip(self.rank_class, self.end, strict=True)]
+        found = self.another()
+        for name in COLUMNS:
+            setattr(found, name, list(compress(getattr(self, name), kept)))
+        return found
+
+    def another(self) -> Recorder:
+        """One that says the same, and to which more may be added."""
+        columns = {name: list(getattr(self, name)) for name in COLUMNS}
+        return Recorder(**columns, names=list(self.names), _ids=dict(self._ids))
 
     def repeat(self, other: Recorder, starts: Sequence[int], rank_class: int | None = None) -> None:
         """Add all the spans of another recorder, once from each of these moments on [ps]; as those of this class, if given."""

@@ -285,7 +285,7 @@ class _Moments:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Changes:
-    """Moments of some shares: ``time`` [ps] of each, and for all that happens, ``what`` it is, at which ``moment`` (its place)."""
+    """Moments of some shares: ``time`` of each [ps]; of all that happens, ``what`` it is and at which ``moment`` (its place)."""
 
     time: Ints
     moment: Ints
