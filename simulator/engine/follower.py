@@ -159,7 +159,13 @@ class Follower:
         while place < len(instructions):
             instruction = instructions[place]
             if isinstance(instruction, Compute):
-                break
+                chain.place = places[number] = place
+                segment = self._rank.world.segment(instruction)
+                if self._run is None:
+                    self._compute(segment, number)
+                else:
+                    self._queue.append((segment, number))
+                return
             if isinstance(instruction, Start):
                 chain.tokens[instruction.token] = self._ask(instruction, number)
             elif isinstance(instruction, HostWork):
@@ -167,19 +173,12 @@ class Follower:
             else:
                 asked = chain.tokens.pop(instruction.token)
                 if not asked.over:
-                    chain.waits_for, chain.since = asked, self._now
                     chain.place = places[number] = place
+                    chain.waits_for, chain.since = asked, self._now
                     return
             place += 1
         chain.place = places[number] = place
-        if place == len(instructions):
-            chain.end = self._now
-            return
-        segment = self._rank.world.segment(instructions[place])
-        if self._run is None:
-            self._compute(segment, number)
-        else:
-            self._queue.append((segment, number))
+        chain.end = self._now
 
     def _ask(self, start: Start, chain: int) -> _Asked:
         communication = start.communication

@@ -1,8 +1,9 @@
 """Moments of a rehearsed slot from which it can be played on, instead of from its beginning.
 
-A slot that has to be played after all is mostly near its end by then, and what it did until then is known. Ranks in the middle of
-a slot cannot be copied, but there are moments at which there is nothing to copy: nobody has asked for anything that is not over,
-and all who act begin to compute, after a wait. What they do from there hangs on where in their block they are, and on nothing else.
+A slot that has to be played after all is mostly near its end by then, and what it did until then is known. Ranks in the middle
+of a slot cannot be copied, but there are moments at which there is nothing to copy: nobody has asked for anything that is not
+over, and all who act begin to compute, after a wait. What they do from there hangs on where in their block they are, and on
+nothing else.
 """
 
 from __future__ import annotations

@@ -140,8 +140,10 @@ class Recorder:
 
     def another(self) -> Recorder:
         """One that says the same, and to which more may be added."""
-        columns = {name: list(getattr(self, name)) for name in COLUMNS}
-        return Recorder(**columns, names=list(self.names), _ids=dict(self._ids))
+        found = Recorder(names=list(self.names), _ids=dict(self._ids))
+        for name in COLUMNS:
+            setattr(found, name, list(getattr(self, name)))
+        return found
 
     def repeat(self, other: Recorder, starts: Sequence[int], rank_class: int | None = None) -> None:
         """Add all the spans of another recorder, once from each of these moments on [ps]; as those of this class, if given."""
