@@ -116,10 +116,14 @@ class Keepsake:
 
     def history(self, shares: Shares, operations: Sequence[OperationClass]) -> History:
         """What the network does for a rank whose operations are these, alike to those of the rehearsal one for one."""
+        known: dict[Place, int] = {}  # most flows are in many of the shapes
 
         def pattern(place: Place) -> int:
-            operation = operations[place[0]]
-            return shares.pattern_at(operation.phases[place[1]], place[2], operation.kind)
+            found = known.get(place)
+            if found is None:
+                operation = operations[place[0]]
+                found = known[place] = shares.pattern_at(operation.phases[place[1]], place[2], operation.kind)
+            return found
 
         keys = []
         for competing in self.shares:
