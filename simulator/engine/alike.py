@@ -125,10 +125,14 @@ class Keepsake:
 
     def keys(self, shares: Shares, operations: Sequence[OperationClass]) -> list[int]:
         """Its shares, of such a rank."""
+        known: dict[Place, int] = {}  # most flows are in many of the shapes
 
         def pattern(place: Place) -> int:
-            operation = operations[place[0]]
-            return shares.pattern_at(operation.phases[place[1]], place[2], operation.kind)
+            found = known.get(place)
+            if found is None:
+                operation = operations[place[0]]
+                found = known[place] = shares.pattern_at(operation.phases[place[1]], place[2], operation.kind)
+            return found
 
         found = []
         for competing in self.shares:

@@ -11,19 +11,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
-from simulator.engine.accounts import SlotAccounts, SlotBooks
+from simulator.engine.accounts import Mark, SlotAccounts, SlotBooks, Waiting
 from simulator.engine.clock import Clock
-from simulator.engine.course import Course, NotingRendezvous, Rates
+from simulator.engine.course import Began, Course, Ended, NotingRendezvous, Rates
 from simulator.engine.rank import Rank, Steps, World
 from simulator.engine.recorder import Recorder
 from simulator.network.contract import OperationClass
 from simulator.network.fluid import FluidNetwork
 from simulator.spec.errors import IdentityBroken
 from workloads.instructions import Slot, Work
+
+if TYPE_CHECKING:
+    from simulator.engine.pause import Pause
 
 #: Rates closer than this are the same but for rounding: a billionth of a slowdown is far below a tick.
 ALIKE = 1e-12
@@ -54,6 +57,14 @@ class Actor(Rank):
         """The slot's works, without what they receive and send."""
         yield from self.play(slot)
         self.finished = self.world.clock.now
+
+    def go_on(self, slot: Slot, mark: Mark, opening: tuple[int, tuple[Waiting, ...]]) -> Steps:
+        """The same from a pause now: where it was, and what its books said."""
+        (work,) = slot
+        self.books.opening, self.books.parts, self.books.idle_since = opening, dict(mark.parts), mark.time
+        yield from self._execute(self.block(work), 0, optimizer=False, first=mark.places[0])
+        self.finished = self.world.clock.now
+        self.note_work(work, 0, self.finished)
 
     def note_work(self, work: Work, start: int, end: int) -> None:
         self._spans[work] = (start, end)
@@ -113,14 +124,32 @@ class Ensemble:
         if self._single:
             groups = dict.fromkeys((member for key, others in groups.items() for member in (key, *others)), ())
         for key, others in groups.items():
-            rank = self._ranks[key]
-            self.groups[key] = others
-            self._weights[key] = 1 + len(others)
+            actor = self._cast(key, others)
             self._joined[key] = self.clock.now
-            for member in (key, *others):
-                self._actor_of[member] = key
-            actor = self.actors[key] = Actor(self._world(rank.world), rank)
             self.ends[key] = self.clock.process(actor.perform(self.slot))
+
+    def _cast(self, key: int, others: tuple[int, ...]) -> Actor:
+        """Who acts for these."""
+        rank = self._ranks[key]
+        self.groups[key] = others
+        self._weights[key] = 1 + len(others)
+        for member in (key, *others):
+            self._actor_of[member] = key
+        actor = self.actors[key] = Actor(self._world(rank.world), rank)
+        return actor
+
+    def resume(self, pause: Pause) -> None:
+        """Begin in the middle: as after a pause of the slot that was rehearsed by the same, who came together."""
+        self.clock.advance(pause.time)
+        self.recorder = pause.recorder.another()
+        self.course.moments += pause.course.moments
+        self.course.begun = pause.course.begun
+        self.network.history.repeat(pause.history, (0,))
+        self._stage.recall(pause.course)
+        for key, others in pause.groups.items():
+            actor, mark = self._cast(key, others), pause.marks[key]
+            self._joined[key] = 0
+            self.ends[key] = self.clock.process(actor.go_on(self.slot, mark, pause.openings[key]))
 
     def _world(self, world: World) -> World:
         """The world of the step as it is inside."""
@@ -138,12 +167,12 @@ class Ensemble:
 
     def refresh(self, rank_classes: Iterable[int]) -> None:
         """Payload rates of these ranks changed."""
-        rate_of, actor_of = self._stage.memory_rate, self._actor_of
+        rate_of, actor_of = self._stage.rates.get, self._actor_of
         rates: dict[int, float] = {}
         for key in {actor_of[key] for key in rank_classes if key in actor_of}:
-            rate = rates[key] = rate_of(key)
+            rate = rates[key] = rate_of(key, 0.0)
             for other in self.groups[key]:
-                if abs(rate_of(other) - rate) > ALIKE * rate:
+                if abs(rate_of(other, 0.0) - rate) > ALIKE * rate:
                     raise Unlike
         self._stage.note(rates)
         self.course.note(self.clock.now, Rates(rates))
@@ -216,7 +245,10 @@ class _Flight:
 
 
 class _Stage:
-    """The network as an ensemble sees it: its own, and from some moment on that of the step; and what came of it so far."""
+    """The network as an ensemble sees it: its own, and from some moment on that of the step; and what came of it so far.
+
+    ``rates``: payload bytes per second by rank class, on the network that it sees at the moment.
+    """
 
     def __init__(self, clock: Clock, own: FluidNetwork, script: _Stage | None) -> None:
         self.flights: dict[int, deque[_Flight]] = {}  # by operation, in order
@@ -227,9 +259,22 @@ class _Stage:
         self._script = dict(script.flights) if script else None
         self._followed = script is not None
         self._live: FluidNetwork | None = None
+        self.rates: Mapping[int, float] = self.scripted if script else own.rates
         self._entered: Entered | None = None
         self._by_event: dict[int, _Flight] = {}
         self._early: list[tuple[OperationClass, _Flight]] = []
+
+    def recall(self, course: Course) -> None:
+        """What came of it before a pause, when nothing was under way."""
+        flights: dict[int, _Flight] = {}
+        for time, what in course.moments:
+            if isinstance(what, Began):
+                flights[what.number] = flight = _Flight(self._clock.event())
+                self.flights.setdefault(what.operation, deque()).append(flight)
+            elif isinstance(what, Ended):
+                flights[what.number].ended = time
+            else:
+                self.noted.append((time, what.of))
 
     def note(self, rates: dict[int, float]) -> None:
         """Rates of actors changed."""
@@ -237,7 +282,7 @@ class _Stage:
 
     def move(self, live: FluidNetwork, began: int, entered: Entered) -> None:
         """From now on it is the network of the step."""
-        self._live, self._entered = live, entered
+        self._live, self._entered, self.rates = live, entered, live.rates
         if self._followed:
             self._followed = False  # what is under way is there already
             for operation, flight in self._early:
@@ -280,9 +325,7 @@ class _Stage:
         return event
 
     def memory_rate(self, rank_class: int) -> float:
-        if self._followed:
-            return self.scripted.get(rank_class, 0.0)
-        return (self._live or self._own).memory_rate(rank_class)
+        return self.rates.get(rank_class, 0.0)
 
 
 def _succeed(event: Event) -> None:

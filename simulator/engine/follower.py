@@ -74,8 +74,7 @@ class Follower:
         self._active = dict.fromkeys(KINDS, 0)
         self._asked: dict[tuple[int, int], deque[_Asked]] = {}  # by operation and chain
         self._under_way: dict[int, _Asked] = {}
-        self._rate = 0.0
-        self._cores = 0.0
+        self._taken = (0.0, 0.0)  # by communication, of cores and of memory bandwidth
         for chain in range(len(slot)):
             self._go_on(chain)
 
@@ -95,9 +94,11 @@ class Follower:
 
     def comes_to(self, time: int) -> bool:
         """Let all happen before a moment, and say whether nothing does at it."""
-        while (run := self._run) is not None and run.end < time:
+        run = self._run
+        while run is not None and run.end < time:
             self._finish(run)
-        self._now = max(self._now, time)
+            run = self._run
+        self._now = time
         return run is None or run.end > time
 
     def goes_at(self, time: int, rate: float) -> bool:
@@ -106,14 +107,16 @@ class Follower:
         while run is not None and run.end < time:
             self._finish(run)
             run = self._run
-        self._now = max(self._now, time)
-        self._rate = rate
+        self._now = time
+        taking = self._taking
+        taken = self._taken = self._taken[0], rate * taking.memory_factor / taking.memory_bandwidth
         if run is None:
             return True
         if run.end == time:
             return False
-        run.turn(time, self._contention())
-        self._catch_up()
+        run.turn(time, taken)
+        if run.end <= time:
+            self._catch_up()
         return True
 
     def hear(self, what: Began | Ended) -> None:
@@ -137,30 +140,26 @@ class Follower:
     def _compute(self, segment: Segment, chain: int) -> None:
         """Next on the compute lane, now that it is free."""
         self.books.close_idle(self._now)
-        self._run, self._runs_for = Run(segment, self._now, self._contention()), chain
+        self._run, self._runs_for = Run(segment, self._now, self._taken), chain
 
     def _finish(self, run: Run) -> None:
         """What it computes is over."""
-        self._now, chain = max(self._now, run.end), self._runs_for
+        chain = self._runs_for
+        self._now = max(self._now, run.end)
         self.books.book(run, self._now)
         self._run = None
         if self._queue:
             self._compute(*self._queue.popleft())
         self._go_on(chain, further=True)
 
-    def _refresh(self) -> None:
-        """What communication takes may have changed."""
-        if self._run is not None:
-            self._run.turn(self._now, self._contention())
-
     def _go_on(self, number: int, *, further: bool = False) -> None:
         """Run a chain until it computes or waits; ``further``: what it is at is over."""
-        chain = self._chains[number]
-        chain.place += further
-        while chain.place < len(chain.instructions):
-            self.books.places[number] = chain.place
-            instruction = chain.instructions[chain.place]
+        chain, places = self._chains[number], self.books.places
+        instructions, place = chain.instructions, chain.place + further
+        while place < len(instructions):
+            instruction = instructions[place]
             if isinstance(instruction, Compute):
+                chain.place = places[number] = place
                 segment = self._rank.world.segment(instruction)
                 if self._run is None:
                     self._compute(segment, number)
@@ -174,10 +173,11 @@ class Follower:
             else:
                 asked = chain.tokens.pop(instruction.token)
                 if not asked.over:
+                    chain.place = places[number] = place
                     chain.waits_for, chain.since = asked, self._now
                     return
-            chain.place += 1
-        self.books.places[number] = len(chain.instructions)
+            place += 1
+        chain.place = places[number] = place
         chain.end = self._now
 
     def _ask(self, start: Start, chain: int) -> _Asked:
@@ -218,12 +218,10 @@ class Follower:
 
     def _activity(self, kind: str, change: int) -> None:
         self._active[kind] += change
-        cores, taken = self._taking.cores, 0.0
+        cores, active_now = self._taking.cores, 0.0
         for active, count in self._active.items():
             if count:
-                taken += cores[active]
-        self._cores = taken
-        self._refresh()
-
-    def _contention(self) -> tuple[float, float]:
-        return self._cores, self._rate * self._taking.memory_factor / self._taking.memory_bandwidth
+                active_now += cores[active]
+        self._taken = active_now, self._taken[1]
+        if self._run is not None:
+            self._run.turn(self._now, self._taken)

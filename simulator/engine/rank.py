@@ -222,10 +222,11 @@ class Rank:
         """That of a micro-batch in the middle of the schedule."""
         return self.program.blocks[work.stage, work.direction, str(work.kind), self.program.variant("", work.micro_batch)]
 
-    def _execute(self, block: Block, chain: int, *, optimizer: bool) -> Steps:
+    def _execute(self, block: Block, chain: int, *, optimizer: bool, first: int = 0) -> Steps:
+        """Run a block, from its instruction ``first`` on: what those before it began is over."""
         local: dict[str, Ticket] = {}
         places = self.places
-        for places[chain], instruction in enumerate(block.instructions):
+        for places[chain], instruction in enumerate(block.instructions[first:], first):
             if isinstance(instruction, Compute):
                 yield self.compute.submit(self.world.segment(instruction), optimizer)
             elif isinstance(instruction, Start):

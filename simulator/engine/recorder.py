@@ -5,7 +5,7 @@ Columns (parallel lists of ints) cost a tenth of objects and become numpy arrays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
@@ -133,6 +133,21 @@ class Recorder:
         found = replace(self)
         for name in COLUMNS:
             setattr(found, name, list(compress(getattr(self, name), kept)))
+        return found
+
+    def until(self, time: int, rank_classes: Collection[int]) -> Recorder:
+        """What it says of some rank classes and had ended by then [ps]."""
+        kept = [end <= time and key in rank_classes for key, end in zip(self.rank_class, self.end, strict=True)]
+        found = self.another()
+        for name in COLUMNS:
+            setattr(found, name, list(compress(getattr(self, name), kept)))
+        return found
+
+    def another(self) -> Recorder:
+        """One that says the same, and to which more may be added."""
+        found = Recorder(names=list(self.names), _ids=dict(self._ids))
+        for name in COLUMNS:
+            setattr(found, name, list(getattr(self, name)))
         return found
 
     def repeat(self, other: Recorder, starts: Sequence[int], rank_class: int | None = None) -> None:

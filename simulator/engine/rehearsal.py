@@ -181,8 +181,8 @@ class Rehearsals:
 
     def _take_up(self, performance: Performance, rehearsal: Rehearsal) -> None:
         """The slot is played from now on."""
-        ensemble = self._repertoire.ensemble(rehearsal.groups, performance.slot, performance.offsets)
-        performance.play(ensemble, self._network)
+        repertoire, offsets, moment = self._repertoire, performance.offsets, performance.offset
+        performance.play(repertoire.ensemble_at(rehearsal, performance.slot, offsets, moment), self._network)
 
     def _join(self, gathering: _Gathering, team: Team, slot: Slot) -> None:
         """More of the team have come at this instant, to a slot that others are playing."""

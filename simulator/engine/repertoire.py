@@ -15,6 +15,7 @@ from simulator.engine.ensemble import Ensemble, Groups, Role, Unlike
 from simulator.engine.head_start import HeadStart, follow
 from simulator.engine.itinerary import itinerary
 from simulator.engine.kindred import Deeds, Kind, Precedent, kind_of
+from simulator.engine.pause import Pause, last_pause
 from simulator.engine.rank import Rank
 from simulator.engine.recorder import Recorder
 from simulator.engine.watch import Traffic
@@ -60,6 +61,7 @@ class Rehearsal:
     late: list[int] = field(default_factory=list)
     heads: dict[tuple[int, int], HeadStart | None] = field(default_factory=dict)
     offsets: Offsets = field(default_factory=dict)
+    pauses: dict[int, Pause | None] = field(default_factory=dict)
     _parts: dict[tuple[tuple[int, int], ...], tuple[Recorder, list[int]]] = field(default_factory=dict)
 
     @property
@@ -172,6 +174,15 @@ class Repertoire:
                 ensemble.clock.call_at(offset, lambda some=some: ensemble.join(some))  # type: ignore[misc]
             else:
                 ensemble.join(some)
+        return ensemble
+
+    def ensemble_at(self, rehearsal: Rehearsal, slot: Slot, offsets: Offsets, moment: int) -> Ensemble:
+        """Those of a rehearsal, to be played on from a moment: from the last pause before it, or from the beginning."""
+        pause = None if offsets else last_pause(rehearsal, slot, self._ranks, moment)
+        if pause is None:
+            return self.ensemble(rehearsal.groups, slot, offsets)
+        ensemble = Ensemble(self._ranks, slot, self._network)
+        ensemble.resume(pause)
         return ensemble
 
     def rehearsal(self, team: Team, slot: Slot) -> Rehearsal:

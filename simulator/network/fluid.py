@@ -8,7 +8,7 @@ Time is integer picoseconds: a flow is done at the first tick at which all its b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -197,6 +197,11 @@ class FluidNetwork(Arena):
             len(self._unsettled) + len(self._dissolved) + len(self._setting_out),
             coupled,
         )
+
+    @property
+    def rates(self) -> Mapping[int, float]:
+        """Of all rank classes that have or had any, :meth:`memory_rate` at every moment."""
+        return self._rate
 
     def memory_rate(self, rank_class: int) -> float:
         """Payload bytes per second now entering plus leaving one rank of the class, transfers between stages not counted."""

@@ -266,15 +266,30 @@ class Orbits:
                 yield 2 * (labels[one] * radix + labels[other]) + (one == other), 2 * radix * radix
 
     def _parallel(self, links: Ints) -> Ints:
-        """Links that share tail, head, tier and capacity with each of ``links``, itself included."""
+        """Links that share tail, head, tier and capacity with each of ``links``, itself included.
+
+        Looked for at the end of each that has fewer links: a switch may have thousands.
+        """
         fabric = self.fabric
-        order, starts = by_end(fabric.tail)
-        near, owner = spans(order, starts, fabric.tail[links])
-        mine = links[owner]
-        same = (fabric.head[near] == fabric.head[mine]) & (fabric.link_tier[near] == fabric.link_tier[mine])
-        if not self.relaxed:
-            same &= fabric.capacity[near] == fabric.capacity[mine]
-        return np.bincount(owner[same], minlength=len(links)).astype(np.int64)
+        out, into = by_end(fabric.tail), by_end(fabric.head)
+        tails, heads = fabric.tail[links], fabric.head[links]
+        fewer = _degrees(out[1], tails) <= _degrees(into[1], heads)
+        count = np.empty(len(links), dtype=np.int64)
+        for some, (order, starts), ends in ((fewer, out, tails), (~fewer, into, heads)):
+            near, owner = spans(order, starts, ends[some])
+            mine = links[some][owner]
+            same = (fabric.tail[near] == fabric.tail[mine]) & (fabric.head[near] == fabric.head[mine])
+            same &= fabric.link_tier[near] == fabric.link_tier[mine]
+            if not self.relaxed:
+                same &= fabric.capacity[near] == fabric.capacity[mine]
+            count[some] = np.bincount(owner[same], minlength=int(np.count_nonzero(some)))
+        return count
+
+
+def _degrees(starts: Ints, nodes: Ints) -> Ints:
+    """How many links each of these nodes has, of those in order of their ends that ``starts`` divides."""
+    found: Ints = starts[nodes + 1] - starts[nodes]
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

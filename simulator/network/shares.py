@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from simulator.network.contract import FlowClass, LinkClass, OperationClass
 from simulator.network.maxmin import Loads, Row, max_min, max_min_few
+from simulator.network.numbering import places
 from simulator.network.phase import Phase
 from simulator.spec.errors import IdentityBroken
 from topologies.fabric import Floats, Ints
@@ -107,6 +109,7 @@ class Shares:
         self._pattern_ids: dict[tuple[object, ...], int] = {}
         self._ways: dict[tuple[object, ...], int] = {}  # patterns by the number that the fold has for their way
         self._cuts: dict[tuple[int, int, str], _Cut] = {}
+        self._divisions: dict[tuple[tuple[int, ...], bytes, bytes], list[list[int]]] = {}
         self._shape_ids: dict[tuple[int, ...], int] = {}
         self._solved: dict[tuple[int, ...], Share] = {}
         self._lefts: dict[tuple[int, ...], int] = {}  # what is left of a shape, by it and by what is left of it
@@ -135,7 +138,7 @@ class Shares:
         """Group the flows of a phase by shared links."""
         numbers, sizes = self._numbers(phase, kind), phase.size.tolist()
         order = sorted(range(len(numbers)), key=lambda place: (numbers[place], sizes[place]))
-        parts = tuple((self.shape(tuple([numbers[place] for place in places])), places) for places in self._parts(order, numbers))
+        parts = tuple([(self.shape(tuple([numbers[place] for place in part])), part) for part in self._divided(order, phase)])
         return _Cut(parts, len(set(numbers)) == len(numbers), phase)
 
     def _numbers(self, phase: Phase, kind: str) -> list[int]:
@@ -247,27 +250,18 @@ class Shares:
             self.patterns.append(Pattern((links, load, weight, rate_cap), kind, tuple(amounts.items()), loads))
         return found
 
-    def _parts(self, order: Sequence[int], numbers: Sequence[int]) -> list[list[int]]:
-        """Places of flows, in this order, grouped by shared links; ``numbers``: the pattern at each place."""
-        part_on: dict[int, int] = {}  # by link: a flow that stands for all that are found to share links with it
-        stands: list[int] = []  # for each flow one that it shares links with, itself if it stands for the others
+    def _divided(self, order: Sequence[int], phase: Phase) -> Sequence[Sequence[int]]:
+        """Places of the flows of a phase, in this order, grouped by shared links.
 
-        def standing(flow: int) -> int:
-            while stands[flow] != flow:
-                stands[flow] = flow = stands[stands[flow]]
-            return flow
-
-        for flow, place in enumerate(order):
-            stands.append(flow)
-            for link in self.patterns[numbers[place]].row[0]:
-                other = part_on.setdefault(link, flow)
-                if other != flow:
-                    stands[standing(other)] = flow
-                    part_on[link] = flow
-        parts: dict[int, list[int]] = {}
-        for flow, place in enumerate(order):
-            parts.setdefault(standing(flow), []).append(place)
-        return [parts[flow] for flow in sorted(parts)]
+        Stages do the same on links of their own: all that matters is which flows have which in common, so it is found once.
+        """
+        _, number = places(phase.links)
+        key = (tuple(order), phase.starts.tobytes(), number.astype(np.int32).tobytes())
+        found = self._divisions.get(key)
+        if found is None:
+            edges, links = phase.starts.tolist(), number.tolist()
+            found = self._divisions[key] = _parts(order, [links[start:end] for start, end in pairwise(edges)])
+        return found
 
     def _solve(self, shapes: tuple[int, ...]) -> Share:
         patterns = [self.patterns[pattern] for shape in shapes for pattern in self.shapes[shape]]
@@ -313,6 +307,29 @@ class Shares:
         amounts = loads.on_links(rates)
         _require_sound(links[amounts > self.limits[links]].tolist(), float(rates.min()))
         return rates.tolist(), links, amounts
+
+
+def _parts(order: Sequence[int], crossed: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Places of flows, in this order, grouped by shared links; ``crossed``: those at each place."""
+    part_on: dict[int, int] = {}  # by link: a flow that stands for all that are found to share links with it
+    stands: list[int] = []  # for each flow one that it shares links with, itself if it stands for the others
+
+    def standing(flow: int) -> int:
+        while stands[flow] != flow:
+            stands[flow] = flow = stands[stands[flow]]
+        return flow
+
+    for flow, place in enumerate(order):
+        stands.append(flow)
+        for link in crossed[place]:
+            other = part_on.setdefault(link, flow)
+            if other != flow:
+                stands[standing(other)] = flow
+                part_on[link] = flow
+    parts: dict[int, list[int]] = {}
+    for flow, place in enumerate(order):
+        parts.setdefault(standing(flow), []).append(place)
+    return [parts[flow] for flow in sorted(parts)]
 
 
 def _require_sound(over: Sequence[int], least: float) -> None:

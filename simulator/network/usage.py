@@ -75,6 +75,7 @@ class Usage:
             for link, amount in solved.use:
                 self._shares_on.setdefault(link, []).append((solved.key, amount))
         self._carried: dict[int, Carried] = {}
+        self._latest: tuple[list[int], _Changes] | None = None
         # Link classes that symmetry alone tells apart are used alike, so most of what is asked was asked of another.
         self._carried_alike: dict[tuple[object, ...], Carried] = {}
         self._covered_alike: dict[tuple[int, ...], float] = {}
@@ -125,10 +126,12 @@ class Usage:
         if self._layout.laid and self._own.isdisjoint(share for share, _ in shares):
             parts = self._layout.parts([(share, amount / capacity) for share, amount in shares])
             return Carried.of_parts(parts, apart=self._layout.apart(parts)) if parts else Carried.nothing()
+        those = [share for share, _ in shares]
+        if self._latest is None or self._latest[0] != those:
+            self._latest = those, self._moments.of_some(np.array(those, dtype=np.int64))
         by_share = np.zeros(self._count)
-        for share, amount in shares:
-            by_share[share] = amount
-        time, value = self._moments.stacked(by_share / capacity)
+        by_share[those] = [amount for _, amount in shares]
+        time, value = self._latest[1].stacked(by_share / capacity)
         return Carried.of(Track.of(*changed(time, value))) if len(time) else Carried.nothing()
 
     def steps_by_kind(self, link_class: int) -> tuple[Ints, dict[str, Floats]]:
@@ -194,7 +197,11 @@ class Usage:
 
     def links(self) -> tuple[LinkUse, ...]:
         """Every link class, by key."""
-        return tuple(self.link(link_class.key) for link_class in self.link_classes)
+        keys = [link_class.key for link_class in self.link_classes]
+        on = {key: [share for share, _ in self._shares_on.get(key, ())] for key in keys}
+        for key in sorted(keys, key=on.__getitem__):  # those of the same shares change at the same moments
+            self._carried_on(key)
+        return tuple([self.link(key) for key in keys])
 
     def overfull(self) -> tuple[LinkClass, ...]:
         """Link classes that carried more than they can at some moment: not in a run in which all traffic met."""
@@ -272,19 +279,35 @@ class _Moments:
         first = np.concatenate(([0], np.cumsum(np.bincount(held, minlength=count)))).astype(np.int64)
         return cls(time[order], what, places, first)
 
-    def stacked(self, amounts: Floats) -> tuple[Ints, Floats]:
-        """``amounts`` of each share [count], of those that hold together as a step function: (time, value from then on)."""
-        some = np.flatnonzero(amounts)
-        if len(some) == 1:
-            chosen = self.places[self.first[some[0]] : self.first[some[0] + 1]]
+    def of_some(self, shares: Ints) -> _Changes:
+        """The moments of these shares (ascending) alone."""
+        if len(shares) == 1:
+            chosen = self.places[self.first[shares[0]] : self.first[shares[0] + 1]]
         else:
-            chosen, _ = spans(self.places, self.first, some)
+            chosen, _ = spans(self.places, self.first, shares)
             chosen.sort()
         time = self.time[chosen]
         new = np.ones(len(time), dtype=bool)
         np.not_equal(time[1:], time[:-1], out=new[1:])
-        changes = np.bincount(np.cumsum(new) - 1, weights=np.concatenate((amounts, -amounts))[self.what[chosen]])
-        return time[new], np.cumsum(changes)
+        return _Changes(time[new], new.cumsum() - 1, self.what[chosen])
+
+    def stacked(self, amounts: Floats) -> tuple[Ints, Floats]:
+        """``amounts`` of each share [count], of those that hold together as a step function: (time, value from then on)."""
+        return self.of_some(amounts.nonzero()[0]).stacked(amounts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Changes:
+    """Moments of some shares: ``time`` of each [ps]; of all that happens, ``what`` it is and at which ``moment`` (its place)."""
+
+    time: Ints
+    moment: Ints
+    what: npt.NDArray[np.int32]
+
+    def stacked(self, amounts: Floats) -> tuple[Ints, Floats]:
+        """What holds together as a step function, with these ``amounts`` of all shares [count]."""
+        changes = np.bincount(self.moment, weights=np.concatenate((amounts, -amounts))[self.what], minlength=len(self.time))
+        return self.time, changes.cumsum()
 
 
 def _wire_bytes(history: History) -> dict[int, dict[str, float]]:
