@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.engine.repetition import Ints, Repetition
+from simulator.engine.slowest import ALIKE, Slowest
 
 #: Lanes of a rank. ``slot`` shows the cells of the pipeline schedule, ``idle`` the compute lane's idle time and its cause.
 LANES = ("slot", "compute", "tp", "cp", "ep", "dp", "pp", "idle", "to_host", "host_update", "from_host")
@@ -62,6 +63,7 @@ class Recording:
     links: tuple[LinkSeries, ...]
     ranks: tuple[RankInfo, ...]
     end: int  # [ps]
+    slowest: Slowest = ALIKE  # the ranks whose spans these are, beside typical ones
 
 
 #: Of a recorder: one entry a span in each.

@@ -1,8 +1,9 @@
 """Fit the few constants that kernels alone cannot decide, on measured steps: ``make calibrate``.
 
-Two sorts of constants are fitted, none for a case or a model:
+Three sorts of constants are fitted, none for a case or a model:
 - the ``pace`` of a stack (compute seconds of a real step over those of its kernels), of its experts, of its passes over memory;
-- ``sustained`` of a chip (what a power limit leaves of short-run rates) that no kernel benchmark tells, inside its range.
+- ``sustained`` of a chip (what a power limit leaves of short-run rates) that no kernel benchmark tells, inside its range;
+- one ``rank_spread`` for all (how unequal the ranks of a job are), which runs of one plan on few and on many chips tell.
 With r the signed logarithmic error of a row and s its sensitivity to the logarithm of a constant c, one round solves
 
     min over d of  sum_rows w |r + sum_c s_c d_c| + sum_c RIDGE ((c + d_c) / spread_c)^2
@@ -66,8 +67,10 @@ FIELDS: Mapping[str, Field] = {
     "experts": Field(1.0, 0.3, 0.7, 3.0),
     "fused_experts": Field(1.0, 0.3, 0.7, 3.0),
     "sustained": Field(0.92, 0.2, 0.5, 1.0),  # its prior and bounds are those of the chip's file
+    "rank_spread": Field(0.02, 0.7, 0.002, 0.05),  # 8 % between the whiskers of one machine's GPUs (arXiv 2208.11035)
 }
-PACES = tuple(name for name in FIELDS if name != "sustained")
+ANY_CHIP = "any_chip"
+PACES = tuple(name for name in FIELDS if name not in ("sustained", "rank_spread"))
 
 Array = npt.NDArray[np.float64]
 Slopes = Mapping[str, Mapping[str, float]]
@@ -128,7 +131,14 @@ def constants_of(outcomes: Sequence[Outcome], slopes: Slopes, chip_of: Mapping[s
             if apart and len(feel) >= (MANY_ROWS if name == "passes" else LEAST_ROWS):
                 known = FIELDS[name]
                 found.append(Constant(preset, name, getattr(pace, name).value, known.prior, known.low, known.high, len(feel)))
-    return found + _clocks_of(outcomes, chip_of)
+    return [*found, *_clocks_of(outcomes, chip_of), _spread_of(len(outcomes))]
+
+
+def _spread_of(rows: int) -> Constant:
+    """How unequal ranks are, in every job."""
+    known = FIELDS["rank_spread"]
+    value = Assumptions.load(FALLBACK).any_chip.rank_spread.value
+    return Constant(ANY_CHIP, "rank_spread", value, known.prior, known.low, known.high, rows)
 
 
 def _told_by_clocks(outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> set[str]:
@@ -165,7 +175,7 @@ def rows_of(outcomes: Sequence[Outcome], constants: Sequence[Constant], slopes: 
     for place, row in enumerate(outcomes):
         preset, chip = _owner(row.stack), chip_of[row.id]
         for column, constant in enumerate(constants):
-            if constant.owner == (chip if constant.field == "sustained" else preset):
+            if constant.owner in (chip if constant.field == "sustained" else preset, ANY_CHIP):
                 slope[place, column] = slopes[constant.field].get(row.id, 0.0)
     error = np.log1p([row.error["step_time_s"] for row in outcomes])
     return Rows(tuple(outcomes), np.asarray(error), weights(outcomes), slope)
@@ -188,6 +198,8 @@ def slopes_of(cases: str | Path, outcomes: Sequence[Outcome], *, jobs: int | Non
 
 def _may_feel(row: Outcome, name: str, outcomes: Sequence[Outcome]) -> bool:
     """Whether a row can decide a constant of this field; the others need no probing."""
+    if name == "rank_spread":
+        return True
     if name == "sustained":
         return _unmeasured_clock(_chip(row.system))
     if name in ("experts", "fused_experts"):
@@ -206,6 +218,8 @@ def _probe(name: str) -> Change:
     """Every constant of a field a step larger."""
 
     def change(preset: str, system: str) -> dict[str, float]:
+        if name == "rank_spread":
+            return {f"{ANY_CHIP}.{name}": Assumptions.load(preset).any_chip.rank_spread.value * PROBE}
         if name != "sustained":
             return {f"pace.{name}": getattr(Assumptions.load(preset).pace, name).value * PROBE}
         chip = _chip(system)
@@ -272,8 +286,8 @@ def write(constants: Sequence[Constant]) -> None:
     """Put the constants into the presets, each with its range and the rows behind it."""
     stacks: dict[str, dict[str, Constant]] = {}
     for constant in constants:
-        if constant.field == "sustained":
-            _write_sustained(constant)
+        if constant.field not in PACES:
+            _write_of_chip(constant)
         else:
             stacks.setdefault(constant.owner, {})[constant.field] = constant
     stacks[FALLBACK] = {constant.field: constant for constant in typical(constants)}
@@ -297,15 +311,17 @@ def _figure(constant: Constant) -> str:
     )
 
 
-def _write_sustained(constant: Constant) -> None:
+def _write_of_chip(constant: Constant) -> None:
+    """A figure of one chip, or of any."""
     path = PRESETS / f"{FALLBACK}.yaml"
     text = path.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(\n  {re.escape(constant.owner)}:.*?\n    sustained: )\{{.*?\}}\n", flags=re.DOTALL)
+    owner = rf"\n{ANY_CHIP}:.*?\n  " if constant.owner == ANY_CHIP else rf"\n  {re.escape(constant.owner)}:.*?\n    "
+    pattern = re.compile(rf"({owner}{constant.field}: )\{{.*?\}}\n", flags=re.DOTALL)
     figure = _figure(constant)
     changed, count = pattern.subn(lambda match: f"{match[1]}{figure}\n", text, count=1)
     if not count:
         raise InputError(
-            "a chip's sustained clock is one figure on one line", got=constant.owner, path=str(path), do="Write it so."
+            "a fitted figure stands on one line", got=constant.name, path=str(path), do="Write it so."
         )
     path.write_text(changed, encoding="utf-8")
 
