@@ -1,8 +1,9 @@
 """What ranks that wait for each other lose to the slowest of them.
 
 No two chips of a machine are equally fast: silicon and cooling differ, and under a power limit so do clocks; hosts have hiccups of
-their own. Ranks of one job meet at every collective, so a step goes by its slowest rank. What ranks take more than the fastest
-one has a long tail (one GPU in some hundreds is a tenth slower, few are half as slow again); with an exponential one
+their own. Ranks of one job meet at every collective, so a step goes by its slowest rank. What ranks take more than the fastest one
+has a long tail (of 8 % between the whiskers of a machine's GPUs, and outliers at half as much again as the median: Sinha et al.,
+SC22, arXiv 2208.11035); with an exponential one
 
     time of the slowest of n ranks / time of the average one = 1 + spread x (1/2 + 1/3 + ... + 1/n)
 
