@@ -1,13 +1,13 @@
 """What ranks that wait for each other lose to the slowest of them.
 
-No two chips of a machine are equally fast: silicon and cooling differ, and under a power limit so do clocks; hosts have hiccups of
-their own. Ranks of one job meet at every collective, so a step goes by its slowest rank. With times that are log-normal around the
-typical one
+No two chips of a machine are equally fast: silicon and cooling differ, and under a power limit so do clocks; hosts have hiccups
+of their own. Ranks of one job meet at every collective, so a step goes by its slowest rank. With times that are log-normal
+around the typical one
 
     time of the slowest of n ranks / time of a typical one = exp(spread x q(n)),    q(n) = Phi^-1((n - 3/8) / (n + 1/4))
 
-where ``spread`` is the standard deviation of their logarithm and q(n) the expected largest of n standard normal values (Blom 1958:
-within 1 % from 8 on, 5 % above at 2). Sinha et al. (SC22, arXiv 2208.11035) found 8 % between the whiskers of the GPUs of one
+where ``spread`` is the standard deviation of their logarithm and q(n) the expected largest of n standard normal values (Blom
+1958: within 1 % from 8 on, 5 % above at 2). Sinha et al. (SC22, arXiv 2208.11035) found 8 % between the whiskers of the GPUs of one
 machine, which is 1.5 %, and up to 22 %.
 Leaves out: which rank it is, and that it may stand where the step has slack (a stage that is waited for by nobody).
 
