@@ -7,8 +7,8 @@ around the typical one
     time of the slowest of n ranks / time of a typical one = exp(spread x q(n)),    q(n) = Phi^-1((n - 3/8) / (n + 1/4))
 
 where ``spread`` is the standard deviation of their logarithm and q(n) the expected largest of n standard normal values (Blom
-1958: within 1 % from 8 on, 5 % above at 2). Sinha et al. (SC22, arXiv 2208.11035) found 8 % between the whiskers of the GPUs of one
-machine, which is 1.5 %, and up to 22 %.
+1958: within 1 % from 8 on, 5 % above at 2). Sinha et al. (SC22, arXiv 2208.11035) found 8 % between the whiskers of the GPUs
+of one machine, which is a spread of 1.5 %, and up to 22 %.
 Leaves out: which rank it is, and that it may stand where the step has slack (a stage that is waited for by nobody).
 
 >>> round(Slowest(0.02, slot=1, pipeline=8, job=1024).in_job, 3)
