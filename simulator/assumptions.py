@@ -80,6 +80,7 @@ class ChipEfficiency(Spec):
     communication_cores: dict[str, Figure[Taken]]  # share of the cores taken while a collective of a kind (tp, cp, ep, dp) runs
     reserved_cores: Figure[Taken]  # share of the cores that a stack keeps for communication all through a step
     communication_memory: Figure[Amount]  # HBM bytes per payload byte entering or leaving
+    rank_spread: Figure[Part]  # relative standard deviation, from rank to rank of a job, of the time that the same work takes
 
     @field_validator("gemm", "gemm_start", "weight_gradient", "communication_cores")
     @classmethod
@@ -138,7 +139,7 @@ class CollectiveLibrary(Spec):
 class Pace(Spec):
     """Compute seconds of a real step over those of its kernels back to back: what a stack adds to them.
 
-    ``compute`` multiplies the time of every operator: gaps while the host is late, the slowest of many ranks. ``experts``
+    ``compute`` multiplies the time of every operator: gaps while the host is late, what kernels leave out. ``experts``
     multiplies that of routers, permutations and routed experts once more: copies and waits of a dispatcher. ``passes`` multiplies
     that of operators that only pass over memory, the optimizer's apart: those which a stack leaves unfused, casts and copies
     between its modules. ``fused_experts`` stands for ``experts`` where

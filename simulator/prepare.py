@@ -11,6 +11,7 @@ import topologies
 import workloads
 from simulator.assumptions import Assumptions, ChipEfficiency, figure_of
 from simulator.engine.chip import Device, precision_key
+from simulator.engine.slowest import Slowest
 from simulator.network.collectives.choice import check_overrides
 from simulator.network.collectives.library import Libraries
 from simulator.network.collectives.stack import libraries_of
@@ -48,7 +49,8 @@ class Prepared:
     groups: Groups
     fabric: Fabric
     program: Program
-    device: Device
+    device: Device  # of the slowest rank
+    slowest: Slowest
     libraries: Libraries
     usable_memory: float  # per rank [B]
     warnings: tuple[str, ...]
@@ -84,8 +86,15 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
     warnings += moved
     with scenario.blamed("plan"):
         plan = resolve(scenario.plan, scenario.training, model, fabric.ranks, assumptions.defaults)
+    slowest = Slowest.of(plan, efficiency.rank_spread.value)
     device = Device.of(
-        chip, efficiency, pace=assumptions.pace, host=assumptions.host, graphs=plan.graphs, fused_experts=plan.fused_experts
+        chip,
+        efficiency,
+        pace=assumptions.pace,
+        host=assumptions.host,
+        graphs=plan.graphs,
+        fused_experts=plan.fused_experts,
+        slowest=slowest.in_job,
     )
     figure_of(efficiency.gemm, precision_key(plan.precision), f"GEMM efficiency of {chip.name}")
     groups = Groups.of(plan)
@@ -109,6 +118,7 @@ def prepare(scenario: Scenario, fabric: Fabric | None = None) -> Prepared:
         fabric,
         program,
         device,
+        slowest,
         libraries_of(assumptions, chip.name, chip.vendor),
         usable,
         (*warnings, *program.warnings),

@@ -11,6 +11,7 @@ from itertools import pairwise
 import simulator
 from simulator import identities
 from simulator.answers import Answers, Question
+from simulator.engine.accounts import WORK
 from simulator.engine.chip import precision_key
 from simulator.engine.clock import PICOSECONDS
 from simulator.engine.garbage import seldom
@@ -98,7 +99,7 @@ def simulate_prepared(
     if spans is None:
         return result
     links = LinkBook((folding, usage), outcome.end / PICOSECONDS)
-    recording = _recording(folding, outcome, spans, usage)
+    recording = _recording(prepared, folding, outcome, spans, usage)
     return result.with_recording(recording, links, MemoryBook(prepared, recording))
 
 
@@ -168,7 +169,7 @@ def _result(
         mfu=program.model_flops / step / chips / peak,
         mfu_peak_tflops=peak / 1e12,
         hfu=program.hardware_flops / step / chips / peak,
-        breakdown_s=_breakdown(folding, outcome),
+        breakdown_s=_breakdown(folding, outcome, prepared.slowest.in_job),
         memory=memory,
         network=network,
         router=_router(prepared),
@@ -204,13 +205,20 @@ def _approximations(overfull: Sequence[LinkClass], passed: Sequence[LinkClass]) 
     return tuple(found)
 
 
-def _breakdown(folding: Fold, outcome: StepOutcome) -> Breakdown:
-    """The average over ranks: every class weighs as many ranks as it stands for."""
+def _breakdown(folding: Fold, outcome: StepOutcome, slowest: float) -> Breakdown:
+    """The average over ranks: every class weighs as many ranks as it stands for.
+
+    The slowest rank was simulated; a typical one does its work ``slowest`` times as fast and waits for that one.
+    """
     total = sum(rank_class.size for rank_class in folding.rank_classes)
     parts: dict[str, float] = {}
     for rank_class, accounts in zip(folding.rank_classes, outcome.accounts, strict=True):
         for part, value in accounts.parts.items():
             parts[part] = parts.get(part, 0.0) + value * rank_class.size / total / PICOSECONDS
+    for part in WORK:
+        waits = parts[part] * (1.0 - 1.0 / slowest)
+        parts[part] -= waits
+        parts["straggler_wait"] += waits
     return Breakdown(**parts)
 
 
@@ -244,12 +252,12 @@ def _bounds(prepared: Prepared, outcome: StepOutcome, usage: Usage) -> Bounds:
     return Bounds(compute_s=compute, memory_s=memory, network_s=usage.busiest_seconds())
 
 
-def _recording(folding: Fold, outcome: StepOutcome, spans: Spans, usage: Usage) -> Recording:
+def _recording(prepared: Prepared, folding: Fold, outcome: StepOutcome, spans: Spans, usage: Usage) -> Recording:
     ranks = tuple(
         RankInfo(rank_class.key, _label(rank_class, folding), rank_class.size, rank_class.pp_rank)
         for rank_class in folding.rank_classes
     )
-    return Recording(spans, series(folding, usage), ranks, outcome.end)
+    return Recording(spans, series(folding, usage), ranks, outcome.end, prepared.slowest)
 
 
 def _label(rank_class: RankClass, folding: Fold) -> str:

@@ -30,6 +30,8 @@ PARTS = (
     "straggler_wait",
     "overhead",
 )
+#: Those in which the compute lane is busy.
+WORK = ("arithmetic", "memory_stall", "interference", "optimizer", "overhead")
 IDLE = LANES.index("idle")
 COMPUTE = LANES.index("compute")
 

@@ -66,7 +66,7 @@ class Device:
     cores: float
     efficiency: ChipEfficiency
     conditions: Conditions = TRAINING
-    pace: float = 1.0  # time of an operator in a step over that of its kernels alone
+    pace: float = 1.0  # time of an operator in a step over that of its kernels alone, on the slowest of the ranks
     expert_pace: float = 1.0  # of operators that serve routed experts, once more
     pass_pace: float = 1.0  # of operators that only pass over memory, once more
     host: HostRates = NO_HOST
@@ -82,8 +82,12 @@ class Device:
         host: HostUse | None = None,
         graphs: str = "none",
         fused_experts: bool = False,
+        slowest: float = 1.0,
     ) -> Device:
-        """Share the chip's figures over its ranks; ``pace`` None is that of kernels alone."""
+        """Share the chip's figures over its ranks; ``pace`` None is that of kernels alone.
+
+        ``slowest``: time of the rank that is simulated over that of a typical one (:mod:`simulator.engine.slowest`).
+        """
         share = 1.0 / chip.ranks_per_chip
         left = 1.0 - efficiency.reserved_cores.value
         bandwidth = chip.memory_bandwidth.value * share
@@ -94,7 +98,7 @@ class Device:
             cores=chip.compute_units.value * share * left,
             efficiency=efficiency,
             conditions=conditions,
-            pace=pace.compute.value if pace else 1.0,
+            pace=(pace.compute.value if pace else 1.0) * slowest,
             expert_pace=(pace.fused_experts if fused_experts else pace.experts).value if pace else 1.0,
             pass_pace=pace.passes.value if pace else 1.0,
             host=HostRates.of(chip, host),

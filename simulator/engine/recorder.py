@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.engine.repetition import Ints, Repetition
+from simulator.engine.slowest import ALIKE, Slowest
 from simulator.engine.spans import UNNUMBERED, Spans, laid_out, named
 
 #: Lanes of a rank. ``slot`` shows the cells of the pipeline schedule, ``idle`` the compute lane's idle time and its cause.
@@ -67,6 +68,7 @@ class Recording:
     links: tuple[LinkSeries, ...]
     ranks: tuple[RankInfo, ...]
     end: int  # [ps]
+    slowest: Slowest = ALIKE  # the ranks whose spans these are, beside typical ones
 
 
 #: Of a recorder: one entry a span in each.

@@ -1,8 +1,9 @@
 """Fit the few constants that kernels alone cannot decide, on measured steps: ``make calibrate``.
 
-Two sorts of constants are fitted, none for a case or a model:
+Three sorts of constants are fitted, none for a case or a model:
 - the ``pace`` of a stack (compute seconds of a real step over those of its kernels), of its experts, of its passes over memory;
-- ``sustained`` of a chip (what a power limit leaves of short-run rates) that no kernel benchmark tells, inside its range.
+- ``sustained`` of a chip (what a power limit leaves of short-run rates) that no kernel benchmark tells, inside its range;
+- one ``rank_spread`` for all (how unequal the ranks of a job are), which runs of one plan on few and on many chips tell.
 With r the signed logarithmic error of a row and s its sensitivity to the logarithm of a constant c, one round solves
 
     min over d of  sum_rows w |r + sum_c s_c d_c| + sum_c RIDGE ((c + d_c) / spread_c)^2
@@ -22,7 +23,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -32,63 +32,36 @@ import numpy.typing as npt
 from simulator.assumptions import PRESETS, Assumptions
 from simulator.questions.bounded import bounded
 from simulator.questions.calibration_page import Score, page, scatter
+from simulator.questions.constants import (
+    ANY_CHIP,
+    FIELDS,
+    LEAST_ROWS,
+    MANY_ROWS,
+    PACES,
+    SOURCE,
+    Constant,
+    Slopes,
+    chip_of_system,
+    constants_of,
+    owner,
+    told_by_clocks,
+    unmeasured_clock,
+)
 from simulator.questions.scores import Outcome, quantile, weights
-from simulator.questions.stacks import FALLBACK, assumptions_of
+from simulator.questions.stacks import FALLBACK
 from simulator.questions.validate import Change, Validation, validate
-from simulator.spec.errors import InputError, SupernodeError
+from simulator.spec.errors import InputError
 
 ROUNDS = 2
 SWEEPS = 60
 PROBE = 1.1  # factor on a constant whose effect is looked for
 RIDGE = 0.15  # rows' weights sum to the number of families; a constant at one spread from its source costs this much
-LEAST_ROWS = 3  # for a constant of one's own; a stack with fewer keeps the default and is a prediction
-MANY_ROWS = 20  # of a stack, for the pace of its passes over memory
-FELT = 0.01  # sensitivity of a row that a constant means anything to
 FLOOR = 0.02  # errors below this count by their square
 SETTLED = 0.005  # constants that would all move less are left where they are
-SOURCE = "STEPS"
 FAMILY, SYSTEM, MODEL = (attrgetter(name) for name in ("family", "system", "model"))  # what rows are left out by
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """What is known of a sort of constant beforehand: its prior, how far from it it may lie (of a logarithm), its bounds."""
-
-    prior: float
-    spread: float
-    low: float
-    high: float
-
-
-FIELDS: Mapping[str, Field] = {
-    "compute": Field(1.1, 0.2, 0.7, 1.8),
-    "passes": Field(1.5, 0.6, 0.7, 5.0),  # a framework without fusion makes several passes where one would do
-    "experts": Field(1.0, 0.3, 0.7, 3.0),
-    "fused_experts": Field(1.0, 0.3, 0.7, 3.0),
-    "sustained": Field(0.92, 0.2, 0.5, 1.0),  # its prior and bounds are those of the chip's file
-}
-PACES = tuple(name for name in FIELDS if name != "sustained")
-
 Array = npt.NDArray[np.float64]
-Slopes = Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """One fitted number: ``owner`` is a preset of a stack, or a chip; ``field`` one of FIELDS."""
-
-    owner: str
-    field: str
-    value: float
-    prior: float
-    low: float
-    high: float
-    rows: int = 0
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.owner}.{self.field}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,65 +80,13 @@ class Rows:
         return Rows(chosen, self.error[kept], weights(chosen), self.slope[kept])
 
 
-def constants_of(outcomes: Sequence[Outcome], slopes: Slopes, chip_of: Mapping[str, str]) -> list[Constant]:
-    """The constants that these rows can say something about, at their present values; the fallback preset keeps its own.
-
-    ``slopes``: by field, how much a row answers to it. The pace of experts needs rows that feel it and rows that do not; a
-    stack alone on chips whose clocks are all fitted has no pace of compute, for nothing could tell one from the other.
-    """
-    found: list[Constant] = []
-    told = _told_by_clocks(outcomes, chip_of)
-    for preset in sorted({_owner(row.stack) for row in outcomes} - {FALLBACK}):
-        pace = Assumptions.load(preset).pace
-        mine = {row.id for row in outcomes if _owner(row.stack) == preset}
-        if len(mine) < LEAST_ROWS:
-            continue
-        for name in PACES:
-            if name == "compute" and preset in told:
-                continue
-            feel = {row for row in mine if abs(slopes[name].get(row, 0.0)) > FELT}
-            apart = name not in ("experts", "fused_experts") or len(feel) < len(mine)
-            if apart and len(feel) >= (MANY_ROWS if name == "passes" else LEAST_ROWS):
-                known = FIELDS[name]
-                found.append(Constant(preset, name, getattr(pace, name).value, known.prior, known.low, known.high, len(feel)))
-    return found + _clocks_of(outcomes, chip_of)
-
-
-def _told_by_clocks(outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> set[str]:
-    """Stacks that are alone on their chips, whose clocks are all fitted."""
-    timed = {constant.owner for constant in _clocks_of(outcomes, chip_of)}
-    lone = {chip for chip in timed if len(_stacks_on(chip, outcomes, chip_of)) == 1}
-    elsewhere = {_owner(row.stack) for row in outcomes if chip_of[row.id] not in lone}
-    return {_owner(row.stack) for row in outcomes} - elsewhere
-
-
-def _clocks_of(outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> list[Constant]:
-    """The clocks that no kernel tells and that differ from the pace of the one stack on a chip."""
-    default, found = Assumptions.load(FALLBACK), []
-    usual = default.any_chip.sustained.value
-    for chip in sorted(set(chip_of.values())):
-        sustained = default.of_chip(chip)[0].sustained
-        stacks = _stacks_on(chip, outcomes, chip_of)
-        others = {chip_of[row.id] for row in outcomes if _owner(row.stack) in stacks} - {chip}
-        count = sum(chip_of[row.id] == chip for row in outcomes)
-        apart = count > LEAST_ROWS and bool(others)
-        if _unmeasured_clock(chip) and apart and sustained.low is not None and sustained.high is not None:
-            found.append(Constant(chip, "sustained", sustained.value, usual, sustained.low, sustained.high, count))
-    return found
-
-
-def _stacks_on(chip: str, outcomes: Sequence[Outcome], chip_of: Mapping[str, str]) -> set[str]:
-    """The presets whose stacks ran on a chip."""
-    return {_owner(row.stack) for row in outcomes if chip_of[row.id] == chip}
-
-
 def rows_of(outcomes: Sequence[Outcome], constants: Sequence[Constant], slopes: Slopes, chip_of: Mapping[str, str]) -> Rows:
     """Errors, weights and sensitivities of rows whose step time was measured."""
     slope = np.zeros((len(outcomes), len(constants)))
     for place, row in enumerate(outcomes):
-        preset, chip = _owner(row.stack), chip_of[row.id]
+        preset, chip = owner(row.stack), chip_of[row.id]
         for column, constant in enumerate(constants):
-            if constant.owner == (chip if constant.field == "sustained" else preset):
+            if constant.owner in (chip if constant.field == "sustained" else preset, ANY_CHIP):
                 slope[place, column] = slopes[constant.field].get(row.id, 0.0)
     error = np.log1p([row.error["step_time_s"] for row in outcomes])
     return Rows(tuple(outcomes), np.asarray(error), weights(outcomes), slope)
@@ -175,9 +96,9 @@ def slopes_of(cases: str | Path, outcomes: Sequence[Outcome], *, jobs: int | Non
     """By field and row: how the logarithm of the step time follows that of the field's constant. Absent: not at all."""
     before = {row.id: row.predicted["step_time_s"] for row in outcomes}
     found: dict[str, dict[str, float]] = {}
-    told = _told_by_clocks(outcomes, {row.id: _chip(row.system) for row in outcomes})
+    told = told_by_clocks(outcomes, {row.id: chip_of_system(row.system) for row in outcomes})
     for name in FIELDS:
-        asked = [row for row in outcomes if name != "compute" or _owner(row.stack) not in told]
+        asked = [row for row in outcomes if name != "compute" or owner(row.stack) not in told]
         may = {row.id for row in asked if _may_feel(row, name, outcomes)}
         answered = validate(cases, jobs=jobs, change=_probe(name), only=may).outcomes if may else ()
         after = {row.id: row.predicted["step_time_s"] for row in answered if row.covered}
@@ -188,27 +109,24 @@ def slopes_of(cases: str | Path, outcomes: Sequence[Outcome], *, jobs: int | Non
 
 def _may_feel(row: Outcome, name: str, outcomes: Sequence[Outcome]) -> bool:
     """Whether a row can decide a constant of this field; the others need no probing."""
+    if name == "rank_spread":
+        return True
     if name == "sustained":
-        return _unmeasured_clock(_chip(row.system))
+        return unmeasured_clock(chip_of_system(row.system))
     if name in ("experts", "fused_experts"):
         return bool(row.traits.moe) and row.traits.fused == (name == "fused_experts")
-    return sum(_owner(other.stack) == _owner(row.stack) for other in outcomes) >= (MANY_ROWS if name == "passes" else LEAST_ROWS)
-
-
-@cache
-def _unmeasured_clock(chip: str) -> bool:
-    """Whether no kernel was measured on a chip for long enough to tell its clock."""
-    efficiency, known = Assumptions.load(FALLBACK).of_chip(chip)
-    return known and (efficiency.sustained.kind == "assumed" or efficiency.sustained.source == SOURCE)
+    return sum(owner(other.stack) == owner(row.stack) for other in outcomes) >= (MANY_ROWS if name == "passes" else LEAST_ROWS)
 
 
 def _probe(name: str) -> Change:
     """Every constant of a field a step larger."""
 
     def change(preset: str, system: str) -> dict[str, float]:
+        if name == "rank_spread":
+            return {f"{ANY_CHIP}.{name}": Assumptions.load(preset).any_chip.rank_spread.value * PROBE}
         if name != "sustained":
             return {f"pace.{name}": getattr(Assumptions.load(preset).pace, name).value * PROBE}
-        chip = _chip(system)
+        chip = chip_of_system(system)
         efficiency, known = Assumptions.load(preset).of_chip(chip)
         # Down, for no chip keeps more than all of its rate; a clock's effect has the sign of its logarithm either way.
         return {f"chips.{chip}.sustained": efficiency.sustained.value / PROBE} if known else {}
@@ -272,8 +190,8 @@ def write(constants: Sequence[Constant]) -> None:
     """Put the constants into the presets, each with its range and the rows behind it."""
     stacks: dict[str, dict[str, Constant]] = {}
     for constant in constants:
-        if constant.field == "sustained":
-            _write_sustained(constant)
+        if constant.field not in PACES:
+            _write_of_chip(constant)
         else:
             stacks.setdefault(constant.owner, {})[constant.field] = constant
     stacks[FALLBACK] = {constant.field: constant for constant in typical(constants)}
@@ -297,16 +215,16 @@ def _figure(constant: Constant) -> str:
     )
 
 
-def _write_sustained(constant: Constant) -> None:
+def _write_of_chip(constant: Constant) -> None:
+    """A figure of one chip, or of any."""
     path = PRESETS / f"{FALLBACK}.yaml"
     text = path.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(\n  {re.escape(constant.owner)}:.*?\n    sustained: )\{{.*?\}}\n", flags=re.DOTALL)
+    owner = rf"\n{ANY_CHIP}:.*?\n  " if constant.owner == ANY_CHIP else rf"\n  {re.escape(constant.owner)}:.*?\n    "
+    pattern = re.compile(rf"({owner}{constant.field}: )\{{.*?\}}\n", flags=re.DOTALL)
     figure = _figure(constant)
     changed, count = pattern.subn(lambda match: f"{match[1]}{figure}\n", text, count=1)
     if not count:
-        raise InputError(
-            "a chip's sustained clock is one figure on one line", got=constant.owner, path=str(path), do="Write it so."
-        )
+        raise InputError("a fitted figure stands on one line", got=constant.name, path=str(path), do="Write it so.")
     path.write_text(changed, encoding="utf-8")
 
 
@@ -325,7 +243,7 @@ def calibrate(
     """
     from simulator.questions.cases import read_cases
 
-    chip_of = {question.case.id: _chip(question.case.system) for question in read_cases(cases)}
+    chip_of = {question.case.id: chip_of_system(question.case.system) for question in read_cases(cases)}
     constants: list[Constant] = []
     slopes: Slopes = {}
     for turn in range(rounds + 1):
@@ -344,26 +262,6 @@ def calibrate(
             break
         write([replace(constant, value=float(value)) for constant, value in zip(constants, values, strict=True)])
     return constants
-
-
-@cache
-def _owner(stack: str) -> str:
-    """The preset whose pace a stack takes: a preset that adds nothing but its name shares that of the one it extends."""
-    preset = assumptions_of(stack)[0]
-    while True:
-        keys = dict(re.findall(r"^(\w+):[ ]*(.*)$", (PRESETS / f"{preset}.yaml").read_text(encoding="utf-8"), flags=re.MULTILINE))
-        if set(keys) != {"extends", "name", "title"}:
-            return preset
-        preset = keys["extends"]
-
-
-def _chip(system: str) -> str:
-    import topologies
-
-    try:
-        return topologies.load(system).chip.name
-    except SupernodeError:  # a machine that is not ours: its rows are not compared either
-        return system
 
 
 def _write_page(folder: Path, answered: Validation, rows: Rows, constants: Sequence[Constant]) -> None:

@@ -112,7 +112,7 @@ def _parts(case: Case, scenario: Scenario, result: Result) -> dict[str, dict[str
     measured = case.measured.parts()
     if not measured:
         return {}
-    predicted = phases(result.recording, result.breakdown_s) if PHASES & measured.keys() else {}
+    predicted = phases(result.recording) if PHASES & measured.keys() else {}
     predicted |= memory_parts(scenario, measured.keys())
     return {"measured": measured, "predicted": predicted, "error": errors(measured, predicted)}
 

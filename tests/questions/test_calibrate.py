@@ -9,18 +9,8 @@ import pytest
 import yaml
 
 from simulator.questions.bounded import bounded
-from simulator.questions.calibrate import (
-    FIELDS,
-    Constant,
-    Rows,
-    constants_of,
-    fit,
-    left_out,
-    rows_of,
-    score,
-    slopes_of,
-    typical,
-)
+from simulator.questions.calibrate import Rows, fit, left_out, rows_of, score, slopes_of, typical
+from simulator.questions.constants import FIELDS, Constant, constants_of
 from simulator.questions.scores import Outcome, weights
 from simulator.questions.traits import Traits
 from simulator.questions.validate import validate
@@ -109,8 +99,13 @@ def test_constants_are_those_that_rows_feel_and_that_can_be_told_apart() -> None
     slopes["experts"] = {f"case {number}": 0.4 for number in (*range(4), 20, 21, 22)}
     names = [one.name for one in constants_of(outcomes, slopes, chips)]
     assert names == ["nemo-24.07.compute", "torchtitan.compute", "torchtitan.passes", "torchtitan.experts"]
+    slopes["rank_spread"] = dict.fromkeys(slopes["compute"], 0.05)  # all alike: it can't be told from compute
+    assert [one.name for one in constants_of(outcomes, slopes, chips)] == names
+    slopes["rank_spread"] |= {"case 0": 0.02, "case 1": 0.001}
+    assert constants_of(outcomes, slopes, chips)[-1].name == "any_chip.rank_spread"
+    assert constants_of(outcomes, slopes, chips)[-1].rows == len(outcomes) - 1
     chips["case 0"] = chips["case 1"] = chips["case 20"] = chips["case 21"] = "gb200"
-    assert [one.name for one in constants_of(outcomes, slopes, chips)][4:] == ["gb200.sustained", "gb300.sustained"]
+    assert [one.name for one in constants_of(outcomes, slopes, chips)][4:-1] == ["gb200.sustained", "gb300.sustained"]
 
 
 def test_a_stack_alone_on_chips_whose_clocks_are_fitted_has_no_pace_of_compute() -> None:
