@@ -20,7 +20,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from simulator.engine.recorder import LANES, PICO, Recording, Spans
+from simulator.engine.recorder import LANES, PICO, Recording
+from simulator.engine.spans import Spans
 
 SLOT, COMPUTE, IDLE = (LANES.index(lane) for lane in ("slot", "compute", "idle"))
 NAMES = {"F": "1F_s", "B": "1B_s", "I": "1B_s", "W": "1W_s"}
