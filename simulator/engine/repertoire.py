@@ -26,6 +26,7 @@ from workloads.instructions import Block, HostWork, Slot, Start, Wait
 
 Team = tuple[int, ...]  # rank classes, ascending
 Scene = tuple[int, ...]  # numbers of the blocks of a slot
+Play = tuple[Scene, ...]  # of a team: what each of its programs is to do in a slot
 Offsets = Mapping[int, int]  # how long after the first of a team each of those came that did not come with it [ps]
 TOGETHER: Offsets = {}
 
@@ -90,8 +91,8 @@ class Repertoire:
         self._teams: dict[tuple[int, Scene], Team] = {}
         self._programs: dict[Team, tuple[Rank, ...]] = {}  # a rank of each program in a team
         self._casts: dict[tuple[object, ...], Cast] = {}
-        self._rehearsed: dict[tuple[object, ...], Rehearsal] = {}  # by team, scene, and when each came if not together
-        self._kinds: dict[tuple[Team, Scene], tuple[Kind | None, tuple[OperationClass, ...]]] = {}
+        self._rehearsed: dict[tuple[object, ...], Rehearsal] = {}  # by team, play, and when each came if not together
+        self._kinds: dict[tuple[Team, Play], tuple[Kind | None, tuple[OperationClass, ...]]] = {}
         self._precedents: dict[Kind, Precedent] = {}
         self._numbers: dict[int, int] = {}
 
@@ -106,15 +107,23 @@ class Repertoire:
 
     def cast(self, team: Team, slot: Slot) -> Cast:
         """How a team goes through a slot that it is in, or comes to."""
-        programs = self._programs.get(team)
-        if programs is None:
-            ranks = [self._ranks[key] for key in team]
-            programs = self._programs[team] = tuple({id(rank.program): rank for rank in ranks}.values())
-        key = (team, *[id(rank.block(work)) for rank in programs for work in slot])
+        key = (team, *[id(rank.block(work)) for rank in self._of_each_program(team) for work in slot])
         found = self._casts.get(key)
         if found is None:
             found = self._casts[key] = Cast(self._twins(team, slot), self._waits_for_all(team, slot))
         return found
+
+    def _of_each_program(self, team: Team) -> tuple[Rank, ...]:
+        """A rank of each program in a team."""
+        programs = self._programs.get(team)
+        if programs is None:
+            ranks = [self._ranks[key] for key in team]
+            programs = self._programs[team] = tuple({id(rank.program): rank for rank in ranks}.values())
+        return programs
+
+    def _play(self, team: Team) -> Play:
+        """What everybody in a team is to do in the slot that they are in: the first may do the same while others do not."""
+        return tuple([self._scene(rank)[1] for rank in self._of_each_program(team)])
 
     def _scene(self, rank: Rank) -> tuple[tuple[Block, ...], Scene]:
         """What a rank is to do in the slot that it is in."""
@@ -187,17 +196,15 @@ class Repertoire:
 
     def rehearsal(self, team: Team, slot: Slot) -> Rehearsal:
         """What a team does in a slot if it begins together; of ranks that meet nobody, what the first alike of them did."""
-        _, scene = self._scene(self._ranks[team[0]])
-        found = self._rehearsed.get((team, scene))
+        key = team, self._play(team)
+        found = self._rehearsed.get(key)
         if found is None:
-            found = self._of_team(team, slot) if len(team) > 1 else self._alone(team[0], slot)
-            self._rehearsed[team, scene] = found
+            found = self._rehearsed[key] = self._of_team(team, slot) if len(team) > 1 else self._alone(team[0], slot)
         return found
 
     def staggered(self, team: Team, slot: Slot, early: Mapping[int, int]) -> Rehearsal:
         """What a team does in a slot, from the moment at which the first came, if it comes so long before the last one [ps]."""
-        _, scene = self._scene(self._ranks[team[0]])
-        key = team, scene, *(early[member] for member in team)
+        key = team, self._play(team), *(early[member] for member in team)
         found = self._rehearsed.get(key)
         if found is None:
             longest = max(early.values())
@@ -262,12 +269,13 @@ class Repertoire:
 
     def _kind(self, team: Team) -> tuple[Kind | None, tuple[OperationClass, ...]]:
         """All that decides how a team goes through the slot that it is in."""
-        scenes = [self._scene(self._ranks[key]) for key in team]
-        found = self._kinds.get((team, scenes[0][1]))
+        key = team, self._play(team)
+        found = self._kinds.get(key)
         if found is None:
             ranks = [self._ranks[key] for key in team]
+            scenes = [self._scene(rank) for rank in ranks]
             blocks, numbers = [blocks for blocks, _ in scenes], [scene for _, scene in scenes]
-            found = self._kinds[team, numbers[0]] = kind_of(ranks, blocks, numbers, self._folding.link_classes)
+            found = self._kinds[key] = kind_of(ranks, blocks, numbers, self._folding.link_classes)
         return found
 
     def _rehearse(self, team: Team, slot: Slot, offsets: Offsets) -> Deeds:

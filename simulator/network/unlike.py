@@ -3,7 +3,7 @@
 Loads repeat in every group, so they are a function of a rank's position in it. A swap of two coordinates of a sub-dimension of
 the group leaves the loads what they are if positions that differ in that coordinate alone, by these two values, are loaded
 alike. That is an equivalence of coordinates, so a ``full`` sub-dimension falls into classes, as it does around defects
-(:mod:`simulator.network.splits`); a ``cyclic`` one may turn on only if it is all one class.
+(:mod:`simulator.network.splits`); a ``cyclic`` or ``dihedral`` one may turn on only if it is all one class.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _split(part: SubDimension, runs: Runs, loads: Sequence[int]) -> SubDimension
     ]
     if len(set(slices)) == 1:
         return part
-    if part.symmetry == "cyclic":
+    if part.symmetry in ("cyclic", "dihedral"):
         return replace(part, symmetry="none", split=())
     numbers: dict[tuple[int, tuple[int, ...]], int] = {}
     seen = [(label, each) for label, each in zip(part.labels, slices, strict=True)]
