@@ -83,10 +83,10 @@ class NotingRendezvous(Rendezvous):
         super().__init__(clock, network, weights)
         self._course = course
 
-    def begin(self, meeting: Meeting, by: int = NOBODY) -> None:
+    def begin(self, meeting: Meeting) -> None:
         course, clock = self._course, self._clock
         number, course.begun = course.begun, course.begun + 1
-        course.note(clock.now, Began(number, meeting.operation.key, meeting.chain, by))
+        course.note(clock.now, Began(number, meeting.operation.key, meeting.chain, meeting.last))
         done = self._network.launch(meeting.operation)
         done.callbacks.append(lambda _event: course.note(clock.now, Ended(number)))
         for lane, ticket in meeting.members:

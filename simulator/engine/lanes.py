@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
 
 from simpy.events import Event
 
@@ -83,25 +82,30 @@ class ComputeLane:
 
 @dataclass(slots=True, eq=False)
 class Meeting:
-    """One collective of a class, from the first participant that wants it to its end; ``turn`` counts complete ones."""
+    """One collective of a class, from the first participant that wants it to its end.
+
+    ``complete``: since when everybody does [ps], -1 while not; ``last``: who came last, if nobody had to wait for lanes then.
+    """
 
     operation: OperationClass
     chain: int
     members: list[tuple[CommunicationLane, Ticket]]
     weight: int = 0
-    turn: int = -1
+    complete: int = -1
+    last: int = NOBODY
 
     @property
     def can_begin(self) -> bool:
         """Everybody wants it, has nothing before it in this chain, and a free lane."""
-        return self.turn >= 0 and all(lane.is_free_for(self) for lane, _ in self.members)
+        return self.complete >= 0 and all(lane.is_free_for(self) for lane, _ in self.members)
 
 
 class Rendezvous:
     """Where the participants of a collective meet: it begins when all have asked for it and their lanes are free.
 
     Lanes are taken all at once. Ranks whose two chains ask in different orders would otherwise wait for each other for
-    ever, each holding its lane for what the other has not come to.
+    ever, each holding its lane for what the other has not come to. And they are taken at the end of an instant, when all
+    who ask at it have: which chain's collective goes first must not hang on which rank's turn it was to be simulated.
     """
 
     def __init__(self, clock: Clock, network: Network, weights: Mapping[int, int] | None = None) -> None:
@@ -109,7 +113,7 @@ class Rendezvous:
         self._clock = clock
         self._network = network
         self._weights = weights
-        self._complete = count()
+        self._ready: list[Meeting] = []  # complete, and perhaps free to begin since this instant
         self._counts: dict[tuple[int, int, int], int] = {}
         self._pending: dict[tuple[int, int, int], Meeting] = {}
 
@@ -118,7 +122,7 @@ class Rendezvous:
         expected = len(operation.participants)
         weight = 1 if self._weights is None else self._weights[lane.rank_class]
         if weight >= expected:
-            return Meeting(operation, chain, [(lane, ticket)], turn=next(self._complete))
+            return Meeting(operation, chain, [(lane, ticket)], complete=self._clock.now)
         asked = (operation.key, chain, lane.rank_class)
         turn = self._counts[asked] = self._counts.get(asked, 0) + 1
         key = (operation.key, chain, turn)
@@ -129,11 +133,25 @@ class Rendezvous:
         meeting.weight += weight
         if meeting.weight == expected:
             del self._pending[key]
-            meeting.turn = next(self._complete)
+            meeting.complete = self._clock.now
         return meeting
 
-    def begin(self, meeting: Meeting, by: int = NOBODY) -> None:
-        """Take the lanes of all participants and put the bytes on their way; ``by``: who came last, if it was waited for."""
+    def offer(self, meeting: Meeting) -> None:
+        """It can begin now, unless others take its lanes."""
+        if not self._ready:
+            self._clock.at_tick_end(self._begin_ready)
+        if meeting not in self._ready:
+            self._ready.append(meeting)
+
+    def _begin_ready(self) -> None:
+        """All who ask at this instant have."""
+        ready, self._ready = self._ready, []
+        for meeting in sorted(ready, key=_turn):
+            if meeting.can_begin:
+                self.begin(meeting)
+
+    def begin(self, meeting: Meeting) -> None:
+        """Take the lanes of all participants and put the bytes on their way."""
         done = self._network.launch(meeting.operation)
         for lane, ticket in meeting.members:
             lane.begin(meeting.chain, ticket, done)
@@ -175,7 +193,8 @@ class CommunicationLane:
         self._queues.setdefault(chain, deque()).append(meeting)
         self._asked += 1
         if meeting.can_begin:
-            self._rendezvous.begin(meeting, self.rank_class)
+            meeting.last = self.rank_class
+            self._rendezvous.offer(meeting)
         return ticket
 
     @property
@@ -205,7 +224,11 @@ class CommunicationLane:
         self._asked -= 1
         self._free_since = self._clock.now
         ticket.done.succeed()
-        heads = [queue[0] for queue in self._queues.values() if queue]
-        for meeting in sorted(heads, key=lambda meeting: meeting.turn):
-            if meeting.can_begin:
-                self._rendezvous.begin(meeting)
+        for queue in self._queues.values():
+            if queue and queue[0].can_begin:
+                self._rendezvous.offer(queue[0])
+
+
+def _turn(meeting: Meeting) -> tuple[int, int]:
+    """Which goes first where several want the same lane: who was complete first, at one instant the first chain's."""
+    return meeting.complete, meeting.chain
