@@ -63,6 +63,12 @@ CASES: dict[str, dict[str, Any]] = {
         "training": {"sequence_length": 4096, "global_batch": 16},
         "plan": {"ep": 4, "zero": 1, "zero_group": 8, "pp": 1},
     },
+    "two works of a slot ask for parameters at one instant, of other groups": {
+        "cluster": {"system": "atlas-850e", "chips": 16},
+        "model": {"preset": "grok-1", "layers": 1},
+        "training": {"sequence_length": 2048, "global_batch": 8, "micro_batch": 1},
+        "plan": {"tp": 4, "cp": 2, "ep": 2, "zero": 3, "schedule": "interleaved", "vpp": 1, "overlap": {"ep": True, "tp": False}},
+    },
     "a layout by hand, state in groups": {
         "cluster": {"system": "dgx-h100", "chips": 16},
         "model": {"preset": "mixtral-8x7b", "layers": 5},

@@ -40,6 +40,12 @@ SCHEDULED: dict[str, dict[str, Any]] = {
         "training": {"sequence_length": 4096, "global_batch": 512},
         "plan": {"pp": 4, "ep": 16, "schedule": "dualpipe", "dispatcher": "alltoall"},
     },
+    "some of a tensor-parallel group are as loaded as before, others are not": {
+        "cluster": {"system": "dgx-h100", "chips": 16},
+        "model": {"preset": "qwen3-30b-a3b", "layers": 4},
+        "training": {"sequence_length": 4096, "global_batch": 8, "micro_batch": 1, "router": {"kind": "rotating", "factor": 2}},
+        "plan": {"tp": 4, "pp": 2, "cp": 2, "ep": 8, "schedule": "zb-h1", "recompute": "full"},
+    },
     "gathered weights in every slot": {
         "cluster": {"system": "dgx-h100", "chips": 16},
         "model": SMALL_DENSE,

@@ -47,7 +47,14 @@ TENSOR = {
     "training": {"sequence_length": 4096, "global_batch": 32},
     "plan": {"tp": 4, "ep": 4, "etp": 2, "zero": 3},
 }
+TORUS = {
+    "cluster": {"system": "tpu-v5p", "chips": 64},
+    "model": MIXTRAL,
+    "training": {"sequence_length": 4096, "global_batch": 64},
+    "plan": {"ep": 4},
+}
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
+    "hot rank round the rings of a torus": (TORUS, {"kind": "hot-rank", "factor": 1.5}),
     "hot rank, one copy per domain": (H800, {"kind": "hot-rank", "factor": 2.0}),
     "hot expert, one copy per domain": (H800, {"kind": "hot-expert", "factor": 20.0, "capacity_factor": 8.0}),
     "rotating under dualpipe": (SUPERPOD, {"kind": "rotating", "factor": 3.0, "ranks": 2}),
