@@ -182,16 +182,23 @@ class Device:
         # The rows of a weight gradient are those of the weight: uneven groups sum over uneven depths there.
         ragged = grouped and not self.conditions.even
         ragged = ragged and operator.phase is not Phase.BACKWARD_WEIGHT
+        rows, depth, groups = operator.m, operator.k, operator.groups
         tile = efficiency.grouped_tile.value if grouped and not self.conditions.even else 0.0
-        if tile:  # groups end inside tiles, and a tile that two of them share is computed for each
-            rows = operator.groups * (operator.k if operator.phase is Phase.BACKWARD_WEIGHT else operator.m)
-            loss *= 1 + tile * max(operator.groups - 1, 0) / rows
+        if tile:  # groups end inside tiles, and a tile that two of them share is computed for each: one product of more rows
+            again = tile * max(groups - 1, 0)
+            if operator.phase is Phase.BACKWARD_WEIGHT:
+                depth += again / groups
+                loss *= depth / operator.k
+            else:
+                rows, groups = groups * rows + again, 1
+                loss *= rows / (operator.groups * operator.m)
             ragged = False
-        columns, depth, edge = operator.n, operator.k, self.efficiency.matrix_edge.value
+        columns, edge = operator.n, self.efficiency.matrix_edge.value
         if edge:  # weights fill whole arrays
-            columns, depth = edge * ceil(columns / edge), edge * ceil(depth / edge)
-            loss *= columns * depth / (operator.n * operator.k)
-        return loss * float(shape_loss(operator.m, columns, depth, operator.groups, costs, ragged=ragged))
+            whole = edge * ceil(columns / edge), edge * ceil(depth / edge)
+            loss *= whole[0] * whole[1] / (columns * depth)
+            columns, depth = whole
+        return loss * float(shape_loss(rows, columns, depth, groups, costs, ragged=ragged))
 
     def _attention_rate(self, operator: Operator) -> float:
         curve = self.efficiency.attention_backward if _is_backward(operator) else self.efficiency.attention_forward

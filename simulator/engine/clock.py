@@ -52,6 +52,8 @@ class Clock:
         self._numbers = self._environment._eid
         self.now = 0
         self._at_tick_end: list[Callable[[], None]] = []
+        self._last_of_tick: list[Callable[[], None]] = []
+        self._end: Call | None = None  # of this instant, in the queue
 
     @property
     def events(self) -> int:
@@ -78,29 +80,54 @@ class Clock:
         heappush(self._queue, (time if time > self.now else self.now, NORMAL, next(self._numbers), call))
         return call
 
-    def at_tick_end(self, function: Callable[[], None]) -> None:
-        """Call ``function`` when nothing else is left to happen at this instant."""
-        if not self._at_tick_end:
-            self.call_at(self.now, self._end_tick)
-        self._at_tick_end.append(function)
+    def at_tick_end(self, function: Callable[[], None], *, last: bool = False) -> None:
+        """Call ``function`` when nothing else is left to happen at this instant; ``last``: nor what others do when it ends."""
+        (self._last_of_tick if last else self._at_tick_end).append(function)
+        self._await_end()
+
+    def _await_end(self) -> None:
+        if self._end is None:
+            self._end = self.call_at(self.now, self._end_tick)
 
     def _end_tick(self) -> None:
+        self._end = None
         if self._queue and self._queue[0][0] <= self.now:
-            self.call_at(self.now, self._end_tick)
+            self._await_end()
             return
         functions, self._at_tick_end = self._at_tick_end, []
+        if not functions:
+            functions, self._last_of_tick = self._last_of_tick, []
         for function in functions:
             function()
+        if self._at_tick_end or self._last_of_tick:
+            self._await_end()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing is left of this instant but what waits for all others (``last``)."""
+        queue = self._queue
+        if self._end is None or self._at_tick_end or queue[0][3] is not self._end:
+            return False
+        return all(event[0] > self.now for event in queue[1:3])  # of a heap the next is one of these
+
+    def end_tick(self) -> None:
+        """Call what waits for all others, which now are through."""
+        self._happen()
 
     @property
     def next_at(self) -> int | None:
         """When the next thing happens; None if nothing is left to."""
         return self._queue[0][0] if self._queue else None
 
-    def advance(self, time: int) -> None:
-        """Let everything up to ``time`` happen, that instant included; it is ``time`` then."""
+    def advance(self, time: int, *, hold: bool = False) -> None:
+        """Let everything up to ``time`` happen, that instant included; it is ``time`` then.
+
+        ``hold``: all of that instant but what comes last, for on another clock it is not over.
+        """
         queue = self._queue
         while queue and queue[0][0] <= time:
+            if hold and self.now == time and self.is_ending:
+                break
             self._happen()
         self._environment._now = self.now = time
 

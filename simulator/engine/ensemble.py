@@ -218,7 +218,7 @@ class Ensemble:
                 other.join(group)
         for offset, rates in self._stage.noted:
             clock.call_at(offset, lambda rates=rates: clock.at_tick_end(lambda: other._follow(rates, self.groups)))  # type: ignore[misc]
-        clock.advance(self.clock.now)
+        clock.advance(self.clock.now, hold=True)
         other.move(live, began, entered)
         other.refresh(tuple(other.actors))
         return other

@@ -139,7 +139,7 @@ class Rendezvous:
     def offer(self, meeting: Meeting) -> None:
         """It can begin now, unless others take its lanes."""
         if not self._ready:
-            self._clock.at_tick_end(self._begin_ready)
+            self._clock.at_tick_end(self._begin_ready, last=True)
         if meeting not in self._ready:
             self._ready.append(meeting)
 

@@ -23,7 +23,7 @@ class Performance:
     """
 
     __slots__ = (
-        "_bridge", "_bridge_at", "_calls", "_clock", "_inside", "_leave", "_leaving", "_network", "_over",
+        "_bridge", "_bridge_at", "_calls", "_clock", "_ending", "_inside", "_leave", "_leaving", "_network", "_over",
         "ensemble", "events", "heads", "offsets", "rank_classes", "slot", "start",
     )  # fmt: skip
 
@@ -47,6 +47,7 @@ class Performance:
         self._calls: list[Call] = []
         self._bridge: Call | None = None
         self._bridge_at: int | None = None
+        self._ending = False  # the end of this instant is awaited
         self._inside = set(rank_classes)
         self._leaving: dict[int, Role] = {}
         self._leave = leave
@@ -89,7 +90,7 @@ class Performance:
         for call in self._calls:
             call.cancel()
         self._network = live
-        ensemble.clock.advance(self.offset)
+        ensemble.clock.advance(self.offset, hold=True)
         ensemble.move(live, self.start, self._entered)
         self._go_on(ensemble)
 
@@ -126,7 +127,7 @@ class Performance:
     def _entered(self, function: Callable[[], None]) -> None:
         """Call a function of the ensemble now, on its own clock."""
         assert self.ensemble is not None
-        self.ensemble.clock.advance(self.offset)
+        self.ensemble.clock.advance(self.offset, hold=True)
         function()
         self._cross()
 
@@ -149,12 +150,26 @@ class Performance:
             leaving, self._leaving = self._leaving, {}
             self._finish(leaving)
         time = self.ensemble.clock.next_at
+        if time == self.offset and self.ensemble.clock.is_ending:
+            time = None
+            if not self._ending:
+                self._ending = True
+                self._clock.at_tick_end(self._end_tick, last=True)
         if self._bridge is not None:
             if time == self._bridge_at:
                 return
             self._bridge.cancel()
         self._bridge_at = time
         self._bridge = None if time is None else self._clock.call_at(self.start + time, self._step)
+
+    def _end_tick(self) -> None:
+        """The instant is over for all, so it is for the ensemble."""
+        self._ending = False
+        ensemble = self.ensemble
+        assert ensemble is not None
+        if ensemble.clock.next_at == self.offset and ensemble.clock.is_ending:
+            ensemble.clock.end_tick()
+        self._cross()
 
     def _step(self) -> None:
         self._bridge = None

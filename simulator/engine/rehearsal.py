@@ -119,11 +119,11 @@ class Rehearsals:
                 self._begin_late(gathering, team, slot)
         elif gathering.decided:
             if first:
-                self._clock.at_tick_end(lambda: self._join(gathering, team, slot))
+                self._clock.at_tick_end(lambda: self._join(gathering, team, slot), last=True)
         elif len(gathering.waiting) == len(team):
             self._decide(gathering, team, slot, turn)
         elif first:
-            self._clock.at_tick_end(lambda: self._decide(gathering, team, slot, turn))
+            self._clock.at_tick_end(lambda: self._decide(gathering, team, slot, turn), last=True)
 
     def _decide(self, gathering: _Gathering, team: Team, slot: Slot, turn: int) -> None:
         """All of the team are here, or the instant at which the first of it arrived is over."""

@@ -114,12 +114,12 @@ class Rounds:
         """The first rank comes to a slot."""
         self._rounds, phase = divmod(rank.position - self._cycles[0].start, self._cycles[0].slots)
         if phase == self._phase and self._rounds >= 0:
-            self._clock.at_tick_end(self._look)
+            self._clock.at_tick_end(self._look, last=True)
 
     def _look(self) -> None:
         """The instant is over: is everything as it was at an earlier round?"""
         if self._clock.next_at == self._clock.now:
-            self._clock.at_tick_end(self._look)
+            self._clock.at_tick_end(self._look, last=True)
             return
         state = self._state()
         if state is None:
