@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -206,6 +207,20 @@ def test_a_tile_that_two_groups_share_is_computed_for_each() -> None:
         assert tiled.time(operator).arithmetic == pytest.approx(apart * plain.time(operator).arithmetic, rel=1e-2)
     dense = product(2560, 4096, 4096)
     assert tiled.time(dense).arithmetic == plain.time(dense).arithmetic
+
+
+@pytest.mark.parametrize("system", ["dgx-h100", "gb200-nvl72", "tpu-v4", "tpu-v5e", "tpu-v7", "atlas-950-superpod-8192", "mi300x-8"])
+@pytest.mark.parametrize("phase", [Phase.FORWARD, Phase.BACKWARD_WEIGHT])
+def test_more_rows_of_experts_never_take_less_time(system: str, phase: Phase) -> None:
+    """128 experts of 1 to 4,096 tokens each, whatever share of a tile they fill."""
+    chip = topologies.load(system).chip
+    device = Device.of(chip, Assumptions.load("default").of_chip(chip.name)[0])
+    forward = phase is Phase.FORWARD
+    times = [
+        device.time(product(*((rows, 1536, 4096) if forward else (1536, 4096, rows)), groups=128, phase=phase)).arithmetic
+        for rows in (1, 2, 5, 8, 16, 31, 64, 100, 128, 256, 500, 1024, 4096)
+    ]
+    assert all(later >= earlier * (1 - 1e-9) for earlier, later in pairwise(times)), times
 
 
 def test_rows_picked_by_index_move_at_their_share_of_the_memory_rate() -> None:
