@@ -96,12 +96,13 @@ class Performance:
 
     def join(self, groups: Groups) -> None:
         """Some of the team come later than those who are playing."""
-        ensemble = self.ensemble
-        assert ensemble is not None
 
         def enter() -> None:
-            ensemble.join(groups)
-            self._listen(groups)
+            ensemble = self.ensemble
+            assert ensemble is not None
+            there = set(ensemble.ends)
+            ensemble.join(groups)  # once twins were told apart, each acts by itself
+            self._listen(ensemble.ends.keys() - there)
 
         self._entered(enter)
 
@@ -133,12 +134,17 @@ class Performance:
 
     def refresh(self, rank_classes: tuple[int, ...]) -> None:
         """Payload rates of some of its ranks changed."""
-        ensemble = self.ensemble
-        if ensemble is None:
+        if self.ensemble is None:
             return
+
+        def refresh() -> None:
+            assert self.ensemble is not None
+            self.ensemble.refresh(rank_classes)
+
         try:
-            self._entered(lambda: ensemble.refresh(rank_classes))
+            self._entered(refresh)
         except Unlike:
+            ensemble = self.ensemble
             assert self._network is not None
             self.events += ensemble.clock.events
             self._go_on(ensemble.apart(self._network, self.start, self._entered))

@@ -40,6 +40,28 @@ SCHEDULED: dict[str, dict[str, Any]] = {
         "training": {"sequence_length": 4096, "global_batch": 512},
         "plan": {"pp": 4, "ep": 16, "schedule": "dualpipe", "dispatcher": "alltoall"},
     },
+    "who comes late is told apart from twins that were told apart before": {
+        "cluster": {
+            "system": "h800-mpft",
+            "chips": 8,
+            "faults": [
+                {"link": "server0.switch1->chip4", "capacity": 0.9},
+                {"link": "server0.switch3->chip1", "capacity": 0.3},
+            ],
+        },
+        "model": {"preset": "pangu-pro-moe-72b", "layers": 2},
+        "training": {"sequence_length": 1024, "global_batch": 16, "micro_batch": 1, "precision": "fp8"},
+        "plan": {
+            "tp": 4,
+            "ep": 8,
+            "zero": 0,
+            "recompute": "selective",
+            "attention": "flash-fp8",
+            "expert_kernels": "fused",
+            "overlap": {"ep": False, "tp": True, "pp": False, "grad_reduce": False},
+        },
+        "assumptions": "megascale",
+    },
     "some of a tensor-parallel group are as loaded as before, others are not": {
         "cluster": {"system": "dgx-h100", "chips": 16},
         "model": {"preset": "qwen3-30b-a3b", "layers": 4},
