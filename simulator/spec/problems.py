@@ -34,26 +34,30 @@ def locate(error: InputError, document: Document) -> InputError:
 def _by_place(details: list[ErrorDetails], data: Any) -> dict[Place, list[ErrorDetails]]:
     """Findings by the place they concern.
 
-    A union reports each member's complaint, with the member's name in the location. The member that got deepest into
-    the data is the one the user meant; complaints that stay at the union itself are alternatives of one rule.
+    A union reports each member's complaint, with the member's name in the location. Of the members that got into the
+    data the one with fewest complaints is what the user meant (a slow chip with a speed of 2 is no link without a name);
+    complaints that stay at the union itself are alternatives of one rule.
     """
-    groups: dict[Place, list[ErrorDetails]] = {}
-    unions: dict[Place, Place] = {}
-    for detail in details:
-        place, union = _real_place(detail, data)
+    found = [(detail, *_real_place(detail, data)) for detail in details]
+    inside: dict[Place, dict[Step, int]] = {}  # by union, complaints of each member that got into the data
+    for _, place, union, member in found:
         if union is not None and len(place) > len(union):
-            unions[union] = place
-        groups.setdefault(place, []).append(detail)
-    for union in unions:
-        groups.pop(union, None)
+            members = inside.setdefault(union, {})
+            members[member] = members.get(member, 0) + 1
+    meant = {union: min(members, key=lambda name: members[name]) for union, members in inside.items()}
+    groups: dict[Place, list[ErrorDetails]] = {}
+    for detail, place, union, member in found:
+        if union not in meant or meant[union] == member:
+            groups.setdefault(place, []).append(detail)
     return groups
 
 
-def _real_place(detail: ErrorDetails, data: Any) -> tuple[Place, Place | None]:
-    """The steps of a finding's location that exist in the data (or should), and where a union stands in it, if any."""
+def _real_place(detail: ErrorDetails, data: Any) -> tuple[Place, Place | None, Step]:
+    """The steps of a finding's location that exist in the data (or should); where a union stands in it, and the member."""
     location = detail["loc"]
     place: list[Step] = []
     union: Place | None = None
+    member: Step = ""
     for index, step in enumerate(location):
         last = index == len(location) - 1
         if isinstance(data, Mapping) and step in data:
@@ -65,11 +69,11 @@ def _real_place(detail: ErrorDetails, data: Any) -> tuple[Place, Place | None]:
         elif last and detail["type"] == "missing" and isinstance(data, Mapping):
             place.append(step)
         elif isinstance(data, Mapping | list):
-            union = tuple(place)  # the name of a union's member, or [key]
+            union, member = tuple(place), step  # the name of a union's member, or [key]
         else:
-            union = tuple(place)
+            union, member = tuple(place), step
             break  # a figure written as a bare value has no "value" key
-    return tuple(place), union
+    return tuple(place), union, member
 
 
 def _problem(

@@ -77,6 +77,14 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         changed("chips: 64}", "chips: 64, set: {chip.memory_bandwith: 3.2 TB/s}}"),
         ("memory_bandwidth",),
     ),
+    "a chip faster than whole": (
+        changed("chips: 64}", "chips: 64, faults: [{chip: 3, speed: 1.5}]}"),
+        ("cluster.faults[0].speed: must be less than or equal to 1 (got 1.5)",),
+    ),
+    "a fault with a key misspelt": (
+        changed("chips: 64}", "chips: 64, faults: [{switch: cabinet0.position0.switch0, capcity: 0.5}]}"),
+        ("cluster.faults[0].capcity: unknown key capcity. Did you mean capacity?",),
+    ),
     "duplicate key": (changed("pp: 4", "pp: 4, pp: 8"), ("pp",)),
     "broken YAML": (changed("plan: {", "plan: {{["), ("malformed.yaml:",)),
     "tab indentation": (GOOD + "network:\n\trouting: spray\n", ("malformed.yaml:",)),
