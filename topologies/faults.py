@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from simulator.spec.base import Spec
-from simulator.spec.errors import TopologyError, Words
+from simulator.spec.errors import InputError, TopologyError, Words
 from simulator.spec.files import make
 from topologies.adjacency import KEPT, between, by_end, links_at
 from topologies.fabric import Defect, Fabric, Floats, Ints
@@ -59,6 +59,8 @@ Fault = LinkFault | ChipFault | SwitchFault | PlaneFault
 FEW = 16
 """Dead links that are looked at one by one: with more it costs less to look at all."""
 
+_EXAMPLE = '{link: "a->b", capacity: 0.5}'
+
 KINDS: dict[str, type[LinkFault] | type[ChipFault] | type[SwitchFault] | type[PlaneFault]] = {
     "link": LinkFault,
     "chip": ChipFault,
@@ -67,21 +69,34 @@ KINDS: dict[str, type[LinkFault] | type[ChipFault] | type[SwitchFault] | type[Pl
 }
 
 
-def as_fault(fault: Fault | Mapping[str, Any]) -> Fault:
-    """A fault from the mapping that a file has; TopologyError if it does not say of what."""
-    if not isinstance(fault, Mapping):
+def as_faults(faults: Iterable[Fault | Mapping[str, Any]]) -> list[Fault]:
+    """Faults from the mappings that a file has; TopologyError for what is none."""
+    if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):
+        raise TopologyError("must be a list of faults", got=faults, do=f"Write [{_EXAMPLE}].", path="faults")
+    return [_as_fault(fault) for fault in faults]
+
+
+def _as_fault(fault: Fault | Mapping[str, Any]) -> Fault:
+    """One fault; TopologyError if it does not say of what."""
+    if isinstance(fault, Fault):
         return fault
+    if not isinstance(fault, Mapping):
+        raise TopologyError("a fault is a mapping", got=fault, do=f"Write {_EXAMPLE}.", path="faults")
     kinds = [kind for kind in KINDS if kind in fault]
     if len(kinds) != 1:
-        do = 'Write {link: "a->b", capacity: 0.5}.'
-        raise TopologyError("a fault is of one link, chip, switch or plane", got=dict(fault), do=do, path="faults")
-    return make(dict(fault), KINDS[kinds[0]])
+        raise TopologyError(
+            "a fault is of one link, chip, switch or plane", got=dict(fault), do=f"Write {_EXAMPLE}.", path="faults"
+        )
+    try:
+        return make(dict(fault), KINDS[kinds[0]])
+    except InputError as error:
+        raise TopologyError(error.rule, got=error.got, do=error.do, path=f"faults.{error.path or kinds[0]}") from None
 
 
 def with_faults(fabric: Fabric, faults: Iterable[Fault | Mapping[str, Any]]) -> Fabric:
     """The fabric with these faults on top of those that it has. Raises TopologyError as :meth:`Fabric.with_faults`."""
     defects = list(fabric.defects)
-    for fault in map(as_fault, faults):
+    for fault in as_faults(faults):
         found = [defect for defect in _defects(fabric, fault) if defect.left < 1]
         for defect in found:
             if any(defect.kind == other.kind and defect.nodes == other.nodes for other in defects):
