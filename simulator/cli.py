@@ -157,12 +157,13 @@ def collective(
     library: Annotated[str | None, typer.Option(help="Instead of the usual one of the chip: nccl, hccl, deepep ...")] = None,
     assumptions: Annotated[str, typer.Option(help="A preset of assumptions, or a file.")] = "default",
     chips_per_domain: Annotated[int | None, typer.Option(help="Chips used of each scale-up domain.")] = None,
-    routing: Annotated[str, typer.Option(help="spray, dimension-order or minimal.")] = "spray",
+    routing: Annotated[str, typer.Option(help="spray, dimension-order, up-down, minimal, {hash: {paths: 4}}.")] = "spray",
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="FAULT", help="{link: a->b, capacity: 0.5}, {chip: 17, speed: 0}; as in a scenario."),
     ] = None,
     top_k: Annotated[int, typer.Option(help="Experts a token, for dispatch and combine with one copy per domain.")] = 0,
+    max_domains: Annotated[int, typer.Option(help="Domains at most that a token goes to, for the same; 0: all.")] = 0,
     matrix: Annotated[
         str | None, typer.Option(metavar="FILE.csv", help="For all-to-all-v: row i column j, the bytes from rank i to rank j.")
     ] = None,
@@ -176,18 +177,12 @@ def collective(
     from simulator.spec.strict_yaml import read_scalar
 
     _require_folder(as_json)
-    options: dict[str, Any] = {
-        "chips": chips,
-        "group_size": group_size,
-        "stride": stride,
-        "algorithm": algorithm,
-        "library": library,
-        "assumptions": assumptions,
-        "chips_per_domain": chips_per_domain,
-        "routing": routing,
-        "faults": [read_scalar(text, "--fault") for text in fault or ()],
-        "top_k": top_k,
-    }
+    ranks = {"chips": chips, "chips_per_domain": chips_per_domain, "group_size": group_size, "stride": stride}
+    software = {"algorithm": algorithm, "library": library, "assumptions": assumptions}
+    routes = {"routing": read_scalar(routing, "--routing"), "faults": [read_scalar(text, "--fault") for text in fault or ()]}
+    options: dict[str, Any] = {**ranks, **software, **routes, "top_k": top_k, "max_domains": max_domains}
+    if sweeps and matrix is not None:
+        raise InputError("a matrix is of one size", got=matrix, do="Leave --sweep or --matrix out.", path="--matrix")
     if sweeps:
         answers = sweep(system, operation, sizes=sizes_up_to(size), **options)
         text, rows = answers.to_json, answers.rows
@@ -354,7 +349,7 @@ def main() -> None:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         verb = context.command_path if context is not None else "supernode"
-        _fail(f"{str(error).rstrip('.?')}. Try {verb} --help.", InputError.exit_code)
+        _fail(f"{error.format_message().rstrip('.?')}. Try {verb} --help.", InputError.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has what it wanted
         sys.exit(0)

@@ -120,7 +120,7 @@ class Bench:
         fold.libraries = Libraries(library)
         fold.algorithms = {communication.collective: algorithm} if algorithm else {}
         # The name tells it from what was asked of the same fold before, under other libraries and algorithms.
-        asked = replace(communication, name=f"{library.name} {algorithm or ''} {communication.collective}")
+        asked = replace(communication, name=" ".join(filter(None, (library.name, algorithm, communication.collective))))
         if names == ("direct",) and self.blocks.size < self.fabric.ranks:
             fold.route_all(GROUP)
         operations = {operation.key: operation for operation in self._operations(fold, asked)}

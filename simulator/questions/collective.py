@@ -25,6 +25,7 @@ from simulator.spec.files import preset_names
 from simulator.spec.near import suggest
 from simulator.spec.units import Dimension, parse
 from topologies.fabric import Fabric, Floats
+from topologies.faults import Fault, as_faults
 from topologies.system import SYSTEMS, System
 from workloads.instructions import Communication
 
@@ -44,7 +45,7 @@ def collective(
     library: str | None = None,
     assumptions: str | Path | Assumptions = "default",
     chips_per_domain: int | None = None,
-    routing: str = "spray",
+    routing: str | Mapping[str, Any] | None = None,
     faults: Iterable[Mapping[str, Any]] = (),
     top_k: int = 0,
     max_domains: int = 0,
@@ -53,17 +54,19 @@ def collective(
 
     ``bytes`` is the per-rank buffer ("64 MiB" or a number). Members of a group are ``stride`` ranks apart; without
     ``group_size`` all ranks are one group. ``algorithm`` overrides what the library would take, ``library`` who it is
-    (default: the usual one of the chip's vendor). ``faults`` as in a scenario's cluster. A dispatch or combine of
-    ``top_k`` experts a token may send one copy per domain, in at most ``max_domains`` of them. An all-to-all-v takes a
+    (default: the usual one of the chip's vendor). ``routing`` ("up-down", ``{"hash": {"paths": 4, "seed": 1}}``) and ``faults``
+    as in a scenario; without routing a system sprays, and a fabric keeps its own. A dispatch or combine of ``top_k`` experts a
+    token may send one copy per domain, in at most ``max_domains`` of them. An all-to-all-v takes a
     ``matrix`` in place of bytes: row i column j is what rank i sends to rank j [B]. Raises InputError or NotModelled with the
     sentence that says why not.
     """
+    _check_experts(operation, top_k, max_domains)
     question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
     if (operation == MATRIX) != (matrix is not None) or (operation == MATRIX) != (bytes is None):
         rule = "an all-to-all-v takes a matrix, every other collective takes bytes"
         raise InputError(rule, got=operation, do="Give matrix, or bytes.", path="matrix" if operation == MATRIX else "bytes")
     if matrix is not None:
-        return question.answer_matrix(np.asarray(matrix, dtype=np.float64))
+        return question.answer_matrix(_table(matrix))
     assert bytes is not None
     return question.answer(operation, _bytes(bytes), algorithm, top_k, max_domains)
 
@@ -80,12 +83,15 @@ def sweep(
     library: str | None = None,
     assumptions: str | Path | Assumptions = "default",
     chips_per_domain: int | None = None,
-    routing: str = "spray",
+    routing: str | Mapping[str, Any] | None = None,
     faults: Iterable[Mapping[str, Any]] = (),
     top_k: int = 0,
     max_domains: int = 0,
 ) -> CollectiveSweep:
     """:func:`collective` at several sizes, by default 1 KiB to 16 GiB in steps of 4."""
+    if operation == MATRIX:
+        raise InputError("an all-to-all-v has one matrix, not many sizes", got=operation, do="Sweep all-to-all.")
+    _check_experts(operation, top_k, max_domains)
     question = _Question.of(system, chips, chips_per_domain, routing, faults, group_size, stride, library, assumptions)
     payloads = sorted(_bytes(size) for size in sizes or sizes_up_to(None))
     return CollectiveSweep(tuple(question.answer(operation, size, algorithm, top_k, max_domains) for size in payloads))
@@ -108,33 +114,35 @@ class _Question:
         system: str | Path | System | Fabric,
         chips: int | None,
         chips_per_domain: int | None,
-        routing: str,
+        routing: str | Mapping[str, Any] | None,
         faults: Iterable[Mapping[str, Any]],
         group_size: int | None,
         stride: int,
         library: str | None,
         assumptions: str | Path | Assumptions,
     ) -> _Question:
-        faults = tuple(faults)
-        if any(isinstance(fault, str) for fault in faults):
-            raise InputError("a fault is a mapping", got=faults[0], do='Write {link: "a->b", capacity: 0.5}.', path="faults")
+        broken = as_faults(faults)
         stack = assumptions if isinstance(assumptions, Assumptions) else _stack(assumptions)
-        choice = (chips, chips_per_domain, routing, group_size, stride)
+        numbers = {"chips": chips, "chips_per_domain": chips_per_domain, "group_size": group_size, "stride": stride}
+        choice: list[Any] = [None if number is None else _whole(number, path) for path, number in numbers.items()]
         if isinstance(system, str) and system in preset_names(SYSTEMS):
-            bench, chip, vendor = _shipped_bench(system, json.dumps(faults, default=dict, sort_keys=True), *choice)
+            asked = json.dumps([broken, routing], default=dict, sort_keys=True)
+            bench, chip, vendor = _shipped_bench(system, asked, *choice)
         else:
-            bench, chip, vendor = _bench(system, faults, *choice)
+            bench, chip, vendor = _bench(system, broken, routing, *choice)
         return cls(bench, bench.fabric.name, chip, vendor, library, stack)
 
     def answer(self, operation: str, payload: float, algorithm: str | None, top_k: int, max_domains: int) -> CollectiveResult:
         if operation not in COLLECTIVES:
-            raise InputError("unknown collective", got=operation, do=suggest(operation, [*COLLECTIVES, MATRIX], "collectives"))
+            raise InputError(
+                "unknown collective", got=operation, do=suggest(str(operation), [*COLLECTIVES, MATRIX], "collectives")
+            )
         if algorithm is not None and algorithm not in NAMES:
             raise InputError("unknown algorithm", got=algorithm, do=suggest(algorithm, list(NAMES), "algorithms"))
         if len(self.bench.members) < 2:
             raise InputError("fewer than 2 ranks of the first group are alive", path="faults", do="Kill fewer chips.")
         library = self._library(operation)
-        one = Communication("", "collective", operation, GROUP, payload, top_k, max_domains, top_k > 0)
+        one = Communication(operation, "collective", operation, GROUP, payload, top_k, max_domains, top_k > 0)
         return self._result(operation, payload, self.bench.run(one, library, algorithm))
 
     def answer_matrix(self, matrix: Floats) -> CollectiveResult:
@@ -203,10 +211,10 @@ class _Question:
 
 def _bench(
     system: str | Path | System | Fabric,
-    faults: Sequence[Mapping[str, Any]],
+    faults: Sequence[Fault | Mapping[str, Any]],
+    routing: str | Mapping[str, Any] | None,
     chips: int | None,
     chips_per_domain: int | None,
-    routing: str,
     group_size: int | None,
     stride: int,
 ) -> tuple[Bench, str, str]:
@@ -216,22 +224,27 @@ def _bench(
         fabric = system
         if chips not in (None, fabric.ranks // fabric.ranks_per_chip):
             raise InputError(f"the fabric has {fabric.ranks // fabric.ranks_per_chip} chips", got=chips, path="chips")
+        if chips_per_domain is not None:
+            do = "Take part of each domain where the fabric is made."
+            raise InputError("a fabric is used whole", got=chips_per_domain, do=do, path="chips_per_domain")
+        fabric = fabric if routing is None else fabric.with_routing(routing)
     else:
         machine = system if isinstance(system, System) else topologies.load(system)
-        fabric = machine.fabric(chips, chips_per_domain, routing=routing)
+        fabric = machine.fabric(chips, chips_per_domain, routing="spray" if routing is None else routing)
         chip, vendor = machine.chip.name, machine.chip.vendor
     if faults:
         fabric = fabric.with_faults(faults)
-    blocks = Blocks(fabric.ranks, group_size or fabric.ranks // stride, stride)
+    blocks = Blocks(fabric.ranks, fabric.ranks // stride if group_size is None else group_size, stride)
     if blocks.size < 2:
         raise InputError("a collective needs at least 2 ranks", got=blocks.size, do="Use more chips.", path="group_size")
     return Bench(fabric, blocks), chip, vendor
 
 
 @lru_cache(maxsize=4)
-def _shipped_bench(system: str, faults: str, *choice: Any) -> tuple[Bench, str, str]:
-    """The same for a preset, kept: files that ship do not change while a program runs."""
-    return _bench(system, json.loads(faults), *choice)
+def _shipped_bench(system: str, asked: str, *choice: Any) -> tuple[Bench, str, str]:
+    """The same for a preset, kept: files that ship do not change while a program runs. ``asked``: faults and routing."""
+    faults, routing = json.loads(asked)
+    return _bench(system, faults, routing, *choice)
 
 
 def _stack(assumptions: str | Path) -> Assumptions:
@@ -250,11 +263,38 @@ def _shipped_stack(name: str) -> Assumptions:
     return Assumptions.load(name)
 
 
+def _whole(number: object, path: str, least: int = 1) -> int:
+    """A whole number, of Python or numpy."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+        raise InputError(f"must be a whole number, {least} or more", got=number, path=path)
+    return int(number)
+
+
+def _check_experts(operation: str, top_k: int, max_domains: int) -> None:
+    """Experts a token, and the domains that a router looks at, are what a dispatch and a combine have."""
+    for number, path in ((top_k, "top_k"), (max_domains, "max_domains")):
+        if _whole(number, path, 0) and operation not in ("dispatch", "combine"):
+            raise InputError("is for a dispatch or a combine", got=f"{path} {number}, {operation}", do="Leave it out.", path=path)
+    if max_domains and not top_k:
+        raise InputError(
+            "a router that looks at some domains needs the experts a token", do="Give top_k too.", path="max_domains"
+        )
+
+
+def _table(matrix: Sequence[Sequence[float]] | Floats) -> Floats:
+    """Rows of numbers."""
+    try:
+        return np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        do = "Give as many numbers in each row as there are ranks."
+        raise InputError("a matrix is rows of as many numbers of bytes", do=do, path="matrix") from None
+
+
 def _bytes(size: float | str) -> float:
     """A size with a unit, or a plain number of bytes."""
     if isinstance(size, str):
         size = float(size) if size.strip().isdecimal() else parse(size, Dimension.BYTES)
-    if isinstance(size, bool) or not 0 < size < 2.0**80:
+    if isinstance(size, bool) or not isinstance(size, int | float | np.number) or not 0 < size < 2.0**80:
         raise InputError("bytes must be above 0", got=size, do="Write 64 MiB.", path="bytes")
     return float(size)
 

@@ -188,6 +188,11 @@ def test_a_matrix_file_is_an_all_to_all_v(tmp_path: Path) -> None:
         (("allreduce", "--system", "dgx-h100", "--bytes", "1MiB"), "Did you mean all-reduce"),
         (("all-reduce", "--system", "dgx-h100", "--bytes", "1MiB", "--fault", "broken"), "a fault is a mapping"),
         (("all-reduce", "--system", "dgx-h100", "--bytes", "-5"), "--bytes"),
+        (("all-reduce", "--system", "dgx-h100", "--bytes", "1MiB", "--fault", "[1, 2]"), "a fault is a mapping"),
+        (("all-reduce", "--system", "dgx-h100", "--bytes", "1MiB", "--chips", "abc"), "'--chips'"),
+        (("all-reduce", "--system", "dgx-h100", "--bytes", "1MiB", "--routing", "{hash: {pats: 4}}"), "paths"),
+        (("dispatch", "--system", "dgx-h100", "--bytes", "1MiB", "--max-domains", "4"), "top_k"),
+        (("all-to-all", "--system", "dgx-h100", "--sweep", "--matrix", "m.csv"), "a matrix is of one size"),
     ],
 )
 def test_a_collective_asked_wrongly_is_one_line_and_exit_2(arguments: tuple[str, ...], words: str) -> None:

@@ -146,6 +146,19 @@ def test_strings_and_numbers_are_sizes() -> None:
         ({"group_size": 1}, "at least 2 ranks"),
         ({"chips": 13}, "chips"),
         ({"faults": ["x"]}, "a fault is a mapping"),
+        ({"faults": [[1, 2]]}, "a fault is a mapping"),
+        ({"faults": "chip 3"}, "must be a list of faults"),
+        ({"faults": [{"chip": 3, "speed": 2}]}, "faults.speed: must be less than or equal to 1"),
+        ({"bytes": [3]}, "bytes must be above 0"),
+        ({"chips": "16"}, "chips: must be a whole number"),
+        ({"group_size": 0}, "group_size: must be a whole number, 1 or more"),
+        ({"stride": 0}, "stride: must be a whole number, 1 or more"),
+        ({"routing": "shortest"}, "this routing is not known"),
+        ({"routing": {"hash": {"paths": 0}}}, "paths: must be greater"),
+        ({"top_k": 8}, "is for a dispatch or a combine"),
+        ({"operation": "dispatch", "max_domains": 4}, "needs the experts a token"),
+        ({"operation": "dispatch", "top_k": 8, "max_domains": -1}, "max_domains: must be a whole number, 0 or more"),
+        ({"operation": "all-to-all-v", "bytes": None, "matrix": [[0.0, 1.0], [1.0]]}, "rows of as many numbers"),
         ({"operation": "all-to-all-v", "bytes": None, "matrix": [[1.0]]}, "a row and a column"),
         ({"operation": "all-to-all-v"}, "takes a matrix"),
     ],
@@ -154,6 +167,24 @@ def test_what_is_wrong_is_said(change: dict[str, object], message: str) -> None:
     asked = {"system": "dgx-h100", "operation": "all-to-all", "chips": 16, "bytes": "1 MiB"} | change
     with pytest.raises(InputError, match=message):
         collective(asked.pop("system"), asked.pop("operation"), **asked)  # type: ignore[arg-type]
+
+
+def test_flows_collide_where_switches_hash_them_and_a_fabric_keeps_its_own_routes() -> None:
+    """By name, as a system and as a fabric alike; more paths a flow come nearer to spraying."""
+    asked = partial(collective, operation="all-to-all", bytes="64 MiB", library="nccl")
+    one, sixteen = ({"hash": {"paths": paths, "seed": 1}} for paths in (1, 16))
+    times = [asked("dgx-h100", chips=64, routing=routing).time_s for routing in ("spray", sixteen, one)]
+    assert times == sorted(times) and times[-1] > 1.2 * times[0]
+    fabric = topologies.load("dgx-h100").fabric(64)
+    assert asked(fabric, routing=one).time_s == asked(fabric.with_routing(one)).time_s == times[-1]
+    assert asked(fabric).time_s == times[0]
+    with pytest.raises(InputError, match="a fabric is used whole"):
+        asked(fabric, chips_per_domain=4)
+
+
+def test_many_sizes_are_not_of_one_matrix() -> None:
+    with pytest.raises(InputError, match="one matrix, not many sizes"):
+        sweep("dgx-h100", "all-to-all-v", chips=8)
 
 
 def test_what_is_not_modelled_is_refused() -> None:

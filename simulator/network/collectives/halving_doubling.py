@@ -16,7 +16,7 @@ def halving_doubling(members: Ints, rank: int, communication: Communication, _do
     if size & (size - 1) or communication.collective not in ("all-gather", "reduce-scatter", "all-reduce"):
         raise NotModelled(
             f"{communication.name}: halving-doubling needs an all-gather, reduce-scatter or all-reduce of 2^k ranks, "
-            f"not a {communication.collective} of {size}. Choose direct or ring."
+            f"got {communication.collective} of {size}. Choose direct or ring."
         )
     place = int(np.searchsorted(members, rank))
     halving = []
