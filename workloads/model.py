@@ -17,6 +17,9 @@ from simulator.spec.sources import Source
 from workloads.attention_kinds import Attention, CompressedAttention, GroupedQueryAttention, LatentAttention
 from workloads.state_kinds import LETTERS, GatedDelta, Hybrid
 
+MOST_LAYERS = 10_000
+"""More layers than this, or prediction blocks, are a slip of the pen: the deepest published models have a few hundred."""
+
 AttentionKind = Literal["gqa", "mla", "csa", "hca", "swa", "delta", "ssm", "none"]
 
 
@@ -160,7 +163,7 @@ class MultiTokenPrediction(Spec):
     ``attention``: the block attends as the model's last layer does, or by sliding window alone (compressed models).
     """
 
-    depth: int = Field(default=0, ge=0)
+    depth: int = Field(default=0, ge=0, le=MOST_LAYERS)
     attention: Literal["last", "swa"] = "last"
 
 
@@ -180,7 +183,7 @@ class Model(Spec):
     """
 
     name: str = Field(min_length=1)
-    layers: int = Field(gt=0)
+    layers: int = Field(gt=0, le=MOST_LAYERS)
     hidden: int = Field(gt=0)
     vocab: int = Field(gt=0)
     tied_embeddings: bool = False

@@ -25,7 +25,7 @@ def read_attention(keys: Keys, family: Family, layers: int, hidden: int) -> Fiel
 
 
 def _grouped(keys: Keys, family: Family, layers: int, hidden: int) -> Fields:
-    heads = keys.whole("heads")
+    heads = keys.size("heads", family.heads)
     kv_heads = _key_value_heads(keys, family, heads)
     if not keys.has("head_dim") and not family.head_dim and hidden % heads:
         raise keys.refuse("heads", f"must divide the hidden size {hidden} where the file has no head_dim", "Add head_dim.")
@@ -65,7 +65,7 @@ def _key_value_heads(keys: Keys, family: Family, heads: int) -> int:
             grouped, one = one, False
         return keys.whole("kv_heads", heads) if grouped else 1 if one else heads
     keys.only("multi_query", False, "one key-value head for all is not known in this family")
-    return keys.whole("kv_heads") if family.kv_heads is None else keys.whole("kv_heads", family.kv_heads or heads)
+    return keys.size("kv_heads", heads if family.kv_heads == 0 else family.kv_heads)
 
 
 def _windows(keys: Keys, family: Family, layers: int) -> Fields:

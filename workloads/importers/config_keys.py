@@ -68,6 +68,10 @@ class Keys:
             raise self.refuse(name, f"must be a whole number of at least {least}", "Correct it.")
         return value
 
+    def size(self, name: str, default: int | None) -> int:
+        """A whole number that the file must say where its family has no default."""
+        return self.whole(name) if default is None else self.whole(name, default)
+
     def flag(self, name: str, default: Any = _MISSING) -> bool:
         """True or false."""
         value = self._find(name, default)

@@ -18,7 +18,8 @@ class Family:
     """How one ``model_type`` reads its configuration.
 
     ``bias_key``: the flag that says whether attention has the ``bias``; without a key it always has it. ``kv_heads``: 0 means
-    as many as heads where the file says nothing, None that it must say. ``head_dim``: 0 means hidden / heads.
+    as many as heads where the file says nothing, None that it must say. ``head_dim``: 0 means hidden / heads. ``heads`` and
+    ``vocab``: what files of the family leave out, None where they must say it.
     ``positions``: rows a table of learned positions has beside those the file states, None without such a table.
     ``windows``: how the file says which layers see a window; of ``window_every`` layers the last sees everything.
     ``experts``: whether layers are sparse, and under which key the width of an expert stands (``width`` when the dense FFN's
@@ -32,6 +33,8 @@ class Family:
 
     attention: Literal["gqa", "mla", "compressed"] = "gqa"
     tied: bool = False
+    vocab: int | None = None
+    heads: int | None = None
     kv_heads: int | None = 0
     multi_query: str | None = None
     head_dim: int = 0
@@ -83,9 +86,10 @@ _DEEPSEEK = Family(
 )
 _DEEPSEEK_V3 = replace(_DEEPSEEK, score="sigmoid")
 _GEMMA = Family(tied=True, kv_heads=None, head_dim=256, activation="gelu_pytorch_tanh", bias="qkv and output")
-_GEMMA3 = replace(_GEMMA, sandwich_norm=True, qk_norm="head", windows="pattern", window=4096)
+_SANDWICH = replace(_GEMMA, sandwich_norm=True, qk_norm="head", windows="pattern", window=4096)
+_GEMMA3 = replace(_SANDWICH, vocab=262_208, heads=8, kv_heads=4)  # its published files leave out what the smallest model has
 _GEMMA4 = replace(
-    _GEMMA3, windows="types", window=512, experts="optional",
+    _SANDWICH, windows="types", window=512, experts="optional",
     note="The router's own scales, and the norms that only layers with experts have, are not counted.",
 )  # fmt: skip
 _QWEN_NEXT = replace(
@@ -147,7 +151,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gpt_neox": Family(
         bias="qkv and output", bias_key="attention_bias", bias_default=True, norm_bias=True, gated=False, ffn_bias=True,
-        activation="gelu", parallel_key="use_parallel_residual",
+        activation="gelu", parallel_block=True, parallel_key="use_parallel_residual",
         note="Where attention and FFN run in parallel, their second norm is not counted.",
     ),
     "gpt2": _GPT2,
@@ -232,7 +236,10 @@ FAMILIES: dict[str, Family] = {
         ffn_bias_key="enable_bias", width_of_hidden=0),
     "bloom": replace(_GPT2, positions=None, embedding_norm=True, activation="gelu"),
     "gemma": _GEMMA,
-    "gemma2": replace(_GEMMA, sandwich_norm=True, windows="alternate", window=4096),
+    "gemma2": replace(
+        _GEMMA, sandwich_norm=True, windows="alternate", window=4096,
+        no_matter=("sliding_window_size",),  # its published files write the window twice, and its class reads the other
+    ),
     "gemma3_text": _GEMMA3,
     "gemma4_text": _GEMMA4,
     "nemotron": Family(bias="qkv and output", norm_bias=True, gated=False, ffn_bias_key="mlp_bias", activation="relu2"),

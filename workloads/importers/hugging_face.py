@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.spec.document import Document
-from simulator.spec.errors import ModelError, NotModelled
+from simulator.spec.errors import InputError, ModelError, NotModelled
 from simulator.spec.files import make, read_document
 from simulator.spec.near import suggest
 from workloads.importers.attention_readers import read_attention
@@ -23,7 +23,7 @@ from workloads.importers.families import FAMILIES, NOT_MODELLED, SPOKEN, WRAPPER
 from workloads.importers.harmless import HARMLESS
 from workloads.importers.layer_readers import read_layers
 from workloads.importers.state_readers import read_hybrid, read_pattern
-from workloads.model import Model
+from workloads.model import MOST_LAYERS, Model
 
 #: Keys by which a JSON file is recognised as a configuration, and not as a model file of ours.
 _MARKS = ("model_type", "architectures")
@@ -59,7 +59,10 @@ def import_config(
     ``family`` reads it as another ``model_type`` than it says. Raises ModelError (file, line, key) for a key that is wrong,
     missing or not known, NotModelled for kinds of layers that are not simulated.
     """
-    return import_document(read_document(path), name=name, family=family, ignore=ignore, file=str(path))
+    try:
+        return import_document(read_document(path), name=name, family=family, ignore=ignore, file=str(path))
+    except InputError as error:
+        raise error.at(where=str(path)) from None  # what the whole file contradicts stands on no line of its own
 
 
 def import_document(
@@ -164,7 +167,9 @@ def _read(keys: Keys, family: Family, kind: str) -> dict[str, Any]:
         keys.only(refused, 0, "this changes the layers in a way that is not simulated")
     keys.has("vocab_size_per_layer_input")
     hidden, layers = keys.whole("hidden"), keys.whole("layers")
-    data: dict[str, Any] = {"layers": layers, "hidden": hidden, "vocab": keys.whole("vocab")}
+    if layers > MOST_LAYERS:
+        raise keys.refuse("layers", f"must be at most {MOST_LAYERS:,}", "Correct it.")
+    data: dict[str, Any] = {"layers": layers, "hidden": hidden, "vocab": keys.size("vocab", family.vocab)}
     data["tied_embeddings"] = keys.flag("tied", family.tied)
     if family.positions is not None and not _no_table(keys):
         data["learned_positions"] = keys.whole("positions") + family.positions

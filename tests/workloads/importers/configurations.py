@@ -260,7 +260,13 @@ PUBLISHED: dict[str, tuple[int, Config]] = {
         "model_type": "gemma2", "attention_bias": False, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
         "head_dim": 256, "hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 3584,
         "intermediate_size": 14336, "num_attention_heads": 16, "num_hidden_layers": 42, "num_key_value_heads": 8,
-        "query_pre_attn_scalar": 224, "sliding_window": 4096, "vocab_size": 256000,
+        "query_pre_attn_scalar": 224, "sliding_window": 4096, "sliding_window_size": 4096, "vocab_size": 256000,
+    }),
+    "gemma-3-4b, as sparing as it is published": (3_880_263_168, {
+        "model_type": "gemma3", "mm_tokens_per_image": 256, "vision_config": {"hidden_size": 1152}, "text_config": {
+            "model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024,
+        },
     }),
     "qwen2.5-7b": (7_615_616_512, {
         "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 3584, "intermediate_size": 18944,

@@ -70,6 +70,12 @@ def test_dense_layers_and_shared_experts_left_out(kind: str, config: dict[str, A
     assert moe is not None and (moe.first_dense, moe.shared_experts) == (dense, shared)
 
 
+@pytest.mark.parametrize(("kind", "side_by_side"), [("gpt_neox", True), ("falcon", True), ("stablelm", False)])
+def test_attention_beside_the_ffn_left_out(kind: str, side_by_side: bool) -> None:
+    """GPT-NeoX-20B's file does not say that its sublayers run side by side; its class does."""
+    assert _import({"model_type": kind, **PLAIN}).model.parallel_block is side_by_side
+
+
 @pytest.mark.parametrize("key", ["first_k_dense_replace", "n_shared_experts"])
 def test_what_codes_fill_differently_must_be_said(key: str) -> None:
     """3 and 1 in transformers, 0 and none in the code beside DeepSeek-V3's weights."""
