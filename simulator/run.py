@@ -31,6 +31,7 @@ from simulator.prepare import Prepared, prepare
 from simulator.results import Bounds, Breakdown, Result, RouterResult, Simulation
 from simulator.saturation import network_result, series
 from simulator.scenario import Scenario
+from simulator.spec.errors import InputError
 from topologies.fabric import Fabric
 from workloads.expert_load import sparse_layers
 from workloads.instructions import Communication, Program
@@ -90,7 +91,13 @@ def simulate_prepared(
     """The step of a scenario that is laid out already; ``began``: wall and CPU seconds when it was asked for."""
     began = began or (time.perf_counter(), time.process_time())
     folding = _fold(prepared, symmetric)
-    outcome = run_step(prepared.program, folding, prepared.device, progress, slots=slots, record=record)
+    try:
+        outcome = run_step(prepared.program, folding, prepared.device, progress, slots=slots, record=record)
+    except OverflowError:
+        raise InputError(
+            f"a step is simulated in picoseconds of 64 bits, and this one takes more than {2**63 // PICOSECONDS // 86_400} days",
+            do="Correct the sizes of the model, or its sequence_length and global_batch.",
+        ) from None
     usage, spans = outcome.usage or Usage(outcome.network), outcome.recorder.spans() if record else None
     overfull = overrun(folding, usage)
     passed = usage.overfull() if slots == "isolated" else ()

@@ -7,7 +7,7 @@ import pytest
 from simulator.answers import Answers
 from simulator.engine.alike import KEPT
 from simulator.run import simulate
-from simulator.spec.errors import FileProblem
+from simulator.spec.errors import FileProblem, InputError
 from tests.test_answers import scenario
 
 ELSEWHERE = {"fingerprint", "simulation"}
@@ -32,6 +32,13 @@ def test_a_step_that_is_not_recorded_leaves_a_later_one_its_whole_timeline(slots
     KEPT.forget()
     simulate(scenario(), slots=slots, record=False)
     assert simulate(scenario(), slots=slots).fingerprint == cold.fingerprint
+
+
+def test_a_step_longer_than_the_clock_is_refused_in_a_line() -> None:
+    """A size with too many noughts is no fault of the simulator."""
+    asked = scenario()
+    with pytest.raises(InputError, match=r"takes more than 106 days\. Correct the sizes"):
+        simulate(asked.replace(model={"preset": "llama3.1-8b", "layers": 8, "vocab": 10**18}, plan={"pp": 4}))
 
 
 def test_an_answer_without_a_timeline_is_not_kept_for_who_wants_one() -> None:

@@ -55,7 +55,8 @@ def check_experts(model: Model, stage_ranks: int, ep: int, etp: int, redundant: 
     if redundant:
         _check_redundant(experts, redundant, ep)
     elif experts % ep:
-        raise PlanError(f"ep must divide the {experts} experts", got=ep, do=_use(ep, experts, "ep"), path="plan.ep")
+        places = 0 if stage_ranks % etp else stage_ranks // etp  # a remedy that the next rule would take back is none
+        raise PlanError(f"ep must divide the {experts} experts", got=ep, do=_use(ep, experts, "ep", places), path="plan.ep")
     if stage_ranks % (ep * etp):
         etp_fits = stage_ranks % etp == 0
         raise PlanError(
@@ -345,7 +346,7 @@ def _check_waves(plan: ResolvedPlan, model: Model) -> None:
 def _lower(ranks: int, tp: int, pp: int, cp: int) -> str:
     """Lower one axis until the product divides, trying first what costs least: pp, then cp, then tp."""
     for name, size, others in (("pp", pp, tp * cp), ("cp", cp, tp * pp), ("tp", tp, pp * cp)):
-        fitting = [smaller for smaller in range(size - 1, 0, -1) if ranks % (smaller * others) == 0]
+        fitting = [smaller for smaller in range(min(size - 1, ranks // others), 0, -1) if ranks % (smaller * others) == 0]
         if fitting:
             return f"Lower {name} from {size} to {fitting[0]}."
     return f"Lower tp, pp and cp: their product may be {_below(tp * pp * cp, ranks)}."
@@ -353,7 +354,7 @@ def _lower(ranks: int, tp: int, pp: int, cp: int) -> str:
 
 def _use(given: int, total: int, name: str, also: int = 0) -> str:
     """The largest value below ``given`` that divides ``total`` (and ``also``)."""
-    fitting = [value for value in range(given, 0, -1) if total % value == 0 and also % value == 0]
+    fitting = [value for value in range(min(given, total), 0, -1) if total % value == 0 and also % value == 0]
     return f"Lower {name} from {given} to {fitting[0]}."
 
 
