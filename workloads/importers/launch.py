@@ -47,7 +47,7 @@ class Flags:
         """The flag's one word."""
         if not self.has(name):
             if default is None:
-                raise InputError(f"{self.flag(name)} is missing", do="Add it with --add.", where=self.file)
+                raise self._missing(name)
             return default
         words = self.values[name]
         if len(words) != 1:
@@ -72,6 +72,18 @@ class Flags:
         got = " ".join(self.values.get(name, [])) or None
         return PlanError(rule, got=got, do=do, path=self.flag(name), where=self._where(name))
 
+    def _missing(self, name: str) -> InputError:
+        """A flag is not there; words of the launch that nobody knows may hold it."""
+        marked = [mark for words in self.values.values() for word in words for mark in UNKNOWN.findall(word)]
+        may = next((word for word in (*self.questions, *marked) if word in self.reasons), None)
+        if may is None:
+            return InputError(f"{self.flag(name)} is missing", do="Add it with --add.", where=self.file)
+        return InputError(
+            f"{self.flag(name)} is missing, and {may}, which may hold it, {self.reasons[may]}",
+            do="Say with --define what the script's variables are, or add the flag with --add.",
+            where=self.file,
+        )
+
     def check_all_read(self, ignore: Iterable[str]) -> None:
         """Refuse the first flag that nobody read and that is not known to be harmless."""
         told = {name.lstrip("-").replace("-", "_") for name in ignore}
@@ -89,7 +101,8 @@ class Flags:
         return name if self.dumped else "--" + name.replace("_", "-")
 
     def _where(self, name: str) -> str:
-        return f"{self.file}:{self.lines[name]}" if name in self.lines else self.file
+        line = self.lines.get(name)
+        return self.file if line is None else f"{self.file}:{line}" if line else "--add"
 
 
 def read_flags(text: str, file: str, *, defined: Mapping[str, str] = {}, added: str = "") -> Flags:
@@ -165,6 +178,7 @@ def _take(flags: Flags, words: list[str], line: int) -> None:
             name = name.replace("-", "_")
             if index < start:
                 flags.launcher[_LAUNCHER.get(name, name)] = value
+                name = "" if equals else name  # --nnodes=8 has its value; the word behind it is another's
                 continue
             flags.values[name] = [value] if equals else []
             flags.lines[name] = line

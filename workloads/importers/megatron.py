@@ -18,8 +18,9 @@ from simulator.spec.errors import InputError, NotModelled
 from workloads.importers.attention_readers import Fields
 from workloads.importers.launch import Flags, read_flags
 from workloads.importers.megatron_flags import HARMLESS, NOT_SIMULATED
+from workloads.importers.megatron_layout import layout, virtual_stages
 from workloads.importers.megatron_model import read_model
-from workloads.importers.mindspeed import idle_layers, is_mindspeed, layers_of_stages, schedule_of, translate
+from workloads.importers.mindspeed import is_mindspeed, schedule_of, translate
 
 _REFUSED = {
     "encoder_num_layers": "an encoder beside the decoder",
@@ -164,7 +165,7 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
     layers, pp = flags.whole("num_layers"), flags.whole("pipeline_model_parallel_size", 1)
     plan: Fields = {"tp": tensor_parallel, "pp": pp, "cp": flags.whole("context_parallel_size", 1)}
     schedule = schedule_of(flags)
-    vpp = 2 if schedule == "dualpipe-v" else _virtual_stages(flags, layers + len(idle_layers(flags)), pp)
+    vpp = 2 if schedule == "dualpipe-v" else virtual_stages(flags, layers, pp)
     plan["vpp"] = vpp
     plan["ep"] = flags.whole("expert_model_parallel_size", 1)
     etp = flags.has("expert_tensor_parallel_size")
@@ -178,7 +179,7 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
     plan["schedule"] = schedule or ("interleaved" if vpp > 1 else "1f1b")
     plan |= _recompute(flags, layers, pp * vpp)
     plan |= _offload(flags)
-    plan |= _layout(flags, layers, pp, vpp)
+    plan |= layout(flags, layers, pp, vpp)
     plan["sequence_parallel"] = flags.has("sequence_parallel")
     fsdp = plan["zero"] == 3
     plan["overlap"] = {
@@ -193,13 +194,6 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
     plan |= _context(flags, plan["cp"])
     if flags.has("use_tp_pp_dp_mapping"):
         plan["placement"] = "tp-cp-ep-pp-dp"
-    for flag, what in (
-        ("pipeline_model_parallel_layout", "a written layout of layers"),
-        ("account_for_embedding_in_pipeline_split", "embeddings counted as layers"),
-        ("account_for_loss_in_pipeline_split", "the loss counted as a layer"),
-    ):
-        if flags.has(flag):
-            raise NotModelled(f"{flags.flag(flag)}: {what} cannot be imported yet.")
     return plan
 
 
@@ -230,40 +224,6 @@ def _context(flags: Flags, cp: int) -> Fields:
     if len(sizes) != 2 or not all(size.isdecimal() for size in sizes) or int(sizes[0]) * int(sizes[1]) != cp:
         raise flags.refuse(levels, f"must be two sizes whose product is the context-parallel size {cp}", "Correct it.")
     return {"context_exchange": found, "context_heads": int(sizes[0])}
-
-
-def _layout(flags: Flags, layers: int, pp: int, vpp: int) -> Fields:
-    """First and last pipeline rank of their own length, the others alike; each rank's layers go evenly to its chunks."""
-    listed = layers_of_stages(flags, pp * vpp)
-    if listed is not None:
-        return {"layout": listed}
-    names = ("decoder_first_pipeline_num_layers", "decoder_last_pipeline_num_layers")
-    given = {rank: flags.whole(name) for rank, name in zip((0, pp - 1), names, strict=True) if flags.has(name)}
-    if not given:
-        return {}
-    others = pp - len(given)
-    rest = layers - sum(given.values())
-    if pp == 1 or (others and (rest < others or rest % others)) or (not others and rest):
-        name = names[0] if 0 in given else names[1]
-        raise flags.refuse(name, f"leaves {rest} layers, which {others} pipeline ranks cannot share evenly", "Correct it.")
-    ranks = [given.get(rank, rest // others if others else 0) for rank in range(pp)]
-    if any(count % vpp for count in ranks):
-        raise NotModelled(f"pipeline ranks of {ranks} layers do not go evenly into {vpp} chunks; that cannot be imported.")
-    return {"layout": [ranks[stage % pp] // vpp for stage in range(pp * vpp)]}
-
-
-def _virtual_stages(flags: Flags, layers: int, pp: int) -> int:
-    if flags.has("num_virtual_stages_per_pipeline_rank"):
-        return flags.whole("num_virtual_stages_per_pipeline_rank")
-    for name in ("num_layers_per_virtual_pipeline_stage", "virtual_pipeline_model_parallel_size"):
-        if flags.has(name):
-            number = flags.whole(name)
-            if name.startswith("virtual"):
-                return number
-            if layers % (pp * number):
-                raise flags.refuse(name, f"must divide the {layers} layers over {pp} pipeline ranks", "Correct it.")
-            return layers // pp // number
-    return 1
 
 
 def _zero(flags: Flags) -> int:

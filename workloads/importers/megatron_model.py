@@ -26,6 +26,8 @@ def read_model(flags: Flags, tensor_parallel: int) -> Fields:
     }
     positions = flags.text("position_embedding_type", "learned_absolute")
     rotary = flags.has("use_rotary_position_embeddings") or positions in ("rope", "yarn", "mrope")
+    if flags.has("no_position_embedding") and positions == "learned_absolute" and not rotary:
+        raise flags.refuse("no_position_embedding", "needs --position-embedding-type, as Megatron-LM does", "Give it with --add.")
     if positions == "learned_absolute" and not rotary:
         fields["learned_positions"] = flags.whole("max_position_embeddings")
     else:

@@ -100,13 +100,25 @@ def _run(script: Script, statement: Statement, branches: bool, defined: Mapping[
         if name in defined:
             continue
         if branches:
-            _forget(script, name, statement.line, "is set in a branch that may not run")
+            _perhaps(script, name, bool(match.group(2)), word, statement.line)
         else:
             _assign(script, name, bool(match.group(2)), word, len(match.group(0)))
     if words:
         expanded = [part for word in words for part in _expand(script, word)]
         if expanded and expanded[0] not in _SAYS:  # what a script says of its launch is none
             script.commands.append((statement.line, expanded))
+
+
+def _perhaps(script: Script, name: str, append: bool, word: Word, line: int) -> None:
+    """A branch that may run adds to a variable, which keeps what it held, or sets it anew, and then it is not known."""
+    first = word.items[0].text if word.items else word.text.partition("=")[2]
+    itself = re.match(rf"\$(?:{name}\b|\{{{name}(?:\[[@*]\])?\}})", first)
+    before = script.variables.get(name)
+    if before is None or not (append or itself):
+        _forget(script, name, line, "is set in a branch that may not run")
+        return
+    more = _unknown(script, f"what line {line} adds to {name}", "is in a branch that may not run")
+    script.variables[name] = [*before, more] if isinstance(before, list) else f"{before} {more}"
 
 
 def _forget(script: Script, name: str, line: int, why: str) -> None:

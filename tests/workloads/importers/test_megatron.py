@@ -160,6 +160,7 @@ def test_a_flag_that_is_not_known_is_refused_until_ignored(tmp_path: Path) -> No
             " --decoder-last-pipeline-num-layers 12",
             {"vpp": 2, "layout": [2, 4, 4, 6, 2, 4, 4, 6]},
         ),
+        ("--no-position-embedding", {"kind": "gqa"}),
         ("--expert-tensor-parallel-size 2", {"etp": 2}),
         ("--use-tp-pp-dp-mapping", {"placement": "tp-cp-ep-pp-dp"}),
         ("--context-parallel-size 2 --cp-comm-type p2p", {"context_exchange": "ring"}),
@@ -196,6 +197,73 @@ def test_a_flag_means(flags: str, expected: dict[str, Any]) -> None:
 def test_an_exchange_among_the_ranks_of_a_sequence_that_cannot_be_read_is_refused(flags: str, message: str) -> None:
     with pytest.raises((InputError, NotModelled), match=message):
         import_launch(launches.MIXTRAL, system="dgx-h100", chips=64, added=f"--context-parallel-size 2 {flags}")
+
+
+EVEN = launches.MIXTRAL.replace("--num-layers-per-virtual-pipeline-stage 2", "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "vpp", "layout"),
+    [
+        ("--pipeline-model-parallel-layout Et*3|(tt|tt,|)*2(t*10|)*2tL", 2, [3, 2, 2, 2, 2, 10, 10, 1]),
+        ("--pipeline-model-parallel-layout Et*10|t*11|t*11|L", 1, [10, 11, 11, 0]),
+        ("--mtp-num-layers 1 --pipeline-model-parallel-layout E|t*11|t*11|t*10mL", 1, [0, 11, 11, 10]),
+        (
+            "--num-layers 30 --num-layers-per-virtual-pipeline-stage 4 --account-for-embedding-in-pipeline-split"
+            " --account-for-loss-in-pipeline-split",
+            2,
+            [3, 4, 4, 4, 4, 4, 4, 3],
+        ),
+        ("--num-layers 31 --account-for-loss-in-pipeline-split", 1, [8, 8, 8, 7]),
+    ],
+)
+def test_stages_that_are_written_or_count_their_ends(flags: str, vpp: int, layout: list[int]) -> None:
+    """Layers of every stage in the order that data visits them; embedding and loss may each count as a layer."""
+    plan = import_launch(EVEN, system="dgx-h100", chips=64, added=flags).document["plan"]
+    assert (plan["vpp"], plan["layout"]) == (vpp, layout)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("Et*31|t|t|L --decoder-last-pipeline-num-layers 1", "stands beside --pipeline-model-parallel-layout"),
+        ("Et*28|t|t|tL", r"^--add --pipeline-model-parallel-layout: writes 31 layers"),
+        ("Et*31|x|t|L", "parted by"),
+        ("Et*31|t|L", "writes 3 stages, which 4 pipeline ranks"),
+        ("Et*30|t|L|", "parted by"),
+        ("Et*30|t|tmL|L", "parted by"),
+        ("Et*30|t|t|mL", "must write an m for each of the 0 prediction blocks"),
+        ("Et*30|t|tm|L --mtp-num-layers 1", "write the m in the last stage"),
+        ("Et*30|t|t|L --mtp-num-layers 1", "must write an m for each of the 1"),
+        ("E(t*999)*999|t|t|L", "writes 998003 layers, and the model has 32"),
+    ],
+)
+def test_a_layout_that_is_written_wrongly_is_refused(flags: str, message: str) -> None:
+    """Letters, layers, stages and prediction blocks must be those of the launch."""
+    with pytest.raises((InputError, NotModelled), match=message):
+        import_launch(EVEN, system="dgx-h100", chips=64, added=f"--pipeline-model-parallel-layout {flags}")
+
+
+def test_a_launcher_may_write_its_flags_with_equals(tmp_path: Path) -> None:
+    """The training script behind --nnodes=4 is not its value."""
+    text = f"torchrun --nproc_per_node=8 --nnodes=4 pretrain_gpt.py {launches.MIXTRAL}".replace("\n--", " --")
+    assert _import(text, tmp_path).document["cluster"]["chips"] == 32
+
+
+def test_a_branch_that_may_run_takes_nothing_of_what_it_adds_to(tmp_path: Path) -> None:
+    """Flags that stand before it are read; what it may add is a question. Set anew, nothing is known, and the error says why."""
+    flags = launches.MIXTRAL.replace("\n--", " --")
+    for adds in ('OPTIONS="$OPTIONS --tp-comm-overlap"', 'OPTIONS="${OPTIONS} --x"', 'OPTIONS+=" --x"'):
+        text = f'OPTIONS="{flags}"\nif [ $WANTED = 1 ]; then {adds}; fi\npython pretrain_gpt.py $OPTIONS'
+        assert _import(text, tmp_path, chips=64).questions == ("what line 2 adds to OPTIONS",)
+    arrays = f'A=({flags})\nif [ $WANTED = 1 ]; then A=("${{A[@]}}" --x); A+=(--y); fi\npython pretrain_gpt.py "${{A[@]}}"'
+    assert _import(arrays, tmp_path, chips=64).document["plan"] == _import(text, tmp_path, chips=64).document["plan"]
+    anew = f'OPTIONS="{flags}"\nif [ $WANTED = 1 ]; then OPTIONS=--x; fi\npython pretrain_gpt.py --bf16 --fp16 $OPTIONS'
+    with pytest.raises(
+        InputError, match=r"--num-layers is missing, and OPTIONS, which may hold it, is set in a branch .* --define"
+    ):
+        _import(anew, tmp_path, chips=64)
+    assert _import(text, tmp_path, chips=64, define={"WANTED": "0"}).questions == ()
 
 
 def test_without_swiglu_or_bias_flags_the_defaults_are_megatrons(tmp_path: Path) -> None:
