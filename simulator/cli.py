@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from simulator.console import print_facts, progress_bar
+from simulator.console import print_facts, progress_bar, typed
 from simulator.spec.errors import InputError, NotModelled, SupernodeError
 
 if TYPE_CHECKING:
@@ -339,7 +339,7 @@ def options(version: Annotated[bool, typer.Option("--version", help="Print the v
 def main() -> None:
     """Run the command line; every way out is an exit code and at most one line on stderr."""
     try:
-        code = app(standalone_mode=False)
+        code = app(typed(), standalone_mode=False)
     except SupernodeError as error:
         if error.exit_code == 1:
             _report_fault(error)

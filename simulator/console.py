@@ -1,4 +1,4 @@
-"""What verbs show besides their answers: a progress bar on stderr, facts in columns."""
+"""What verbs take and show besides their answers: words as they were typed, a progress bar on stderr, facts in columns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from simulator.questions.explain import Fact
+
+
+def typed() -> list[str]:
+    """The words of the command line; a whole text of flags (``"--num-layers 32 --bf16"``) is marked as no option of ours."""
+    words = sys.argv[1:]
+    return [f" {word}" if word.startswith("--") and " " in word and "=" not in word.split()[0] else word for word in words]
 
 
 @contextmanager

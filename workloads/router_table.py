@@ -40,8 +40,9 @@ def read_table(path: str, model: Model, micro_batches: int) -> Floats:
             raise PlanError(
                 f"a router table of this job has {sizes} {name}", got=counts.shape[axis], do=f"Change {path}.", path=PATH
             )
-    totals = counts.sum(axis=2, keepdims=True)
-    if not np.all(np.isfinite(counts)) or np.any(counts < 0) or np.any(totals <= 0):
+    with np.errstate(over="ignore"):
+        totals = counts.sum(axis=2, keepdims=True)
+    if not np.all(np.isfinite(totals)) or np.any(counts < 0) or np.any(totals <= 0):
         raise PlanError(
             "a router table holds counts of 0 or more, some of them above 0 in every row", do=f"Check {path}.", path=PATH
         )
@@ -60,20 +61,23 @@ def read_table(path: str, model: Model, micro_batches: int) -> Floats:
 
 def _counts(path: Path) -> Floats:
     if path.suffix != ".npy":
-        rows = read_spec(str(path), TokenTable).tokens
+        try:
+            rows = read_spec(str(path), TokenTable).tokens
+        except FileProblem as problem:
+            raise problem.at(path=PATH) from None  # a file that is none, or no text, has no line to point at
         if len({len(micro) for micro in rows}) > 1 or len({len(row) for micro in rows for row in micro}) > 1:
             raise PlanError("rows of a router table are of one length", do=f"Check {path}.", path=PATH)
         found = np.array(rows, dtype=np.float64)
     else:
         try:
-            found = np.load(path, allow_pickle=False).astype(np.float64)
-        except (OSError, ValueError) as problem:
+            found = np.load(path, allow_pickle=False)
+            if found.dtype.kind not in "biuf":
+                raise ValueError(f"an array of {found.dtype}")
+            found = found.astype(np.float64)
+        except (OSError, ValueError, EOFError) as problem:
             raise FileProblem(
-                "this is no array that can be read",
-                where=str(path),
-                got=str(problem).splitlines()[0],
-                do="Save one with numpy.save.",
-            ) from None
+                "this is no array that can be read", got=str(problem).splitlines()[0], do="Save one with numpy.save.", path=PATH
+            ) from None  # fmt: skip
     if found.ndim != 3:
         raise PlanError(
             "a router table has layers, micro-batches and experts", got=f"{found.ndim} axes", do=f"Check {path}.", path=PATH

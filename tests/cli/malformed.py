@@ -59,7 +59,11 @@ MALFORMED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     ),
     "a router table that is nowhere": (
         changed("micro_batch: 1,", "micro_batch: 1, router: {kind: table, file: nowhere.npy},"),
-        ("nowhere.npy",),
+        ("training.router.file", "nowhere.npy"),
+    ),
+    "a router table that is a folder": (
+        changed("micro_batch: 1,", "micro_batch: 1, router: {kind: table, file: .},"),
+        ("training.router.file", "directory"),
     ),
     "unknown precision": (changed("precision: fp8", "precision: fp7"), ("training.precision", "fp8")),
     "a precision the chip has not": (changed("atlas-950-superpod-8192", "cloudmatrix384"), ("fp8", "bf16")),

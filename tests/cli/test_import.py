@@ -56,3 +56,15 @@ def test_a_key_that_is_not_known_ends_in_one_line(config: Path, tmp_path: Path) 
     assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
     assert "config.json:11:3 twist" in answer.stderr
     assert _run("import", "hf", "config.json", "--ignore", "twist", cwd=tmp_path).returncode == 0
+
+
+def test_flags_as_one_text_are_no_options_of_ours(tmp_path: Path) -> None:
+    """They begin with -- and are read as a launch, as are those that are added."""
+    flags = (
+        "--num-layers 4 --hidden-size 512 --ffn-hidden-size 2048 --num-attention-heads 8 --seq-length 512 --vocab-size 32000"
+        " --max-position-embeddings 512 --micro-batch-size 1"
+    )
+    more = ("--add", "--global-batch-size 64 --bf16", "--system", "dgx-h100", "--chips", "8", "--json", "-")
+    answer = _run("import", "megatron", flags, *more, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["scenario"]["training"]["global_batch"] == 64
