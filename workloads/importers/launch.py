@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from simulator.spec.errors import InputError, PlanError
@@ -66,6 +66,13 @@ class Flags:
         if not re.fullmatch(r"0*[1-9]\d*", word):
             raise self.refuse(name, "must be a whole number of at least 1", "Correct it.")
         return int(word)
+
+    def word(self, name: str, known: Sequence[str], default: str) -> str:
+        """The flag's one word of those that Megatron-LM takes; another is never taken for one of them."""
+        word = self.text(name, default)
+        if word not in known:
+            raise self.refuse(name, f"must be one of {', '.join(known)}", "Correct it; others are not simulated.")
+        return word
 
     def refuse(self, name: str, rule: str, do: str) -> PlanError:
         """The error about one flag."""

@@ -145,8 +145,11 @@ def _training(flags: Flags, ranks: int) -> Fields:
 
 
 def _precision(flags: Flags) -> Fields:
-    sixteen = "fp16" if flags.has("fp16") else "bf16"
-    if not flags.has("fp16") and not flags.has("bf16"):
+    half, brain = flags.has("fp16"), flags.has("bf16")
+    sixteen = "fp16" if half else "bf16"
+    if half and brain:
+        raise flags.refuse("bf16", f"stands beside {flags.flag('fp16')}", "Remove one of them.")
+    if not half and not brain:
         raise NotModelled("training in fp32 is not simulated; give --bf16 or --fp16 with --add.")
     if flags.has("fp4_format") or flags.has("fp4"):
         flags.has("fp4_recipe")
@@ -200,7 +203,7 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
 def _graphs(flags: Flags) -> Fields:
     """Which kernels are captured. Without a scope whole layers are, which leaves out experts whose shapes depend on the data."""
     asked = [flags.has("enable_cuda_graph"), flags.has("external_cuda_graph")]
-    kind = flags.text("cuda_graph_impl", "local" if any(asked) else "none")
+    kind = flags.word("cuda_graph_impl", ("none", "local", "transformer_engine"), "local" if any(asked) else "none")
     scope = flags.values["cuda_graph_scope"] if flags.has("cuda_graph_scope") else []
     if kind == "none":
         return {}
@@ -215,9 +218,11 @@ def _context(flags: Flags, cp: int) -> Fields:
     if not flags.has(name) or cp == 1:
         return {}
     kinds = set(flags.values[name])
-    if len(kinds) > 1 or not kinds <= _CONTEXT.keys():
+    if len(kinds) != 1 or not kinds <= _CONTEXT.keys():
         given = " ".join(flags.values[name])
-        raise NotModelled(f"{flags.flag(name)} {given} cannot be imported; {', '.join(_CONTEXT)} can, one for all layers.")
+        raise NotModelled(
+            f"{flags.flag(name)} {given}".rstrip() + f" cannot be imported; {', '.join(_CONTEXT)} can, one for all layers."
+        )
     found = _CONTEXT[kinds.pop()]
     if found != "all-to-all+ring":
         return {"context_exchange": found}
@@ -246,7 +251,7 @@ def _recompute(flags: Flags, layers: int, stages: int) -> Fields:
         for unused in ("recompute_method", "recompute_num_layers", "recompute_modules"):
             flags.has(unused)
         return {"recompute": "none"}
-    if flags.text("recompute_granularity") == "selective":
+    if flags.word("recompute_granularity", ("full", "selective"), "full") == "selective":
         modules = flags.values["recompute_modules"] if flags.has("recompute_modules") else ["core_attn"]
         return {"recompute": "selective", "recompute_modules": list(modules)}
     flags.has("recompute_modules")  # of selective recomputation only
@@ -276,7 +281,7 @@ def _offload(flags: Flags) -> Fields:
 
 
 def _dispatcher(flags: Flags) -> str:
-    kind = flags.text("moe_token_dispatcher_type", "allgather")
+    kind = flags.word("moe_token_dispatcher_type", ("allgather", "alltoall", "flex"), "allgather")
     backend = flags.text("moe_flex_dispatcher_backend", "deepep")
     flags.has("moe_enable_deepep")
     if kind == "flex":

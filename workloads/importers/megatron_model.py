@@ -11,12 +11,13 @@ from workloads.importers.layer_readers import placement
 from workloads.importers.megatron_states import read_hybrid, read_pattern, sparse_of
 
 _MOST_LAYERS = 10_000
+_POSITIONS = ("learned_absolute", "rope", "mrope", "yarn", "alibi", "none")
 
 
 def read_model(flags: Flags, tensor_parallel: int) -> Fields:
     """The inline ``model`` of a scenario. Defaults are those of Megatron-LM's argument parser."""
     layers, hidden = flags.whole("num_layers"), flags.whole("hidden_size")
-    rms = flags.text("normalization", "LayerNorm") == "RMSNorm"
+    rms = flags.word("normalization", ("LayerNorm", "RMSNorm"), "LayerNorm") == "RMSNorm"
     fields: Fields = {
         "name": f"Megatron-LM, {layers} layers of {hidden}",
         "layers": layers,
@@ -24,7 +25,7 @@ def read_model(flags: Flags, tensor_parallel: int) -> Fields:
         "vocab": _vocabulary(flags, tensor_parallel),
         "tied_embeddings": not flags.has("untie_embeddings_and_output_weights"),
     }
-    positions = flags.text("position_embedding_type", "learned_absolute")
+    positions = flags.word("position_embedding_type", _POSITIONS, "learned_absolute")
     rotary = flags.has("use_rotary_position_embeddings") or positions in ("rope", "yarn", "mrope")
     if flags.has("no_position_embedding") and positions == "learned_absolute" and not rotary:
         raise flags.refuse("no_position_embedding", "needs --position-embedding-type, as Megatron-LM does", "Give it with --add.")
@@ -85,6 +86,8 @@ def _activation(flags: Flags) -> str:
 def _grouped(flags: Flags, hidden: int, rotary: bool, bias: bool) -> Fields:
     heads = flags.whole("num_attention_heads")
     grouped = flags.has("group_query_attention")
+    if not flags.has("kv_channels") and hidden % heads:
+        raise flags.refuse("num_attention_heads", f"must divide the hidden size {hidden} without --kv-channels", "Correct it.")
     fields: Fields = {
         "kind": "gqa",
         "heads": heads,
