@@ -218,7 +218,8 @@ def _braces(script: Script, inside: str) -> Value:
     if kind is not None and "+" in kind:
         return _unknown(script, name, "depends on whether a variable is set")
     if known is None and kind is not None:
-        value = " ".join(_expand(script, Word(((default, "double"),)), split=False))
+        plain = re.sub(r'(?<!\\)"', "", default)  # quotes of the default are no part of it
+        value = " ".join(_expand(script, Word(((plain, "double"),)), split=False))
         script.defaults[name] = value
         return value
     found = _variable(script, name, whole=bool(whole))
