@@ -206,7 +206,7 @@ def resolve(plan: Plan, training: Training, model: Model, ranks: int, defaults: 
     schedule, vpp = _schedule(plan, defaults, model, pp, table)
     micro_batch = _micro_batch(training, defaults, pp * vpp, dp)
     global_batch, warnings = _global_batch(training, dp, micro_batch)
-    warnings += unread_detail(training) + without_effect(plan, model, pp * vpp, training.precision)
+    warnings += unread_detail(training) + without_effect(plan, model, pp * vpp, training)
     micro_batches = legality.micro_batches(global_batch, dp, micro_batch)
     zero = _zero(plan, defaults, pp)
     if zero == 0 and plan.zero_group is not None:

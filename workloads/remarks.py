@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workloads.accounting.precision import is_quantised
 from workloads.model import Model
+from workloads.router import router_load
 
 if TYPE_CHECKING:
     from workloads.plan import Plan, Training
@@ -24,9 +25,10 @@ MODELLED_DETAILS = (PURE, ROWWISE, "amp", BLOCKWISE, "per-tensor")
 master copy beside 16-bit computing, one scale a block of values)."""
 
 
-def without_effect(plan: Plan, model: Model, stages: int, precision: str) -> tuple[str, ...]:
+def without_effect(plan: Plan, model: Model, stages: int, training: Training) -> tuple[str, ...]:
     """What was asked for and changes nothing here."""
     found = list[str]()
+    precision, kind = training.precision, router_load(training.router).kind
     if plan.zero == 2 and stages > 1 and plan.cut_gradients is None:
         found.append(
             "zero 2 acts as zero 1 in a pipeline: gradients of all micro-batches are summed before they are cut, as stacks do;"
@@ -34,7 +36,12 @@ def without_effect(plan: Plan, model: Model, stages: int, precision: str) -> tup
         )
     if plan.context_exchange is not None and (plan.cp or 1) == 1:
         found.append(f"context_exchange {plan.context_exchange} has no effect: cp is 1.")
-    for key, value in (("dispatcher", plan.dispatcher), ("dispatch_precision", plan.dispatch_precision)):
+    for key, value in (
+        ("dispatcher", plan.dispatcher),
+        ("dispatch_precision", plan.dispatch_precision),
+        ("overlap.ep", "true" if plan.overlap and plan.overlap.ep else None),
+        ("router", kind if kind != "balanced" else None),
+    ):
         if value is not None and not model.has_experts:
             found.append(f"{key} {value} has no effect: the model has no experts.")
     if plan.expert_kernels == "fused" and not is_quantised(precision):

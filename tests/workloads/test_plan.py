@@ -223,3 +223,13 @@ def test_parameters_that_stay_gathered_act_as_zero_2() -> None:
     )  # fmt: skip
     assert (kept.zero, kept.cuts_every_micro_batch) == (two.zero, two.cuts_every_micro_batch)
     assert freed == three
+
+
+def test_what_is_asked_of_experts_that_a_model_has_not_is_told() -> None:
+    """A dense model under a hot router would be answered as if nothing had been asked."""
+    hot = {"router": {"kind": "hot-rank", "factor": 2.0}}
+    assert laid(training=hot, overlap=Overlap(ep=True), tp=8).warnings == (
+        "overlap.ep true has no effect: the model has no experts.",
+        "router hot-rank has no effect: the model has no experts.",
+    )
+    assert laid(training={"router": "balanced"}, overlap=Overlap(ep=False), tp=8).warnings == ()

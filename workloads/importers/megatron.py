@@ -192,7 +192,9 @@ def _plan(flags: Flags, tensor_parallel: int, ranks: int) -> Fields:
         "grad_reduce": flags.has("overlap_grad_reduce") or fsdp,
         "param_gather": flags.has("overlap_param_gather") or fsdp,
     }
-    plan["dispatcher"] = _dispatcher(flags)
+    dispatcher = _dispatcher(flags)
+    if flags.has("num_experts"):
+        plan["dispatcher"] = dispatcher
     plan |= _graphs(flags)
     plan |= _context(flags, plan["cp"])
     if flags.has("use_tp_pp_dp_mapping"):

@@ -244,6 +244,12 @@ def test_a_layout_that_is_written_wrongly_is_refused(flags: str, message: str) -
         import_launch(EVEN, system="dgx-h100", chips=64, added=f"--pipeline-model-parallel-layout {flags}")
 
 
+def test_a_dense_launch_asks_for_nothing_without_effect(tmp_path: Path) -> None:
+    """A plan that was imported is answered under --strict: it names no dispatcher of experts that the model has not."""
+    assert "dispatcher" not in _import(launches.GPT3, tmp_path).document["plan"]
+    assert _import(launches.MIXTRAL, tmp_path, chips=64).document["plan"]["dispatcher"] == "alltoall"
+
+
 def test_a_launcher_may_write_its_flags_with_equals(tmp_path: Path) -> None:
     """The training script behind --nnodes=4 is not its value."""
     text = f"torchrun --nproc_per_node=8 --nnodes=4 pretrain_gpt.py {launches.MIXTRAL}".replace("\n--", " --")
