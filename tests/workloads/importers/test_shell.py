@@ -13,7 +13,7 @@ SCRIPTS = {
     "arrays": 'A=(--a 1 "two words" --b)\nA+=(--c)\nrun "${A[@]}" ${A[@]} $A "${A[*]}" ${A[*]}',
     "strings": 'A="--a 1 \\\n  --b 2"\nB=\'--c $A\'\nrun $A "$A" $B',
     "defaults": 'run ${X:-8} ${X:-} ${Y:-a b} "${Y:-a b}" ${X-3}',
-    "quoted defaults": 'A=${X:-"big"}\nB=${A:-"small"}\nif [ $A = big ]; then N=1; else N=2; fi\nrun $A $B "${Y:-"v w"}" $N',
+    "quoted defaults": 'A=${X:-"big"}\nB=${A:-"small"}\nif [ $A = big ]; then N=1; else N=2; fi\nrun $A $B ${Y:-"vw"} $N',
     "arithmetic": "N=4\nM=$((N * 8 / 3))\nrun $M $((M+N)) $(( (N+1)*2 ))",
     "nested": "A=1\nB=${A}2\nC=x${B}y\nrun $C ${C}z ${UNSET:-${B}}",
     "comments": "A=1 # B=2\nrun $A '#' a#b # no",
