@@ -143,6 +143,6 @@ class Courses:
         """So many classes of pairs can be routed."""
         if pairs > self._flow_limit:
             raise NotModelled(
-                f"{name}: more than {self._flow_limit} classes of pairs of ranks. Relax some defects "
-                "(simulator.network.ladder), take fewer of them, or raise flow_limit."
+                f"{name}: more than {self._flow_limit} classes of pairs of ranks. Use fewer chips, leave out faults, or route by "
+                "spray: under hashes no two ranks are alike."
             )

@@ -116,8 +116,8 @@ class Fold:
         orbits, fabric = self.orbits, self.fabric
         if len(orbits.representatives) > limit:
             raise NotModelled(
-                f"the defects of {fabric.name} and unequal loads leave {len(orbits.representatives)} different classes of ranks, "
-                f"the limit is {limit}. Relax some defects (simulator.network.ladder), or let fewer ranks differ in load."
+                f"the faults of {fabric.name} and unequal loads leave {len(orbits.representatives)} different classes of ranks, "
+                f"the limit is {limit}. Use fewer chips, leave out faults, or let fewer ranks differ in load."
             )
         slowest = np.ones(len(orbits.representatives))
         if fabric.speed is not None:

@@ -167,5 +167,6 @@ def _refuse_too_many(found: Sequence[SubDimension], products: set[int], cuts: Se
     reason = f"the sizes {odd} of its dimensions and axes do not divide one another" if odd else "it has too few symmetries"
     raise NotModelled(
         f"the plan leaves {classes} different classes of ranks on this fabric, the limit is {limit}: {reason}. "
-        "Choose parallel sizes that divide, or are divided by, the sizes of the system's tiers."
+        "Choose parallel sizes that divide, or are divided by, the sizes of the system's tiers; where routes are hashed, "
+        "no two ranks are alike."
     )
