@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import zip_longest
 
 import numpy as np
@@ -13,6 +14,7 @@ from simulator.network.blocks import GROUP, Blocks
 from simulator.network.collectives.choice import ALGORITHMS, candidates, pattern_of
 from simulator.network.collectives.dimensions import axes_of
 from simulator.network.collectives.library import Libraries, Library
+from simulator.network.collectives.pattern import levels
 from simulator.network.contract import PORTS, LinkClass, OperationClass
 from simulator.network.course import Course, between_domains, fastest
 from simulator.network.drain import busiest_link, bytes_on_links, last_end
@@ -64,6 +66,13 @@ class Bench:
         """The first group."""
         return self.group(int(self.fabric.alive[0]))
 
+    @cached_property
+    def _even(self) -> bool:
+        """Whether every group holds the same places in each of its domains."""
+        firsts = {int(self.blocks.members(GROUP, rank)[0]) for rank in self.fabric.alive.tolist()}
+        groups = [self.group(first) for first in firsts]
+        return all(levels(members, int(members[0]), self.domain) is not None for members in groups)
+
     def group(self, rank: int) -> Ints:
         """The devices of a rank's group that are alive."""
         members = self.blocks.members(GROUP, rank)
@@ -114,8 +123,8 @@ class Bench:
             first = int(self.members[0])
             axes = axes_of(self.fabric)
             survives = pattern_of(algorithm, self.members, first, communication, self.domain, axes).survives
-        elif communication.collective == "send-recv":
-            survives = "turns"
+        elif communication.collective == "send-recv" or (communication.collective == "broadcast" and not self._even):
+            survives = "turns"  # one ring
         fold = self.fold(survives, relaxed)
         fold.libraries = Libraries(library)
         fold.algorithms = {communication.collective: algorithm} if algorithm else {}

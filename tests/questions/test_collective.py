@@ -182,6 +182,40 @@ def test_flows_collide_where_switches_hash_them_and_a_fabric_keeps_its_own_route
         asked(fabric, chips_per_domain=4)
 
 
+@pytest.mark.parametrize("operation", ["dispatch", "combine"])
+def test_experts_by_rails_move_what_an_all_to_all_by_rails_moves(operation: str) -> None:
+    """In two levels everybody's share is another's, not one slice for all as in an all-gather."""
+    asked = partial(collective, "dgx-h100", bytes="64 MiB", chips=64, algorithm="hierarchical", library="wire")
+    assert asked(operation=operation).bound_s == asked(operation="all-to-all").bound_s > 7 * asked(operation="all-gather").bound_s
+
+
+@pytest.mark.parametrize(
+    ("operation", "algorithm", "words"),
+    [
+        ("send-recv", "direct", "Choose ring"),
+        ("send-recv", "hierarchical", "Choose ring"),
+        ("broadcast", "direct", "Choose ring or binomial-tree"),
+        ("dispatch", "tree", "not dispatch. Choose direct"),
+        ("all-to-all", "dimensions", "Choose direct"),
+    ],
+)
+def test_an_algorithm_that_does_not_do_it_names_one_that_does(operation: str, algorithm: str, words: str) -> None:
+    """A send-recv by an exchange of all with all was answered, with the bytes of that."""
+    asked = partial(collective, "dgx-h100", operation, bytes="1 MiB", chips=16)
+    with pytest.raises(NotModelled, match=words):
+        asked(algorithm=algorithm)
+    assert asked(algorithm=words.rpartition(" ")[2]).time_s > 0
+
+
+@pytest.mark.parametrize("chip", [3, 33])
+def test_a_broadcast_goes_round_one_ring_where_a_chip_is_dead(chip: int) -> None:
+    """It was refused for every group of unequal domains; whichever group the dead chip is in."""
+    dead = [{"chip": chip, "speed": 0}]
+    whole = collective("dgx-h100", "broadcast", bytes="64 MiB", chips=64, group_size=32, algorithm="ring", library="wire")
+    broken = collective("dgx-h100", "broadcast", bytes="64 MiB", chips=64, group_size=32, faults=dead, library="wire")
+    assert broken.bound_s == pytest.approx(whole.bound_s) and broken.rung == "exact"
+
+
 def test_many_sizes_are_not_of_one_matrix() -> None:
     with pytest.raises(InputError, match="one matrix, not many sizes"):
         sweep("dgx-h100", "all-to-all-v", chips=8)

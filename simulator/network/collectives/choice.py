@@ -76,8 +76,8 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
 
     Direct inside one scale-up domain. Across domains: hierarchical for all-gather, reduce-scatter and all-reduce, one copy
     per domain for a dispatch or combine that says ``deduplicate``, direct for the other all-to-alls and for
-    groups that do not hold the same places in each domain. A broadcast takes
-    the double tree, a send-recv goes to the neighbour in the ring.
+    groups that do not hold the same places in each domain. A broadcast takes the double tree, or one ring
+    where its group does not; a send-recv goes to the neighbour in the ring.
     ``overrides`` maps "all-reduce" or "all-reduce:tp" (collective:group) to an algorithm; the longer key wins.
     """
     collective = communication.collective
@@ -89,7 +89,8 @@ def choose(communication: Communication, members: Ints, domain: int, overrides: 
             raise InputError(f"unknown algorithm for {collective}", got=wanted, do=f"Choose one of {', '.join(NAMES)}.")
         return wanted
     if collective in ("broadcast", "send-recv"):
-        return "tree" if collective == "broadcast" else "ring"
+        even = collective == "broadcast" and levels(members, int(members[0]), domain) is not None
+        return "tree" if even else "ring"
     if members[0] // domain == members[-1] // domain:
         return "direct"
     if collective in ("dispatch", "combine") and communication.deduplicate:

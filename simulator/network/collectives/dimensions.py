@@ -24,7 +24,7 @@ from math import prod
 
 import numpy as np
 
-from simulator.network.collectives.pattern import Exchange, Pattern
+from simulator.network.collectives.pattern import Exchange, Pattern, refusal
 from simulator.spec.errors import NotModelled
 from topologies.adjacency import links_at
 from topologies.fabric import Fabric, Ints
@@ -77,9 +77,7 @@ def along_dimensions(members: Ints, rank: int, communication: Communication, axe
     """One exchange a dimension, all at once; see the module."""
     rounds = ROUNDS.get(communication.collective)
     if rounds is None:
-        raise NotModelled(
-            f"{communication.name}: a {communication.collective} along all dimensions is not modelled. Choose direct or tree."
-        )
+        raise refusal(communication, f"{communication.collective} along all dimensions is not modelled")
     block = sides(members, axes)
     if block is None:
         raise NotModelled(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.network.collectives.dispatch import left_of_copies, merged
-from simulator.network.collectives.pattern import Exchange, Pattern, others
-from simulator.spec.errors import InputError, NotModelled
+from simulator.network.collectives.pattern import ANYWHERE, Exchange, Pattern, others, refusal
+from simulator.spec.errors import InputError
 from topologies.fabric import Floats, Ints
 from workloads.instructions import Communication
 
@@ -20,10 +20,10 @@ def direct(members: Ints, rank: int, communication: Communication, _domain: int)
 
     With the payload conventions of ``Communication`` the same line serves all-to-all (a share is 1/n of what a rank
     holds), all-gather (1/n of the gathered result), reduce-scatter (1/n of the input), dispatch and combine (each
-    expert's rank is as likely as any other). Not for a broadcast, which has one sender.
+    expert's rank is as likely as any other). Not for a broadcast, which has one sender, nor a send-recv, which has one receiver.
     """
-    if communication.collective == "broadcast":
-        raise NotModelled(f"{communication.name}: a direct broadcast is not modelled. Choose ring, tree or binomial-tree.")
+    if communication.collective in ANYWHERE:
+        raise refusal(communication, f"a direct {communication.collective} is not modelled")
     if communication.skew is not None:
         sizes = to_each(communication, members, rank)
         return Pattern(((Exchange.of_sizes(others(members, rank), sizes[members != rank]),),))

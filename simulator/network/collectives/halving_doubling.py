@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.network.collectives.pattern import Exchange, Pattern
-from simulator.spec.errors import NotModelled
+from simulator.network.collectives.pattern import Exchange, Pattern, refusal
 from topologies.fabric import Ints
 from workloads.instructions import Communication
 
@@ -14,10 +13,9 @@ def halving_doubling(members: Ints, rank: int, communication: Communication, _do
     """Reduce-scatter halves (far partner and payload / 2 first), all-gather doubles, all-reduce does both."""
     size = len(members)
     if size & (size - 1) or communication.collective not in ("all-gather", "reduce-scatter", "all-reduce"):
-        raise NotModelled(
-            f"{communication.name}: halving-doubling needs an all-gather, reduce-scatter or all-reduce of 2^k ranks, "
-            f"got {communication.collective} of {size}. Choose direct or ring."
-        )
+        what = f"{communication.collective} of {size}"
+        rule = f"halving-doubling needs an all-gather, reduce-scatter or all-reduce of 2^k ranks, not {what}"
+        raise refusal(communication, rule)
     place = int(np.searchsorted(members, rank))
     halving = []
     reach, payload = size // 2, communication.payload / 2

@@ -5,8 +5,8 @@ in each of G domains, n = g G, and payload S (conventions of ``Communication``),
 
 - all-gather, reduce-scatter: S / g to each of g - 1 inside, S / n to each of G - 1 outside. Outside it handles only its
   own slice of S / g, of which (G - 1) / G leaves: the bytes of rail-aligned rings. All-reduce: both, twice.
-- all-to-all: what is for place i of another domain goes over my rail first or last: S / G to each of G - 1 outside,
-  S / g to each of g - 1 inside.
+- all-to-all, dispatch, combine: what is for place i of another domain goes over my rail first or last: S / G to each of
+  G - 1 outside, S / g to each of g - 1 inside.
 
 ``hierarchical-serial`` moves the same bytes level after level: reduce-scatter inside, then the exchange of slices
 outside (2 ceil(log2 G) steps for an all-reduce, as the recursive algorithms of HCCL take), then all-gather inside; an
@@ -17,19 +17,18 @@ Leaves out: the start-up of the pipeline between levels (one chunk's time), paid
 
 from __future__ import annotations
 
-from simulator.network.collectives.pattern import Exchange, Levels, Pattern, levels
-from simulator.spec.errors import NotModelled
+from simulator.network.collectives.pattern import ANYWHERE, Exchange, Levels, Pattern, levels, refusal
 from topologies.fabric import Ints
 from workloads.instructions import Communication
 
 
 def hierarchical(members: Ints, rank: int, communication: Communication, domain: int) -> Pattern:
     """The two exchanges of one collective, at once; see the module."""
-    if communication.collective == "broadcast":
-        raise NotModelled(f"{communication.name}: a two-level broadcast is the tree. Choose tree or rings.")
+    if communication.collective in ANYWHERE:
+        raise refusal(communication, f"a two-level {communication.collective} is not modelled")
     cut = cut_by_domain(members, rank, communication, domain)
     size = len(members)
-    if communication.collective == "all-to-all":
+    if communication.collective in ("all-to-all", "dispatch", "combine"):
         outside = communication.payload / cut.across
     else:
         outside = communication.payload / size
@@ -41,9 +40,7 @@ def hierarchical(members: Ints, rank: int, communication: Communication, domain:
 def hierarchical_serial(members: Ints, rank: int, communication: Communication, domain: int) -> Pattern:
     """One exchange after the other; see the module."""
     if communication.collective not in ("all-gather", "reduce-scatter", "all-reduce", "all-to-all"):
-        raise NotModelled(
-            f"{communication.name}: no level by level {communication.collective} is modelled. Choose direct or tree."
-        )
+        raise refusal(communication, f"no level by level {communication.collective} is modelled")
     cut = cut_by_domain(members, rank, communication, domain)
     steps = (cut.across - 1).bit_length()
     slices = communication.payload / (cut.across if communication.collective == "all-to-all" else len(members))
@@ -63,10 +60,11 @@ def cut_by_domain(members: Ints, rank: int, communication: Communication, domain
     """The levels of the group. Raises NotModelled where its domains do not hold the same places."""
     cut = levels(members, rank, domain)
     if cut is None:
-        raise NotModelled(
-            f"{communication.name}: a two-level {communication.collective} needs a group that holds the same places in each "
-            f"domain of {domain} ranks; the {len(members)} ranks of {communication.group} around rank {rank} do not. "
-            "Choose the direct algorithm, or a group size that the domain divides or is divided by."
+        raise refusal(
+            communication,
+            f"a two-level {communication.collective} needs a group that holds the same places in each domain of {domain} ranks, "
+            f"or of a size that the domain divides or is divided by; the {len(members)} ranks of {communication.group} around "
+            f"rank {rank} do not",
         )
     return cut
 

@@ -11,7 +11,7 @@ Only for ranks that one level of switches joins. All-gather and reduce-scatter g
 from __future__ import annotations
 
 from simulator.network.collectives.hierarchical import cut_by_domain
-from simulator.network.collectives.pattern import Exchange, Pattern
+from simulator.network.collectives.pattern import Exchange, Pattern, refusal
 from simulator.network.collectives.tree import across
 from simulator.spec.errors import NotModelled
 from topologies.fabric import Ints
@@ -21,9 +21,7 @@ from workloads.instructions import Communication
 def in_switch(members: Ints, rank: int, communication: Communication, domain: int) -> Pattern:
     """An all-reduce with the additions done by the switches of a domain, with trees over the rails between domains."""
     if communication.collective != "all-reduce":
-        raise NotModelled(
-            f"{communication.name}: switches reduce for an all-reduce, not for a {communication.collective}. Choose ring."
-        )
+        raise refusal(communication, f"switches reduce for an all-reduce, not for {communication.collective}")
     cut = cut_by_domain(members, rank, communication, domain)
     if cut.within < 2:
         raise NotModelled(f"{communication.name}: no two ranks of the group share a domain's switches. Choose tree.")

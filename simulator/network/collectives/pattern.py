@@ -12,8 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from simulator.spec.errors import NotModelled
 from topologies.fabric import Floats, Ints
 from workloads.instructions import Communication
+
+ANYWHERE = {"broadcast": "ring or binomial-tree", "send-recv": "ring"}
+"""What does a collective on any group at all, where that is not ``direct``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +74,11 @@ class Levels:
     outer: Ints
     within: int
     across: int
+
+
+def refusal(communication: Communication, rule: str) -> NotModelled:
+    """Why an algorithm does not do a collective, and one that does."""
+    return NotModelled(f"{communication.name}: {rule}. Choose {ANYWHERE.get(communication.collective, 'direct')}.")
 
 
 def others(members: Ints, rank: int) -> Ints:

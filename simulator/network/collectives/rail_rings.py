@@ -15,8 +15,7 @@ Leaves out: which spine links a ring's neighbours happen to use; a broadcast's l
 from __future__ import annotations
 
 from simulator.network.collectives.hierarchical import cut_by_domain
-from simulator.network.collectives.pattern import Exchange, Pattern
-from simulator.spec.errors import NotModelled
+from simulator.network.collectives.pattern import Exchange, Pattern, refusal
 from topologies.fabric import Ints
 from workloads.instructions import Communication
 
@@ -27,7 +26,7 @@ def rail_rings(members: Ints, rank: int, communication: Communication, domain: i
     """The bytes of all rings of one rank, spread over its peers; the steps of one ring."""
     collective, size = communication.collective, len(members)
     if collective not in ROUNDS:
-        raise NotModelled(f"{communication.name}: rings of a {collective} are not modelled. Choose direct.")
+        raise refusal(communication, f"rings of {collective} are not modelled")
     cut = cut_by_domain(members, rank, communication, domain)
     rounds = ROUNDS[collective]
     share = rounds * (1.0 if collective == "broadcast" else (size - 1) / size)

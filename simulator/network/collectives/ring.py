@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.network.collectives.pattern import Exchange, Pattern
-from simulator.spec.errors import NotModelled
+from simulator.network.collectives.pattern import Exchange, Pattern, refusal
 from topologies.fabric import Ints
 from workloads.instructions import Communication
 
@@ -22,7 +21,7 @@ def ring(members: Ints, rank: int, communication: Communication, _domain: int) -
     if communication.collective == "send-recv":
         return Pattern(((Exchange(peers, communication.payload),),), survives="turns")
     if communication.collective not in ("all-gather", "reduce-scatter", "all-reduce", "broadcast"):
-        raise NotModelled(f"{communication.name}: a ring {communication.collective} is not modelled. Choose direct.")
+        raise refusal(communication, f"a ring {communication.collective} is not modelled")
     steps = (2 if communication.collective == "all-reduce" else 1) * (size - 1)
     total = communication.payload * (1.0 if communication.collective == "broadcast" else steps / size)
     return Pattern(((Exchange(peers, total, steps, relayed=True),),), survives="turns")

@@ -21,8 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.network.collectives.hierarchical import cut_by_domain
-from simulator.network.collectives.pattern import Exchange, Pattern
-from simulator.spec.errors import NotModelled
+from simulator.network.collectives.pattern import Exchange, Pattern, refusal
 from topologies.fabric import Ints
 from workloads.instructions import Communication
 
@@ -78,8 +77,5 @@ def depth(nodes: int) -> int:
 
 def _rounds(communication: Communication) -> int:
     if communication.collective not in ROUNDS:
-        raise NotModelled(
-            f"{communication.name}: a tree does an all-reduce or a broadcast, not a {communication.collective}. "
-            "Choose direct or ring."
-        )
+        raise refusal(communication, f"a tree does an all-reduce or a broadcast, not {communication.collective}")
     return ROUNDS[communication.collective]
