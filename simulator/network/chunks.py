@@ -43,16 +43,20 @@ class Message:
 
 
 def chunked_limit(fabric: Fabric, messages: Sequence[Message], chunks: int = 64) -> float:
-    """Seconds in the limit of small chunks, from ``chunks`` a message and from half as many."""
-    return 2.0 * chunked_time(fabric, messages, chunks) - chunked_time(fabric, messages, chunks // 2)
+    """Seconds in the limit of small chunks, from ``chunks`` a message or more and from just half as many."""
+    half = chunks // 2
+    return 2.0 * chunked_time(fabric, messages, half, times=2) - chunked_time(fabric, messages, half)
 
 
-def chunked_time(fabric: Fabric, messages: Sequence[Message], chunks: int = 64) -> float:
-    """Seconds until the last chunk of messages that start together has arrived, in at least ``chunks`` chunks each."""
+def chunked_time(fabric: Fabric, messages: Sequence[Message], chunks: int = 64, times: int = 1) -> float:
+    """Seconds until the last chunk of messages that start together has arrived.
+
+    Each is cut into ``times`` the least number of chunks that its paths share evenly and that is at least ``chunks``.
+    """
     if fabric.ranks > LIMIT:
         raise NotModelled(f"{fabric.ranks} devices chunk by chunk are too many; up to {LIMIT} are.")
     servers = _Servers(fabric)
-    flows = [_cut(fabric, servers, message, chunks) for message in messages]
+    flows = [_cut(fabric, servers, message, chunks, times) for message in messages]
     waiting: list[list[_Chunk]] = [[] for _ in servers.seconds_per_byte]
     serving = [False] * len(waiting)
     ending: list[tuple[float, int, _Chunk]] = []  # when a server is done with which chunk
@@ -103,9 +107,9 @@ class _Flow:
         return min(WINDOW, len(self.stages))
 
 
-def _cut(fabric: Fabric, servers: _Servers, message: Message, chunks: int) -> _Flow:
+def _cut(fabric: Fabric, servers: _Servers, message: Message, chunks: int, times: int) -> _Flow:
     ways = paths(fabric, message.source, message.target)
-    count = len(ways) * math.ceil(chunks / len(ways))
+    count = times * len(ways) * math.ceil(chunks / len(ways))
     turn = (message.target - message.source) % fabric.ranks
     stages = [servers.stages(way) for _, way in ways]
     taken = in_proportion([share for share, _ in ways], count, turn)

@@ -27,6 +27,7 @@ MACHINES = {
     "atlas-800t-a2, 4 servers": lambda: load("atlas-800t-a2").fabric(32),
     "atlas-950, a board": lambda: load("atlas-950-superpod-8192").fabric(8),
     "gb200-nvl72, part": lambda: load("gb200-nvl72").fabric(18),
+    "cloudmatrix384, 2 servers, 112 ways a flow": lambda: load("cloudmatrix384").fabric(16),
 }
 SMALL = (
     "two-level Clos",
