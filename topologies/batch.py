@@ -13,6 +13,7 @@ from topologies.around import around
 from topologies.around import moved as around_moved
 from topologies.detour import Avoiding
 from topologies.fabric import Floats, Ints, Route, Routes
+from topologies.hashes import Hashed, ways
 from topologies.legs import Taken, distinct, legs
 from topologies.routing import Minimal, Moved, Tiered
 
@@ -34,6 +35,8 @@ def routes(router: Router, sources: Ints, targets: Ints) -> Routes:
         return _tiered(router, sources, targets)
     if isinstance(router, Avoiding):
         return _avoiding(router, sources, targets)
+    if isinstance(router, Hashed) and router.tiered is not None:
+        return ways(router, router.tiered, sources, targets)
     return _one_by_one(router, sources, targets)
 
 
@@ -75,7 +78,7 @@ def loads(router: Router, sources: Ints, targets: Ints, weight: Floats, links: i
         return total, max(longest, _led_round(router, sources, targets, weight, np.flatnonzero(found.stuck), total))
     if isinstance(router, Minimal):
         return _to_each_target(router, sources, targets, weight, links)
-    each = _one_by_one(router, sources, targets)
+    each = routes(router, sources, targets)
     total = np.bincount(each.link, weights=each.fraction * weight[each.flow], minlength=links).astype(np.float64)
     return total, float(each.latency.max(initial=0.0))
 

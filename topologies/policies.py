@@ -29,7 +29,8 @@ from simulator.spec.errors import InputError, TopologyError
 from simulator.spec.files import make
 from topologies.detour import Avoiding
 from topologies.fabric import Fabric, Floats, Ints, Route
-from topologies.routing import STAY, Minimal, Tiered, corrections
+from topologies.hashes import Hashed
+from topologies.routing import STAY, Minimal, Tiered
 
 ROUTINGS = ("spray", "dimension-order", "up-down", "minimal")
 
@@ -117,81 +118,6 @@ def latencies(fabric: Fabric) -> Floats:
 def unsymmetric(fabric: Fabric) -> Fabric:
     """The fabric without declared symmetries, its coordinates kept."""
     return replace(fabric, dimensions=tuple(replace(dimension, symmetry="none") for dimension in fabric.dimensions))
-
-
-@dataclass(frozen=True)
-class Hashed:
-    """Each flow on ``paths`` single ways of ``base``, equally; the choice depends on source, target, path and seed alone.
-
-    At a node with several links on the flow's ways, each is as likely as the bytes that spraying would put on it. A way
-    that has died is hashed again over those that are left.
-    """
-
-    base: Callable[[int, int], Route]
-    tail: Ints
-    head: Ints
-    link_latency: Floats
-    paths: int
-    seed: int
-
-    def __call__(self, source: int, target: int) -> Route:
-        if source == target:
-            return STAY
-        whole: Route | None = None if self._tiered else self.base(source, target)
-        chosen: list[Ints] = []
-        for path in range(self.paths):
-            key = _mix(_mix(_mix(_mix(self.seed) ^ source) ^ target) ^ path)
-            way = self._by_steps(source, target, key) if self._tiered else None
-            if way is None:
-                whole = whole or self.base(source, target)
-                way = self._walk(whole, source, target, key)
-            chosen.append(way)
-        links, place = np.unique(np.concatenate(chosen), return_inverse=True)
-        fraction = (np.bincount(place, minlength=len(links)) / self.paths).astype(np.float64)
-        return Route(links, fraction, max(float(self.link_latency[way].sum()) for way in chosen))
-
-    @property
-    def _tiered(self) -> Tiered | None:
-        inner = self.base.base if isinstance(self.base, Avoiding) else self.base
-        return inner if isinstance(inner, Tiered) else None
-
-    def _by_steps(self, source: int, target: int, key: int) -> Ints | None:
-        """One order of the steps and one way over each; None if it is dead."""
-        tiered = self._tiered
-        if tiered is None:
-            return None
-        moves = corrections(tiered.steps, source, target)
-        node, links = source, []
-        while moves:
-            key = _mix(key)
-            step, delta = moves.pop(key % len(moves) if tiered.policy == "spray" else 0)
-            links.append(self._walk(step.segment(node, node + delta), node, node + delta, key))
-            node += delta
-        way = np.concatenate(links)
-        return way if not isinstance(self.base, Avoiding) or self.base.usable[way].all() else None
-
-    def _walk(self, route: Route, source: int, target: int, key: int) -> Ints:
-        """One way of a route, from node to node by the hash."""
-        tails = self.tail[route.links]
-        node, links = source, []
-        while node != target:
-            out = np.flatnonzero(tails == node)
-            if len(out) > 1:
-                key = _mix(key ^ node)
-                bounds = np.cumsum(route.fraction[out])
-                out = out[np.searchsorted(bounds, key / 2.0**64 * bounds[-1], side="right").clip(max=len(out) - 1) :]
-            link = int(route.links[out[0]])
-            links.append(link)
-            node = int(self.head[link])
-        return np.array(links, dtype=np.int64)
-
-
-def _mix(number: int) -> int:
-    """64 well-mixed bits (splitmix64, Steele, Lea and Flood 2014)."""
-    number = (number + 0x9E3779B97F4A7C15) & (2**64 - 1)
-    number = ((number ^ number >> 30) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-    number = ((number ^ number >> 27) * 0x94D049BB133111EB) & (2**64 - 1)
-    return number ^ number >> 31
 
 
 @dataclass(frozen=True)
