@@ -41,7 +41,9 @@ def representatives(orbits: Orbits, blocks: Blocks, once: int) -> Iterator[tuple
         held.append(((sources, found.peers), found.counts.astype(np.float64) * source.size))
         number += len(sources)
         if number > MOST:
-            raise NotModelled(f"more than {MOST} classes of pairs of ranks: the fabric has too few symmetries.")
+            raise NotModelled(
+                f"more than {MOST} classes of pairs of ranks: too few are alike. Use fewer chips or smaller groups."
+            )
         if sum(len(weight) for _, weight in held) >= once:
             yield joined()
             held = []

@@ -19,12 +19,18 @@ from simulator.network.contract import PORTS, LinkClass, OperationClass
 from simulator.network.course import Course, between_domains, fastest
 from simulator.network.drain import busiest_link, bytes_on_links, last_end
 from simulator.network.fluid import FluidNetwork
-from simulator.network.fold import Fold, scale_up_domain
+from simulator.network.fold import CLASS_LIMIT, Fold, scale_up_domain
 from simulator.network.loads import LinkLoads, direct_loads
 from simulator.network.phase import Phase
 from simulator.spec.errors import NotModelled
 from topologies.fabric import Fabric, Ints
 from workloads.instructions import Communication
+
+TO_FEW = frozenset(("ring", "dimensions", "halving-doubling", "binomial-tree"))
+"""Algorithms in which a rank sends to few others, so that more classes of ranks can be told apart."""
+
+TO_FEW_LIMIT = 10_000
+"""How many: 8,960 chips of a torus, no two alike for a dead link, take six seconds, 18,432 ranks 25 and most of 3 GB."""
 
 UNFOLDED_LIMIT = 2048
 """Ranks up to which an algorithm that follows the order of ranks is answered rank by rank."""
@@ -52,7 +58,7 @@ class Bench:
     def __init__(self, fabric: Fabric, blocks: Blocks) -> None:
         self.fabric = fabric
         self.blocks = blocks
-        self._folds: dict[tuple[bool, bool, bool], Fold] = {}
+        self._folds: dict[tuple[bool, bool, bool, bool], Fold] = {}
         self._refused: set[tuple[str, str | None, bool]] = set()  # what leaves too many classes, with and without relaxing
         self._loads: LinkLoads | None = None
 
@@ -78,12 +84,12 @@ class Bench:
         members = self.blocks.members(GROUP, rank)
         return members[~np.isin(members, list(self.fabric.dead))] if self.fabric.dead else members
 
-    def fold(self, survives: str, relaxed: bool = False) -> Fold:
+    def fold(self, survives: str, relaxed: bool = False, few: bool = False) -> Fold:
         """The folding that an algorithm survives: of all swaps, of turns along the group, or none.
 
-        ``relaxed``: what is degraded is not told apart (:mod:`simulator.network.ladder`).
+        ``relaxed``: what is degraded is not told apart (:mod:`simulator.network.ladder`). ``few``: for algorithms :data:`TO_FEW`.
         """
-        key = (survives == "turns", survives in ("swaps", "turns"), relaxed)
+        key = (survives == "turns", survives in ("swaps", "turns"), relaxed, few)
         if key not in self._folds:
             if not key[1] and self.fabric.ranks > UNFOLDED_LIMIT:
                 raise NotModelled(
@@ -92,7 +98,8 @@ class Bench:
                 )
             ordered = (GROUP,) if key[0] else ()
             weak = [defect for defect in self.fabric.defects if defect.left > 0.0] if relaxed else []
-            self._folds[key] = Fold(self.fabric, self.blocks, symmetric=key[1], ordered=ordered, relaxed=weak)
+            limit = TO_FEW_LIMIT if few else CLASS_LIMIT
+            self._folds[key] = Fold(self.fabric, self.blocks, symmetric=key[1], ordered=ordered, relaxed=weak, class_limit=limit)
         return self._folds[key]
 
     def run(self, communication: Communication, library: Library, algorithm: str | None = None) -> Alone:
@@ -125,7 +132,7 @@ class Bench:
             survives = pattern_of(algorithm, self.members, first, communication, self.domain, axes).survives
         elif communication.collective == "send-recv" or (communication.collective == "broadcast" and not self._even):
             survives = "turns"  # one ring
-        fold = self.fold(survives, relaxed)
+        fold = self.fold(survives, relaxed, few=TO_FEW.issuperset(names))
         fold.libraries = Libraries(library)
         fold.algorithms = {communication.collective: algorithm} if algorithm else {}
         # The name tells it from what was asked of the same fold before, under other libraries and algorithms.

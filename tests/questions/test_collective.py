@@ -274,6 +274,18 @@ def test_a_torus_with_a_fault_is_answered_to_its_last_byte() -> None:
         collective("tpu-v4", "all-reduce", chips=4096, bytes="1 GiB", algorithm="rings", faults=[{"link": RING, "capacity": 0}])
 
 
+def test_a_ring_of_a_large_torus_is_told_apart_to_the_chip() -> None:
+    """8,960 chips, none like another for a dead link: neighbours alone are few enough. It was refused, and approximate at half.
+
+    What crossed the dead link goes the other way round, beside as much on each link there: the same twice as at half.
+    """
+    asked = partial(collective, "tpu-v5p", "all-reduce", chips=8960, bytes="1 GiB", library="wire", algorithm="dimensions")
+    whole, half, dead = (asked(faults=[{"link": RING, "capacity": left}] if left < 1 else ()) for left in (1.0, 0.5, 0.0))
+    assert [each.rung for each in (whole, half, dead)] == ["exact"] * 3
+    assert 1.8 < half.bound_s / whole.bound_s <= 2.0
+    assert dead.bound_s == pytest.approx(half.bound_s, rel=1e-9)
+
+
 def test_a_dragonfly_of_many_classes_is_counted() -> None:
     found = collective("mi250x-frontier", "all-to-all", chips=4096, bytes="64 MiB")
     assert found.rung == "makespan-only"
