@@ -166,6 +166,8 @@ class CollectiveValidation:
                 times = f"{row.measured_s * 1e6:>9.1f} us{row.predicted_s * 1e6:>9.1f} us{100 * row.error:>+8.1f} %"
                 lines.append(f"{row.id[:38]:<40}{row.library[:18]:<20}{times}  {row.algorithm}")
         lines += [f"not covered: {row.id}: {row.reason}" for row in self.outcomes if not row.covered]
+        repeats = sum(not row.scored for row in self.outcomes)
+        lines += [f"not scored: {repeats} of these rows, which nearly repeat others"] if repeats else []
         lines += ["", f"{'by library':<24}{'rows':>6}{'covered':>9}{'median |e|':>12}{'90th pct':>10}{'median e':>10}  worst"]
         summary = self.summary
         for name, score in [*summary["by_library"].items(), ("all", summary)]:

@@ -206,10 +206,13 @@ def test_validate_reads_collectives_too(tmp_path: Path) -> None:
     path.write_text(
         "collectives:\n  - {id: one, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl,"
         " bytes_per_chip: 8589934592, measured: {busbw_GBps: 473.1}}\n"
+        "  - {id: again, system: dgx-h200, chips: 8, collective: all-reduce, library: nccl, near_duplicate_of: one,"
+        " bytes_per_chip: 8589934592, measured: {busbw_GBps: 473.2}}\n"
     )
     answer = supernode("validate", path)
     assert answer.returncode == 0, answer.stderr
     assert "by library" in answer.stdout and "in-switch" in answer.stdout
+    assert "not scored: 1 of these rows" in answer.stdout
 
 
 def test_memory_shows_every_rank_and_whether_it_fits(scenario: Path) -> None:
